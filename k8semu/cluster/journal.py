@@ -1,0 +1,86 @@
+"""The journal: everything that was done to build and run a cluster, in order.
+
+The emulator writes it as it goes; the kernel twin replays it in real namespaces, and `export`
+prints it. Because both worlds are driven by the same entries, they are the same cluster.
+
+    Entry        what it means to Linux
+    NetnsAdd     ip netns add NAME                (loopback up)
+    NetnsDel     ip netns del NAME
+    Tell         a command of seam 2, in one namespace
+    Start        a long-running program starts in a namespace
+    Stop         it is ended
+    Step         from here on, what belongs to step N of the scenario
+    Call         a client program runs to its end; its result is the step's result
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from k8semu.linux.core.commands import Command
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal."""
+
+
+class NetnsAdd(Entry, frozen=True, kw_only=True):
+    netns: str
+
+
+class NetnsDel(Entry, frozen=True, kw_only=True):
+    netns: str
+
+
+class Tell(Entry, frozen=True, kw_only=True):
+    netns: str
+    command: Command
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """A program as both worlds run it: an `async def` found by name, and its keyword arguments (JSON values)."""
+
+    function: str
+    """``k8semu.apps.echo:http_echo``."""
+    args: dict[str, Any] = {}
+    env: dict[str, str] = {}
+
+
+class Start(Entry, frozen=True, kw_only=True):
+    netns: str
+    pid: str
+    """The name by which it is stopped: ``default/client/main``."""
+    program: Program
+
+
+class Stop(Entry, frozen=True, kw_only=True):
+    netns: str
+    pid: str
+
+
+class Step(Entry, frozen=True, kw_only=True):
+    """`verifiable` False: the step cannot be compared with a kernel, for `reason`."""
+
+    number: int
+    name: str
+    verifiable: bool = True
+    reason: str = ""
+
+
+class Call(Entry, frozen=True, kw_only=True):
+    netns: str
+    program: Program
+    result: Any = None
+    """What it returned in the emulator (JSON values)."""
+
+
+class Journal:
+    """The entries so far."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)

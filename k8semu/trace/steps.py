@@ -1,0 +1,293 @@
+"""The steps: one type for each thing that a part of the kernel does to a packet.
+
+Each has a `place` (the module that acted) and a one-line `text`. `origin` names the object that
+asked for a rule, route or entry (``Node host2``, ``Service default/account-service:http``); it is
+whatever the control plane said when it programmed the kernel, and the kernel only repeats it.
+
+`depth` says how close one has to look to see the step: 1 an outsider with tcpdump, 2 a person on
+the node, 3 the kernel's own bookkeeping.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One thing that happened. Compared by identity: a shared step is the same step."""
+
+    place: ClassVar[str] = ""
+    depth: ClassVar[int] = 2
+
+    @property
+    def text(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def reason(self) -> str:
+        """The object behind the step, or ''."""
+        return getattr(self, "origin", "")
+
+
+def _because(text: str, origin: str) -> str:
+    return f"{text} [{origin}]" if origin else text
+
+
+# --- a hop's first and last steps -------------------------------------------------------------
+
+
+class Receive(Step):
+    """A frame came in on `dev`."""
+
+    place = "linux.core.dev"
+    depth = 1
+    dev: str
+
+    @property
+    def text(self) -> str:
+        return f"received on {self.dev}"
+
+
+class Originate(Step):
+    """This machine made the packet: a socket, or a part of the kernel (ARP, ICMP errors)."""
+
+    place = "linux.sock"
+    depth = 1
+    by: str
+
+    @property
+    def text(self) -> str:
+        return f"sent by {self.by}"
+
+
+class Transmit(Step):
+    """The frame left this machine by `dev`."""
+
+    place = "linux.core.dev"
+    depth = 1
+    dev: str
+
+    @property
+    def text(self) -> str:
+        return f"transmitted on {self.dev}"
+
+
+class Deliver(Step):
+    """The packet reached `to`: a socket."""
+
+    place = "linux.sock"
+    depth = 1
+    to: str
+
+    @property
+    def text(self) -> str:
+        return f"delivered to {self.to}"
+
+
+class Consume(Step):
+    """The kernel itself used the packet up: `by` says what for."""
+
+    place = "linux.core"
+    depth = 1
+    by: str
+
+    @property
+    def text(self) -> str:
+        return f"consumed: {self.by}"
+
+
+class DropStep(Step):
+    """The packet ends here; `reason_name` is the kernel's drop reason, `detail` what led to it."""
+
+    place = "linux.core.drop"
+    depth = 1
+    reason_name: str
+    detail: str = ""
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        text = f"dropped: {self.reason_name}"
+        return _because(f"{text} ({self.detail})" if self.detail else text, self.origin)
+
+
+# --- in between -------------------------------------------------------------------------------
+
+
+class BridgeStep(Step):
+    """A bridge decided: forward to one port, flood, pass up to the node, or hold back."""
+
+    place = "linux.bridge"
+    bridge: str
+    decision: str
+
+    @property
+    def text(self) -> str:
+        return f"bridge {self.bridge}: {self.decision}"
+
+
+class FdbStep(Step):
+    """The forwarding database learned, moved, or had an entry used."""
+
+    place = "linux.bridge.fdb"
+    dev: str
+    what: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"fdb {self.dev}: {self.what}", self.origin)
+
+
+class FibStep(Step):
+    """A route was looked up: `route` is the line `ip route` shows, `table` where it stands."""
+
+    place = "linux.ipv4.fib"
+    daddr: str
+    route: str
+    table: str = "main"
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        table = f" (table {self.table})" if self.table != "main" else ""
+        return _because(f"route to {self.daddr}: {self.route}{table}", self.origin)
+
+
+class NeighStep(Step):
+    """A neighbour entry was used, asked for, resolved, or failed."""
+
+    place = "linux.ipv4.arp"
+    dev: str
+    addr: str
+    what: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"neigh {self.addr} dev {self.dev} {self.what}", self.origin)
+
+
+class EncapStep(Step):
+    """The packet was put into a tunnel: `outer` says from where to where."""
+
+    place = "linux.drivers.vxlan"
+    dev: str
+    outer: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"{self.dev}: encapsulated {self.outer}", self.origin)
+
+
+class DecapStep(Step):
+    """The packet was taken out of a tunnel."""
+
+    place = "linux.drivers.vxlan"
+    dev: str
+    outer: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.dev}: decapsulated {self.outer}"
+
+
+class HookStep(Step):
+    """A netfilter chain gave a verdict without any rule matching: its policy, or an empty chain."""
+
+    place = "linux.netfilter"
+    depth = 3
+    hook: str
+    table: str
+    verdict: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.hook} {self.table}: {self.verdict}"
+
+
+class RuleStep(Step):
+    """A rule matched: `chain` and its number in it (1-based), as `iptables-save` prints the rule."""
+
+    place = "linux.netfilter"
+    table: str
+    chain: str
+    number: int
+    rule: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"{self.table} {self.chain} rule {self.number}: {self.rule}", self.origin)
+
+
+class CtStep(Step):
+    """Connection tracking: an entry made, found, confirmed, changed state, or expired."""
+
+    place = "linux.netfilter.conntrack"
+    depth = 3
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"conntrack: {self.what}"
+
+
+class NatStep(Step):
+    """Addresses or ports were rewritten: ``dst 10.96.0.20:80 -> 172.17.1.3:8080``."""
+
+    place = "linux.netfilter.nat"
+    what: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"nat: {self.what}", self.origin)
+
+
+class IcmpStep(Step):
+    """The kernel answered the packet with an ICMP message."""
+
+    place = "linux.ipv4.icmp"
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"icmp: {self.what}"
+
+
+class FragStep(Step):
+    """The packet was cut into fragments, or put together from them."""
+
+    place = "linux.ipv4.frag"
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"fragments: {self.what}"
+
+
+class SockStep(Step):
+    """A socket changed state because of the packet."""
+
+    place = "linux.sock"
+    depth = 3
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"socket: {self.what}"
+
+
+class NotModelled(Step):
+    """Something a real kernel would do here is not modelled: never passed over in silence."""
+
+    place = "linux"
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"not modelled: {self.what}"

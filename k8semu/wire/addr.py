@@ -1,0 +1,113 @@
+"""Addresses: packed bytes in the datapath, text at the edges.
+
+A packed address is `bytes` in network order: 4 for IPv4 (16 for an IPv6 yet to come), 6 for a
+MAC. Packed, it is a slice of the frame, a dictionary key, and it sorts as the address does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+import msgspec
+
+MAC_BROADCAST = b"\xff" * 6
+MAC_ZERO = bytes(6)
+IP_ANY = bytes(4)
+IP_BROADCAST = b"\xff" * 4
+IP_LOOPBACK = b"\x7f\x00\x00\x01"
+
+
+def ip_aton(text: str) -> bytes:
+    """Pack an IPv4 address; ValueError says what is wrong with it."""
+    return ipaddress.IPv4Address(text).packed
+
+
+@lru_cache(maxsize=65536)
+def ip_ntoa(packed: bytes) -> str:
+    """The dotted form of a packed IPv4 address."""
+    return "%d.%d.%d.%d" % tuple(packed)
+
+
+def mac_aton(text: str) -> bytes:
+    """Pack a MAC address such as ``02:42:ac:11:00:02``; ValueError if it is none."""
+    parts = text.split(":")
+    if len(parts) != 6 or any(len(part) > 2 for part in parts):
+        raise ValueError(f"{text!r} is not a MAC address")
+    return bytes(int(part, 16) for part in parts)
+
+
+def mac_ntoa(packed: bytes) -> str:
+    """The colon form of a packed MAC address."""
+    return packed.hex(":")
+
+
+def ip_is_multicast(packed: bytes) -> bool:
+    """224.0.0.0/4 (RFC 5771)."""
+    return packed[0] & 0xF0 == 0xE0
+
+
+def ip_is_loopback(packed: bytes) -> bool:
+    """127.0.0.0/8."""
+    return packed[0] == 127
+
+
+class Prefix(msgspec.Struct, frozen=True, order=True):
+    """A network: `addr` packed with its host bits cleared, and a prefix length `plen`."""
+
+    addr: bytes
+    plen: int
+
+    @classmethod
+    def parse(cls, text: str) -> Prefix:
+        """Read ``172.17.0.0/16`` (host bits must be zero), ``10.1.2.3`` (a /32) or ``default``."""
+        if text == "default":
+            return DEFAULT
+        net = ipaddress.IPv4Network(text)
+        return cls(net.network_address.packed, net.prefixlen)
+
+    @classmethod
+    def of(cls, addr: bytes, plen: int) -> Prefix:
+        """The network of size `plen` that holds `addr`."""
+        mask = prefix_mask(plen)
+        return cls((int.from_bytes(addr, "big") & mask).to_bytes(4, "big"), plen)
+
+    def __contains__(self, addr: object) -> bool:
+        assert isinstance(addr, (bytes, bytearray))
+        return (int.from_bytes(addr, "big") & prefix_mask(self.plen)) == int.from_bytes(self.addr, "big")
+
+    @property
+    def broadcast(self) -> bytes:
+        """The last address of the network."""
+        return (int.from_bytes(self.addr, "big") | (~prefix_mask(self.plen) & 0xFFFFFFFF)).to_bytes(4, "big")
+
+    def __str__(self) -> str:
+        return f"{ip_ntoa(self.addr)}/{self.plen}"
+
+
+def prefix_mask(plen: int) -> int:
+    """The netmask of an IPv4 prefix length, as an integer."""
+    return (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
+
+
+DEFAULT = Prefix(IP_ANY, 0)
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """An address on a device with its network's prefix length: ``172.17.0.1/24``."""
+
+    addr: bytes
+    plen: int
+
+    @classmethod
+    def parse(cls, text: str) -> Interface:
+        """Read ``172.17.0.1/24``; without a length it is a /32."""
+        iface = ipaddress.IPv4Interface(text)
+        return cls(iface.ip.packed, iface.network.prefixlen)
+
+    @property
+    def network(self) -> Prefix:
+        return Prefix.of(self.addr, self.plen)
+
+    def __str__(self) -> str:
+        return f"{ip_ntoa(self.addr)}/{self.plen}"

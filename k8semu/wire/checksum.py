@@ -1,0 +1,44 @@
+"""The Internet checksum: whole (RFC 1071) and incremental (RFC 1624).
+
+The sum runs over 16-bit words; a whole buffer read as one big integer modulo 0xffff is the same
+sum, and Python does that in C.
+
+RFC: 1071, 1624
+Linux: lib/checksum.c, include/net/checksum.h csum_replace4()
+"""
+
+from __future__ import annotations
+
+
+def ones_sum(data: bytes | bytearray | memoryview) -> int:
+    """The ones' complement sum of `data`, folded to 16 bits; an odd last byte is padded with zero."""
+    total = int.from_bytes(data, "big")
+    if len(data) & 1:
+        total <<= 8
+    if total == 0:
+        return 0
+    return total % 0xFFFF or 0xFFFF
+
+
+def checksum(data: bytes | bytearray | memoryview) -> int:
+    """The checksum field for `data` whose own checksum field is zero."""
+    return ~ones_sum(data) & 0xFFFF
+
+
+def pseudo_sum(saddr: bytes, daddr: bytes, protocol: int, length: int) -> int:
+    """The ones' complement sum of the TCP/UDP pseudo header."""
+    return (int.from_bytes(saddr, "big") + int.from_bytes(daddr, "big") + protocol + length) % 0xFFFF
+
+
+def transport_checksum(saddr: bytes, daddr: bytes, protocol: int, segment: bytes | bytearray | memoryview) -> int:
+    """The TCP or UDP checksum of `segment`, whose checksum field is zero. A UDP sender writes 0 as 0xffff."""
+    total = pseudo_sum(saddr, daddr, protocol, len(segment)) + ones_sum(segment)
+    return ~(total % 0xFFFF or 0xFFFF) & 0xFFFF
+
+
+def csum_replace(check: int, old: int, new: int) -> int:
+    """`check` after a change of `old` to `new`, both as integers of any number of 16-bit words (RFC 1624 eqn 3)."""
+    total = (~check & 0xFFFF) + (0xFFFF - old % 0xFFFF) + new % 0xFFFF
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -1,0 +1,27 @@
+"""The one door to Scapy: its layers, loaded without asking the machine for its routes.
+
+Traps of Scapy that this border contains: an unknown attribute is set in silence; default
+addresses come from the machine it runs on; `p[IP]` of a VXLAN frame is the outer header; a
+checksum stays stale after an edit until it is deleted; importing it costs more than a run does.
+Import this module only where a frame is built or read, and late.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+logging.getLogger("scapy").setLevel(logging.CRITICAL)  # it warns about the machine's missing routes
+
+from scapy.config import conf  # noqa: E402
+
+conf.route_autoload = False    # never depend on the machine's routing table
+conf.route6_autoload = False
+conf.ipv6_enabled = False
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: E402
+from scapy.layers.l2 import ARP, Ether  # noqa: E402
+from scapy.layers.vxlan import VXLAN  # noqa: E402
+from scapy.packet import Packet, Padding, Raw  # noqa: E402
+
+__all__ = ["ARP", "ICMP", "IP", "TCP", "UDP", "VXLAN", "Any", "Ether", "Packet", "Padding", "Raw"]
