@@ -19,7 +19,7 @@ import shlex
 import msgspec
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="command"):
     """One thing a node's kernel is told. `str(command)` is the shell line."""
 
     origin: str = ""
