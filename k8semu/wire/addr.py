@@ -26,7 +26,7 @@ def ip_aton(text: str) -> bytes:
 @lru_cache(maxsize=65536)
 def ip_ntoa(packed: bytes) -> str:
     """The dotted form of a packed IPv4 address."""
-    return "%d.%d.%d.%d" % tuple(packed)
+    return ".".join(map(str, packed))
 
 
 def mac_aton(text: str) -> bytes:

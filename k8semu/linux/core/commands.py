@@ -96,6 +96,7 @@ class VxlanAdd(Command, frozen=True, kw_only=True):
     mtu: int | None = None
     group: str = ""
     remote: str = ""
+    udpcsum: bool = False
 
     def words(self) -> list[str]:
         return [
@@ -103,6 +104,7 @@ class VxlanAdd(Command, frozen=True, kw_only=True):
             "type", "vxlan", "id", str(self.vni), *_opt("group", self.group), *_opt("remote", self.remote),
             *_opt("local", self.local), *_opt("dev", self.dev),
             "dstport", str(self.dstport), *([] if self.learning else ["nolearning"]),
+            "udpcsum" if self.udpcsum else "noudpcsum",
         ]  # fmt: skip
 
 

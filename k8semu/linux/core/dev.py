@@ -13,13 +13,16 @@ from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, ClassVar
 
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.skb import Skb, drop
+from k8semu.linux.core.skb import Skb, consume, drop
 from k8semu.linux.core.sysctl import DevConf, NeighConf
-from k8semu.trace.steps import Receive, Transmit
+from k8semu.trace.steps import Originate, Receive, Transmit
 
 if TYPE_CHECKING:
     from k8semu.linux.core.net import Net
     from k8semu.wire.addr import Interface
+
+
+PROGRAM_DELAY = 10_000  # ns that a frame waits for the program that reads it
 
 
 class Iff(IntFlag):
@@ -90,6 +93,7 @@ class NetDevice:
         self.neigh_conf = NeighConf(net.sysctl.neigh_default)
         self.stats = Stats()
         self.origin = ""
+        self._packet_socket: Callable[[bytes, int], None] | None = None
         self.received = Receive(name)          # steps that every frame shares
         self.transmitted = Transmit(name)
 
@@ -114,7 +118,14 @@ class NetDevice:
 
     def set_up(self, up: bool) -> None:
         """`ip link set DEV up|down`; drivers extend it. Linux: dev_open(), dev_close()."""
+        if up == self.up:
+            return
         self.flags = self.flags | Iff.UP if up else self.flags & ~Iff.UP
+        self.net.dev_changed(self)
+
+    def carrier_changed(self) -> None:
+        """The link beneath came or went. Linux: netif_carrier_on(), netif_carrier_off()."""
+        self.net.carrier_changed(self)
 
     def set_mtu(self, mtu: int) -> None:
         """`ip link set DEV mtu N`. Linux: dev_set_mtu()."""
@@ -122,6 +133,28 @@ class NetDevice:
 
     def unregister(self) -> None:
         """The device goes away; drivers extend it (a veth takes its peer along)."""
+
+    @property
+    def packet_socket(self) -> Callable[[bytes, int], None] | None:
+        """A program that takes every frame arriving here, with its packet id (AF_PACKET)."""
+        return self._packet_socket
+
+    @packet_socket.setter
+    def packet_socket(self, reader: Callable[[bytes, int], None] | None) -> None:
+        self._packet_socket = reader
+        self.rx_handler = None if reader is None else self._to_program
+
+    def _to_program(self, skb: Skb) -> None:
+        reader = self._packet_socket
+        assert reader is not None
+        self.net.clock.post(PROGRAM_DELAY, reader, bytes(skb.data), skb.id)
+        consume(skb, f"handed to the program that reads {self.name}")
+
+    def inject(self, frame: bytes, packet_id: int | None = None) -> None:
+        """A program sends a whole frame out of this device."""
+        if packet_id is None:
+            packet_id = self.net.world.next_packet_id()
+        dev_queue_xmit(Skb(self.net, bytearray(frame), packet_id, Originate(f"a program on {self.name}")), self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.net.name}/{self.name}>"

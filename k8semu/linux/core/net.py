@@ -21,6 +21,7 @@ from k8semu.sim.world import World
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
+    from k8semu.linux.drivers.vxlan import VxlanPorts
     from k8semu.linux.ipv4.stack import Ipv4
     from k8semu.linux.netfilter.netfilter import Netfilter
     from k8semu.linux.sock.sockets import Sockets
@@ -46,6 +47,8 @@ class Net:
         self.hooks = Hooks()
         self.ptype: dict[int, Callable[[Skb], None]] = {}
         self.trace: TraceSink | None = None
+        self.udp_encap: dict[int, Callable[[Skb], None]] = {}    # UDP port -> tunnel that takes the datagram
+        self.vxlan_ports: VxlanPorts | None = None
         self.drops: Counter[Drop] = Counter()
         self.alive = True
         self.on_device: list[Callable[[NetDevice], None]] = []   # told of each new device (captures)
@@ -80,6 +83,18 @@ class Net:
         """Take a device away. Linux: unregister_netdevice()."""
         del self.devs[dev.name]
         del self.by_index[dev.ifindex]
+
+    def remove(self, dev: NetDevice) -> None:
+        """Take a device out of everything it takes part in, and away."""
+        raise NotImplementedError
+
+    def dev_changed(self, dev: NetDevice) -> None:
+        """A device was set up or down. Linux: the netdev notifier chain, NETDEV_UP and NETDEV_DOWN."""
+        raise NotImplementedError
+
+    def carrier_changed(self, dev: NetDevice) -> None:
+        """A device's link came or went. Linux: NETDEV_CHANGE."""
+        raise NotImplementedError
 
     def change(self, step: Step) -> None:
         """Tell the trace of a change of state that no packet carries."""

@@ -51,7 +51,7 @@ class Skb:
     """
 
     __slots__ = (
-        "bridge_port", "ct", "ctinfo", "data", "dev", "dst", "ended", "id", "iif", "life",
+        "bridge_port", "ct", "ctinfo", "data", "dev", "dst", "ended", "frag_max", "id", "iif", "life",
         "mark", "net", "sighting", "start", "steps", "told",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class Skb:
         self.ct: Any = None                        # netfilter.conntrack's entry
         self.ctinfo = CtInfo.NEW
         self.dst: Any = None                       # ipv4's route
+        self.frag_max = 0                          # largest fragment of a reassembled packet (bytes)
         self.steps: list[Step] = [first]
         self.told = 0
         self.start = net.clock.now
@@ -79,6 +80,7 @@ class Skb:
         twin.net, twin.data, twin.id = self.net, bytearray(self.data), self.id
         twin.dev, twin.iif, twin.bridge_port = self.dev, self.iif, self.bridge_port
         twin.mark, twin.ct, twin.ctinfo, twin.dst = self.mark, self.ct, self.ctinfo, self.dst
+        twin.frag_max = self.frag_max
         twin.steps, twin.told, twin.start = self.steps.copy(), self.told, self.start
         twin.sighting = None
         twin.life = self.life

@@ -182,7 +182,7 @@ class SysctlTable:
             if name.startswith(prefix):
                 dev, _, key = name[len(prefix) :].rpartition(".")
                 dev = dev.replace("/", ".")  # sysctl writes flannel.1 as flannel/1
-                conf = table.get(dev)        # type: ignore[attr-defined]
+                conf = table.get(dev)
                 if conf is not None and key in conf.DEFAULTS:
                     return conf, key
         return None

@@ -1,0 +1,105 @@
+"""Bridge forwarding database: which port is a MAC address behind?
+
+    frame in on port ──▶ learn(smac, port) ──▶ lookup(dmac) ──▶ one port, or flood
+
+Linux:   net/bridge/br_fdb.c br_fdb_update(), br_fdb_find_rcu()
+Shown:   `bridge fdb show br docker0`
+Differs: no VLAN key; an entry that has aged is forgotten when it is next looked up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8semu.trace.steps import FdbStep
+from k8semu.wire.addr import mac_ntoa
+
+if TYPE_CHECKING:
+    from k8semu.linux.bridge.bridge import BridgeDevice, Port
+    from k8semu.linux.core.skb import Skb
+
+
+class FdbEntry:
+    """One MAC address. `port` None: the bridge itself. Linux: struct net_bridge_fdb_entry."""
+
+    __slots__ = ("is_local", "is_static", "mac", "origin", "port", "step", "updated", "used")
+
+    def __init__(self, mac: bytes, port: Port | None, now: int, is_local: bool, is_static: bool, origin: str) -> None:
+        self.mac, self.port, self.origin = mac, port, origin
+        self.is_local, self.is_static = is_local, is_static
+        self.updated = self.used = now
+        self.step: FdbStep | None = None
+
+
+class Fdb:
+    """The entries of one bridge."""
+
+    __slots__ = ("ageing_time", "bridge", "entries")
+
+    def __init__(self, bridge: BridgeDevice, ageing_time: int) -> None:
+        self.bridge = bridge
+        self.ageing_time = ageing_time
+        self.entries: dict[bytes, FdbEntry] = {}
+
+    def _now(self) -> int:
+        return self.bridge.net.clock.now
+
+    def _step(self, entry: FdbEntry, verb: str) -> FdbStep:
+        where = entry.port.dev.name if entry.port is not None else self.bridge.name
+        return FdbStep(self.bridge.name, f"{verb}{mac_ntoa(entry.mac)} dev {where}", entry.origin)
+
+    def learn(self, mac: bytes, port: Port, skb: Skb) -> None:
+        """A frame from `mac` came in by `port`. Linux: br_fdb_update()."""
+        entry = self.entries.get(mac)
+        now = self._now()
+        if entry is None:
+            entry = self.entries[mac] = FdbEntry(mac, port, now, False, False, "")
+            skb.steps.append(self._step(entry, "learned "))
+            entry.step = self._step(entry, "")
+            return
+        if entry.is_local:
+            return
+        entry.updated = now
+        if entry.port is not port and not entry.is_static:
+            entry.port = port
+            skb.steps.append(self._step(entry, "moved "))
+            entry.step = self._step(entry, "")
+
+    def lookup(self, mac: bytes) -> FdbEntry | None:
+        """Linux: br_fdb_find_rcu()."""
+        entry = self.entries.get(mac)
+        if entry is None:
+            return None
+        now = self._now()
+        if not (entry.is_local or entry.is_static) and now > entry.updated + self.ageing_time:
+            del self.entries[mac]
+            self.bridge.net.change(self._step(entry, "aged "))
+            return None
+        entry.used = now
+        return entry
+
+    def add_local(self, mac: bytes, port: Port | None) -> None:
+        """Frames to `mac` are for the node. Linux: fdb_add_local()."""
+        entry = self.entries.get(mac)
+        if entry is not None and entry.is_local:
+            return
+        entry = self.entries[mac] = FdbEntry(mac, port, self._now(), True, True, "")
+        entry.step = self._step(entry, "")
+
+    def add(self, mac: bytes, port: Port, state: str, origin: str) -> None:
+        """`bridge fdb replace MAC dev PORT master static|permanent|dynamic`. Linux: fdb_add_entry()."""
+        entry = FdbEntry(mac, port, self._now(), state == "permanent", state in ("permanent", "static"), origin)
+        entry.step = self._step(entry, "")
+        self.entries[mac] = entry
+
+    def delete(self, mac: bytes, port: Port) -> bool:
+        entry = self.entries.get(mac)
+        if entry is None or entry.port is not port:
+            return False
+        del self.entries[mac]
+        return True
+
+    def flush_port(self, port: Port, also_fixed: bool) -> None:
+        """Forget what is behind a port: it went down, or left. Linux: br_fdb_delete_by_port()."""
+        for mac in [m for m, e in self.entries.items() if e.port is port and (also_fixed or not e.is_static)]:
+            del self.entries[mac]

@@ -1,0 +1,70 @@
+"""veth: a cable with an end in each of two namespaces.
+
+Linux: drivers/net/veth.c veth_xmit()
+Differs: a frame takes `delay` ns from end to end; `loss` and `extra_delay` are what
+`tc qdisc … netem` would do on this end.
+"""
+
+from __future__ import annotations
+
+from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
+from k8semu.linux.core.drop import Drop
+from k8semu.linux.core.net import Net
+from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
+
+
+class VethDevice(NetDevice):
+    """One end of the pair; `peer` is the other, until either goes away."""
+
+    kind = "veth"
+
+    def __init__(self, net: Net, name: str, addr: bytes, mtu: int, delay: int) -> None:
+        super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
+        self.peer: VethDevice | None = None
+        self.delay = delay
+        self.loss = 0.0
+        self.extra_delay = 0
+
+    @property
+    def carrier(self) -> bool:
+        """Both ends must be up."""
+        return self.peer is not None and self.up and self.peer.up
+
+    def xmit(self, skb: Skb) -> None:
+        peer = self.peer
+        if peer is None or not peer.flags & Iff.UP:
+            self.stats.tx_dropped += 1
+            drop(skb, Drop.DEV_READY, f"the other end of {self.name} is down")
+            return
+        if self.loss and self.net.random(f"loss/{self.name}").unit() < self.loss:
+            drop(skb, Drop.QDISC_DROP, f"lost on {self.name}")
+            return
+        if len(skb.data) > peer.mtu + 14 + 4:  # Linux: is_skb_forwardable(): room for a VLAN tag
+            peer.stats.rx_dropped += 1
+            drop(skb, Drop.PKT_TOO_BIG, f"{len(skb.data) - 14} bytes on an MTU of {peer.mtu}")
+            return
+        life = skb.life
+        life[0] += 1
+        if life[0] > MAX_LIFE:
+            drop(skb, Drop.LOOP_LIMIT, f"carried or copied {MAX_LIFE} times")
+            return
+        transmit(skb, self.transmitted)
+        self.net.clock.post(self.delay + self.extra_delay, _veth_rx, peer, skb.data, skb.id, life)
+
+    def set_up(self, up: bool) -> None:
+        before = self.carrier
+        super().set_up(up)
+        if self.peer is not None and self.carrier != before:
+            self.carrier_changed()
+            self.peer.carrier_changed()
+
+    def unregister(self) -> None:
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            peer.peer = None
+            peer.net.remove(peer)
+
+
+def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) -> None:
+    if dev.peer is not None:
+        netif_receive_skb(Skb(dev.net, data, packet_id, dev.received, life), dev)

@@ -1,0 +1,297 @@
+"""VXLAN: Ethernet frames inside UDP, from tunnel end point to tunnel end point.
+
+    frame to MAC m ─▶ fdb[m] ─▶ remote 10.100.0.3 ─▶ | Ethernet | IP | UDP 8472 | VXLAN | frame |
+
+    fdb miss: the all-zero entry (default destination), else the frame is dropped.
+
+Linux: drivers/net/vxlan/vxlan_core.c vxlan_xmit(), vxlan_xmit_one(), vxlan_rcv(), vxlan_snoop()
+RFC: 7348, 6040 (ECN)
+Shown: `bridge fdb show dev flannel.1`, `ip -d link show flannel.1`
+Differs: no groups of remotes by multicast, no GBP, GPE or remote checksum offload.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from k8semu.errors import CommandError
+from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
+from k8semu.linux.core.drop import Drop
+from k8semu.linux.core.net import Net
+from k8semu.linux.core.skb import MAX_LIFE, Skb, drop
+from k8semu.sim.clock import NS_PER_S
+from k8semu.trace.steps import DecapStep, EncapStep, FdbStep
+from k8semu.wire.addr import MAC_ZERO, ip_ntoa, mac_ntoa
+from k8semu.wire.build import vxlan_build
+from k8semu.wire.checksum import csum_replace, transport_checksum
+from k8semu.wire.header import ETH_HLEN, ETH_P_IP, IP, IP_SADDR, IP_TOS, IPPROTO_UDP, read_addrs, transport, write_u16
+
+if TYPE_CHECKING:
+    from k8semu.linux.ipv4.route import Rtable
+
+VXLAN_HEADROOM = 50
+"""Outer IP, UDP and VXLAN headers and the inner Ethernet header: what the tunnel takes off the MTU."""
+
+
+class VxlanFdbEntry:
+    """Behind which remotes is a MAC? Linux: struct vxlan_fdb."""
+
+    __slots__ = ("mac", "origin", "remotes", "state", "step", "updated", "used")
+
+    def __init__(self, mac: bytes, state: str, now: int, origin: str) -> None:
+        self.mac, self.state, self.origin = mac, state, origin
+        self.remotes: list[bytes] = []
+        self.updated = self.used = now
+        self.step: FdbStep | None = None
+
+
+class VxlanDevice(NetDevice):
+    """A tunnel end point. `fdb` maps MACs to remotes."""
+
+    kind = "vxlan"
+
+    def __init__(
+        self, net: Net, name: str, addr: bytes, mtu: int, *, vni: int, dstport: int, local: bytes | None,
+        link: NetDevice | None, learning: bool, remote: bytes | None, udpcsum: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
+        self.vni, self.dstport, self.local, self.link = vni, dstport, local, link
+        self.learning, self.udpcsum = learning, udpcsum
+        self.ageing_time = 300 * NS_PER_S
+        self.fdb: dict[bytes, VxlanFdbEntry] = {}
+        self._hash_key = net.random("vxlan-flow").bits(32)
+        self._encaps: dict[bytes, tuple[EncapStep, str]] = {}
+        self._decaps: dict[bytes, DecapStep] = {}
+        if remote is not None:
+            self.fdb_add(MAC_ZERO, remote, "permanent")
+
+    # --- fdb ----------------------------------------------------------------------------------
+
+    def fdb_add(self, mac: bytes, dst: bytes, state: str, append: bool = False, origin: str = "") -> None:
+        """`bridge fdb replace|append MAC dev … dst …`. Linux: vxlan_fdb_update()."""
+        entry = self.fdb.get(mac)
+        if entry is None:
+            entry = self.fdb[mac] = VxlanFdbEntry(mac, state, self.net.clock.now, origin)
+        if not append:
+            entry.remotes.clear()
+        if dst not in entry.remotes:
+            entry.remotes.append(dst)
+        entry.state, entry.origin, entry.updated = state, origin, self.net.clock.now
+        dsts = " ".join(f"dst {ip_ntoa(r)}" for r in entry.remotes)
+        entry.step = FdbStep(self.name, f"{mac_ntoa(mac)} {dsts} {state}", origin)
+
+    def fdb_del(self, mac: bytes, dst: bytes | None) -> None:
+        entry = self.fdb.get(mac)
+        if entry is None or (dst is not None and dst not in entry.remotes):
+            raise CommandError("RTNETLINK answers: No such file or directory", hint=f"no entry {mac_ntoa(mac)}")
+        if dst is not None:
+            entry.remotes.remove(dst)
+        if dst is None or not entry.remotes:
+            del self.fdb[mac]
+
+    def _snoop(self, mac: bytes, remote: bytes, skb: Skb) -> None:
+        """Learn where a sender is. Linux: vxlan_snoop()."""
+        entry = self.fdb.get(mac)
+        if entry is None or (entry.state == "reachable" and entry.remotes != [remote]):
+            self.fdb_add(mac, remote, "reachable")
+        else:
+            entry.updated = self.net.clock.now
+            return
+        step = self.fdb[mac].step
+        assert step is not None
+        skb.steps.append(FdbStep(self.name, f"learned {step.what}"))
+
+    def _lookup(self, mac: bytes) -> VxlanFdbEntry | None:
+        now = self.net.clock.now
+        entry = self.fdb.get(mac)
+        if entry is not None and entry.state == "reachable" and now > entry.updated + self.ageing_time:
+            del self.fdb[mac]
+            entry = None
+        if entry is None:
+            entry = self.fdb.get(MAC_ZERO)
+        if entry is not None:
+            entry.used = now
+        return entry
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def xmit(self, skb: Skb) -> None:
+        """Linux: vxlan_xmit()."""
+        dmac = bytes(skb.data[0:6])
+        entry = self._lookup(dmac)
+        if entry is None or not entry.remotes:
+            self.stats.tx_dropped += 1
+            drop(skb, Drop.VXLAN_NO_REMOTE, f"{self.name} knows no remote for {mac_ntoa(dmac)}")
+            return
+        if entry.step is not None:
+            skb.steps.append(entry.step)
+        for remote in entry.remotes[1:]:
+            self._xmit_one(skb.copy(), remote, entry)
+        self._xmit_one(skb, entry.remotes[0], entry)
+
+    def _xmit_one(self, skb: Skb, remote: bytes, entry: VxlanFdbEntry) -> None:
+        """Linux: vxlan_xmit_one()."""
+        net = self.net
+        skb.life[0] += 1
+        if skb.life[0] > MAX_LIFE:
+            drop(skb, Drop.LOOP_LIMIT, f"carried or copied {MAX_LIFE} times")
+            return
+        try:
+            rt = net.ipv4.route_output(remote, self.local, self.link)
+        except OSError as error:
+            self.stats.tx_dropped += 1
+            drop(skb, Drop.IP_OUTNOROUTES, f"tunnel end point {ip_ntoa(remote)}: {error.strerror}")
+            return
+        if rt.dev is self:
+            self.stats.tx_dropped += 1
+            drop(skb, Drop.RECURSION_LIMIT, f"the way to {ip_ntoa(remote)} leads back into {self.name}")
+            return
+        inner = skb.data
+        is_ip = inner[12] == 0x08 and inner[13] == 0x00 and len(inner) >= IP + 20
+        self._check_pmtu(skb, rt, remote, is_ip)
+        source = self.local or rt.saddr
+        tos = inner[IP_TOS] & 0x03 if is_ip else 0
+        if tos == 3:
+            tos = 2  # Linux: INET_ECN_encapsulate(): CE stays inside
+        sport = self._flow_port(inner, is_ip)
+        skb.data = vxlan_build(
+            source, remote, sport, self.dstport, self.vni, inner, net.sysctl.ip_default_ttl, tos,
+            net.ipv4.next_ident(), df=False,
+        )  # fmt: skip
+        if self.udpcsum:
+            segment = memoryview(skb.data)[34:]
+            write_u16(skb.data, 40, transport_checksum(source, remote, IPPROTO_UDP, segment) or 0xFFFF)
+        skb.scrub()
+        skb.mark = 0
+        skb.steps.append(self._encap_step(source, remote, entry))
+        net.ipv4.local_out(skb, rt)
+
+    def _encap_step(self, source: bytes, remote: bytes, entry: VxlanFdbEntry) -> EncapStep:
+        cached = self._encaps.get(remote)
+        if cached is None or cached[1] != entry.origin:
+            text = f"{ip_ntoa(source)} > {ip_ntoa(remote)} udp {self.dstport} vni {self.vni}"
+            cached = self._encaps[remote] = (EncapStep(self.name, text, entry.origin), entry.origin)
+        return cached[0]
+
+    def _check_pmtu(self, skb: Skb, rt: Rtable, remote: bytes, is_ip: bool) -> None:
+        """A packet too long for the path: remember it for the inner destination. Linux: skb_tunnel_check_pmtu()."""
+        mtu = self.net.ipv4.mtu(rt, remote) - VXLAN_HEADROOM
+        if is_ip and len(skb.data) - ETH_HLEN > mtu and skb.dst is not None:
+            self.net.ipv4.update_pmtu(bytes(skb.data[30:34]), mtu)
+
+    def _flow_port(self, inner: bytearray, is_ip: bool) -> int:
+        """A source port that is the same for one inner flow. Linux: udp_flow_src_port()."""
+        if is_ip:
+            th = transport(inner)
+            key = bytes(inner[IP_SADDR : IP_SADDR + 8]) + bytes(inner[23:24])
+            if inner[23] in (6, 17) and not (inner[20] & 0x1F or inner[21]):
+                key += bytes(inner[th : th + 4])
+        else:
+            key = bytes(inner[0:14])
+        low, high = (int(p) for p in str(self.net.sysctl.values["net.ipv4.ip_local_port_range"]).split())
+        return low + (zlib.crc32(key, self._hash_key) * (high - low) >> 32)
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def rcv(self, skb: Skb) -> None:
+        """A datagram for our port: take the frame out. Linux: vxlan_rcv()."""
+        data = skb.data
+        th = transport(data)
+        start = th + 16
+        saddr, _ = read_addrs(data, IP_SADDR)
+        outer_tos = data[IP_TOS]
+        del data[:start]
+        skb.scrub()
+        skb.frag_max = 0
+        step = self._decaps.get(saddr)
+        if step is None:
+            step = self._decaps[saddr] = DecapStep(self.name, f"from {ip_ntoa(saddr)} vni {self.vni}")
+        skb.steps.append(step)
+        if data[6:12] == self.addr:
+            drop(skb, Drop.MAC_INVALID_SOURCE, "the frame carries our own MAC as source")
+            return
+        if self.learning:
+            self._snoop(bytes(data[6:12]), saddr, skb)
+        if outer_tos & 3 == 3 and not self._ecn_decapsulate(data):
+            drop(skb, Drop.IP_TUNNEL_ECN, "congestion was experienced by a packet that cannot say so")
+            return
+        netif_receive_skb(skb, self)
+
+    def _ecn_decapsulate(self, inner: bytearray) -> bool:
+        """Carry congestion marks inwards (RFC 6040). Linux: INET_ECN_decapsulate()."""
+        if inner[12] << 8 | inner[13] != ETH_P_IP or len(inner) < IP + 20:
+            return True
+        if inner[IP_TOS] & 3 == 0:
+            return False
+        if inner[IP_TOS] & 3 != 3:
+            old = inner[IP] << 8 | inner[IP_TOS]
+            inner[IP_TOS] |= 3
+            check = csum_replace(inner[24] << 8 | inner[25], old, inner[IP] << 8 | inner[IP_TOS])
+            write_u16(inner, 24, check)
+        return True
+
+    def set_up(self, up: bool) -> None:
+        super().set_up(up)
+        ports = vxlan_ports(self.net)
+        if up:
+            ports.join(self)
+        else:
+            ports.leave(self)
+
+    def unregister(self) -> None:
+        vxlan_ports(self.net).leave(self)
+
+
+class VxlanPorts:
+    """Which VXLAN devices share a UDP port. Linux: struct vxlan_sock."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self._devs: dict[tuple[int, int], VxlanDevice] = {}
+
+    def join(self, dev: VxlanDevice) -> None:
+        self._devs[dev.dstport, dev.vni] = dev
+        self.net.udp_encap[dev.dstport] = self._rcv
+
+    def leave(self, dev: VxlanDevice) -> None:
+        self._devs.pop((dev.dstport, dev.vni), None)
+        if not any(port == dev.dstport for port, _ in self._devs):
+            self.net.udp_encap.pop(dev.dstport, None)
+
+    def _rcv(self, skb: Skb) -> None:
+        data = skb.data
+        th = transport(data)
+        udp_length = data[th + 4] << 8 | data[th + 5]
+        if len(data) < th + 16 or udp_length < 16 or len(data) < th + udp_length:
+            drop(skb, Drop.PKT_TOO_SMALL, "VXLAN cut short")
+            return
+        check = data[th + 6] << 8 | data[th + 7]
+        if check:
+            saddr, daddr = read_addrs(data, IP_SADDR)
+            segment = bytearray(data[th : th + udp_length])
+            segment[6:8] = b"\0\0"
+            if (transport_checksum(saddr, daddr, IPPROTO_UDP, segment) or 0xFFFF) != check:
+                drop(skb, Drop.UDP_CSUM)
+                return
+        if not data[th + 8] & 0x08:
+            drop(skb, Drop.VXLAN_INVALID_HDR, "the VNI flag is not set")
+            return
+        vni = data[th + 12] << 16 | data[th + 13] << 8 | data[th + 14]
+        dev = self._devs.get((data[th + 2] << 8 | data[th + 3], vni))
+        if dev is None:
+            drop(skb, Drop.VXLAN_VNI_NOT_FOUND, f"nobody has VNI {vni}")
+            return
+        if len(data) < th + 16 + ETH_HLEN:
+            drop(skb, Drop.PKT_TOO_SMALL, "the inner frame is cut short")
+            return
+        del data[th + udp_length :]
+        dev.rcv(skb)
+
+
+def vxlan_ports(net: Net) -> VxlanPorts:
+    """The VXLAN ports of a namespace."""
+    ports = net.vxlan_ports
+    if ports is None:
+        ports = net.vxlan_ports = VxlanPorts(net)
+    return ports

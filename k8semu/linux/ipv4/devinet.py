@@ -1,0 +1,152 @@
+"""Addresses on devices, and the routes that come with them.
+
+    ip addr add 172.17.0.1/24 dev docker0
+        local 172.17.0.1            table local
+        broadcast 172.17.0.255      table local       (once the device is up)
+        172.17.0.0/24 scope link    table main        (once the device is up)
+
+Linux: net/ipv4/devinet.c, net/ipv4/fib_frontend.c fib_add_ifaddr(), fib_inetaddr_event()
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from k8semu.errors import CommandError
+from k8semu.linux.core.dev import IfAddr, Iff
+from k8semu.linux.ipv4.fib import SCOPES, TABLE_LOCAL, TABLE_MAIN, Route
+from k8semu.wire.addr import IP_ANY, Interface, Prefix, ip_aton
+
+if TYPE_CHECKING:
+    from k8semu.linux.core.dev import NetDevice
+    from k8semu.linux.ipv4.stack import Ipv4
+
+
+def add_address(ipv4: Ipv4, dev: NetDevice, text: str, scope: str, broadcast: str, origin: str) -> None:
+    """`ip addr add`. Linux: __inet_insert_ifa()."""
+    try:
+        iface = Interface.parse(text)
+        brd = None
+        if broadcast == "+":
+            brd = iface.network.broadcast if iface.plen < 31 else None
+        elif broadcast:
+            brd = ip_aton(broadcast)
+    except ValueError:
+        raise CommandError(f'Error: any valid prefix is expected rather than "{text}".') from None
+    if scope not in SCOPES:
+        raise CommandError(f"Error: argument \"{scope}\" is wrong: invalid scope value.")
+    if any(a.iface == iface for a in dev.addresses):
+        raise CommandError("RTNETLINK answers: File exists", hint=f"{dev.name} has {text} already")
+    address = IfAddr(iface, scope, brd, dev.name, origin)
+    address.secondary = any(a.iface.network == iface.network and a.iface.plen == iface.plen for a in dev.addresses)
+    dev.addresses.append(address)
+    ipv4.local_addrs[iface.addr] = dev
+    _add_routes(ipv4, dev, address)
+    ipv4.fib.changed()
+    if dev.up and dev.conf.arp_notify:
+        ipv4.arp.announce(dev, iface.addr)
+
+
+def _try_add(ipv4: Ipv4, route: Route) -> None:
+    with suppress(CommandError):  # another address of the same network brought it already
+        ipv4.fib.add(route)
+
+
+def _add_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
+    """Linux: fib_add_ifaddr()."""
+    iface, origin = address.iface, address.origin
+    local = Route(
+        Prefix(iface.addr, 32), dev, type="local", src=iface.addr, scope="host", proto="kernel",
+        table=TABLE_LOCAL, origin=origin,
+    )  # fmt: skip
+    _try_add(ipv4, local)
+    if dev.up:
+        _add_prefix_routes(ipv4, dev, address)
+
+
+def _add_prefix_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
+    iface, origin = address.iface, address.origin
+    loopback = bool(dev.flags & Iff.LOOPBACK)
+    net = iface.network
+    if address.broadcast is not None and address.broadcast != b"\xff" * 4:
+        _try_add(ipv4, Route(
+            Prefix(address.broadcast, 32), dev, type="broadcast", src=iface.addr, scope="link", proto="kernel",
+            table=TABLE_LOCAL, origin=origin,
+        ))  # fmt: skip
+    if address.secondary or iface.plen == 32:
+        return
+    _try_add(ipv4, Route(
+        net, dev, type="local" if loopback else "unicast", src=iface.addr, scope="host" if loopback else "link",
+        proto="kernel", table=TABLE_LOCAL if loopback else TABLE_MAIN, origin=origin,
+    ))  # fmt: skip
+    if iface.plen < 31:
+        _try_add(ipv4, Route(
+            Prefix(net.broadcast, 32), dev, type="broadcast", src=iface.addr, scope="link", proto="kernel",
+            table=TABLE_LOCAL, origin=origin,
+        ))  # fmt: skip
+
+
+def del_address(ipv4: Ipv4, dev: NetDevice, text: str) -> None:
+    """`ip addr del`. Linux: __inet_del_ifa(). Differs: secondary addresses of the network go with the primary."""
+    iface = Interface.parse(text)
+    found = next((a for a in dev.addresses if a.iface == iface), None)
+    if found is None:
+        raise CommandError("RTNETLINK answers: Cannot assign requested address", hint=f"{dev.name} has no {text}")
+    gone = [found]
+    if not found.secondary:
+        gone += [a for a in dev.addresses if a.secondary and a.iface.network == iface.network]
+    for address in gone:
+        dev.addresses.remove(address)
+        ipv4.local_addrs.pop(address.iface.addr, None)
+    for route in ipv4.fib.of_device(dev):
+        if route.src in [a.iface.addr for a in gone]:
+            ipv4.fib.remove(route)
+    ipv4.fib.changed()
+
+
+def device_up(ipv4: Ipv4, dev: NetDevice) -> None:
+    """The routes of the device's addresses appear. Linux: fib_netdev_event(NETDEV_UP), inetdev_event()."""
+    for address in dev.addresses:
+        _add_routes(ipv4, dev, address)
+        if dev.conf.arp_notify:
+            ipv4.arp.announce(dev, address.iface.addr)
+    ipv4.fib.changed()
+
+
+def device_down(ipv4: Ipv4, dev: NetDevice) -> None:
+    """All routes by the device go, but for its local addresses. Linux: fib_disable_ip()."""
+    for route in ipv4.fib.of_device(dev):
+        if route.type != "local":
+            ipv4.fib.remove(route)
+    ipv4.arp.table.flush(dev)
+    ipv4.fib.changed()
+
+
+def device_gone(ipv4: Ipv4, dev: NetDevice) -> None:
+    """Everything of the device goes."""
+    for address in dev.addresses:
+        ipv4.local_addrs.pop(address.iface.addr, None)
+    for route in ipv4.fib.of_device(dev):
+        ipv4.fib.remove(route)
+    ipv4.arp.table.flush(dev)
+    ipv4.fib.changed()
+
+
+def select_addr(ipv4: Ipv4, dev: NetDevice, daddr: bytes, scope: int = SCOPES["global"]) -> bytes:
+    """The source address for packets to `daddr` by `dev`. Linux: net/ipv4/devinet.c inet_select_addr()."""
+    first: bytes | None = None
+    for address in dev.addresses:
+        if address.secondary or SCOPES[address.scope] > scope:
+            continue
+        if daddr in address.iface.network:
+            return address.iface.addr
+        if first is None:
+            first = address.iface.addr
+    if first is not None:
+        return first
+    for other in ipv4.net.by_index.values():
+        for address in other.addresses:
+            if SCOPES[address.scope] != SCOPES["link"] and SCOPES[address.scope] <= scope:
+                return address.iface.addr
+    return IP_ANY

@@ -1,0 +1,45 @@
+"""Forwarding: one off the TTL, FORWARD, and out.
+
+Linux: net/ipv4/ip_forward.c ip_forward()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8semu.linux.core.drop import Drop
+from k8semu.linux.core.hooks import Hook, nf_hook
+from k8semu.linux.core.skb import Skb, drop
+from k8semu.linux.ipv4.ip_output import output
+from k8semu.linux.ipv4.route import Rtable
+from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_FRAG, IP_TTL, ip_decrease_ttl
+
+if TYPE_CHECKING:
+    from k8semu.linux.ipv4.stack import Ipv4
+
+
+def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
+    """Pass a packet on that is not for us."""
+    data = skb.data
+    if data[0] & 1 and skb.iif is not None and skb.iif.hard_header_len:
+        drop(skb, Drop.UNICAST_IN_L2_MULTICAST, "a unicast packet in a broadcast frame is not forwarded")
+        return
+    if data[IP_TTL] <= 1:
+        ipv4.icmp_send(skb, 11, 0)
+        drop(skb, Drop.IP_INHDR, "TTL expired in transit")
+        return
+    size = len(data) - ETH_HLEN
+    mtu = rt.mtu or rt.dev.mtu
+    if ipv4.pmtu:
+        mtu = ipv4.mtu(rt, bytes(data[IP_DADDR : IP_DADDR + 4]))
+    if size > mtu and data[IP_FRAG] & 0x40:
+        ipv4.icmp_send(skb, 3, 4, mtu)
+        drop(skb, Drop.PKT_TOO_BIG, f"{size} bytes with DF, and the MTU of {rt.dev.name} is {mtu}")
+        return
+    ip_decrease_ttl(data)
+    if rt.redirect:
+        ipv4.icmp.send_redirect(skb, rt)
+    hooks = ipv4.net.hooks
+    if hooks.chains[Hook.FORWARD] and not nf_hook(hooks, Hook.FORWARD, skb, skb.iif, rt.dev):
+        return
+    output(ipv4, skb, rt)
