@@ -1,0 +1,153 @@
+"""Network namespaces, the programs in them, and the one way to tell them something.
+
+    tell(netns, command) ─▶ journal ─▶ emulated kernel
+    start / call(program) ─▶ journal ─▶ a task on the simulated event loop, in its namespace
+
+Everything that is done to a cluster passes here, so the journal is complete: the kernel twin
+replays it and is the same cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+from k8semu.cluster.journal import Call, Journal, NetnsAdd, NetnsDel, Program, Start, Stop, Tell
+from k8semu.errors import CommandError, InputError
+from k8semu.linux.core.commands import Command
+from k8semu.linux.netns import NetNs
+from k8semu.sim.loop import SimLoop, current_program, current_stack
+from k8semu.sim.world import World
+
+if TYPE_CHECKING:
+    from k8semu.trace.hop import TraceSink
+
+ProgramFunction = Callable[..., Coroutine[Any, Any, Any]]
+
+
+def load_program(function: str) -> ProgramFunction:
+    """The `async def` named ``package.module:function``; InputError if there is none."""
+    module_name, _, name = function.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"no program {function!r}: {error}", hint="package.module:function") from None
+    if not asyncio.iscoroutinefunction(found):
+        raise InputError(f"{function!r} is no `async def`", hint="a program is a coroutine function")
+    program: ProgramFunction = found
+    return program
+
+
+class Process:
+    """A program that runs: its task, and what it was started from."""
+
+    __slots__ = ("netns", "pid", "program", "task")
+
+    def __init__(self, pid: str, netns: str, program: Program, task: asyncio.Task[Any]) -> None:
+        self.pid, self.netns, self.program, self.task = pid, netns, program, task
+
+
+class Cluster:
+    """All machines of one run. Use `loop` to let things happen."""
+
+    def __init__(self, seed: int = 1, trace: TraceSink | None = None) -> None:
+        self.world = World(seed)
+        self.clock = self.world.clock
+        self.loop = SimLoop(self.world.clock)
+        self.journal = Journal()
+        self.trace = trace
+        self.netns: dict[str, NetNs] = {}
+        self.processes: dict[str, Process] = {}
+        self.on_netns: list[Callable[[NetNs], None]] = []   # told of each new namespace (captures)
+        self.hosts: dict[str, str] = {}                     # names that resolve everywhere: name -> address
+        self.crashes: list[tuple[str, BaseException]] = []
+
+    # --- namespaces ---------------------------------------------------------------------------
+
+    def add_netns(self, name: str) -> NetNs:
+        """`ip netns add NAME`, loopback up."""
+        if name in self.netns:
+            raise CommandError(f'Cannot create namespace file "/run/netns/{name}": File exists')
+        net = self.netns[name] = NetNs(self.world, name, self._find)
+        net.trace = self.trace
+        net.sockets.resolve = self._resolve
+        self.journal.add(NetnsAdd(netns=name))
+        for listener in self.on_netns:
+            listener(net)
+        return net
+
+    def del_netns(self, name: str) -> None:
+        """`ip netns del NAME`: devices in it go, and the far ends of its veths."""
+        self.journal.add(NetnsDel(netns=name))
+        self.netns.pop(name).destroy()
+
+    def _find(self, name: str) -> NetNs:
+        if name not in self.netns:
+            raise CommandError(f'Cannot open network namespace "{name}": No such file or directory')
+        return self.netns[name]
+
+    def _resolve(self, name: str) -> str | None:
+        return self.hosts.get(name)
+
+    def tell(self, netns: str, command: Command) -> None:
+        """Tell a namespace's kernel something (seam 2)."""
+        self._find(netns).apply(command)
+        self.journal.add(Tell(netns=netns, command=command))
+
+    def tell_all(self, netns: str, commands: Iterable[Command]) -> None:
+        for command in commands:
+            self.tell(netns, command)
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def _task(self, netns: str, name: str, program: Program) -> asyncio.Task[Any]:
+        function = load_program(program.function)
+        context = contextvars.copy_context()
+        context.run(current_stack.set, self._find(netns).sockets)
+        context.run(current_program.set, name.rpartition("/")[2])
+        return self.loop.create_task(function(**program.args), name=name, context=context)
+
+    def start(self, netns: str, pid: str, program: Program) -> Process:
+        """Start a program that runs until it is stopped."""
+        assert pid not in self.processes, f"{pid} runs already"
+        self.journal.add(Start(netns=netns, pid=pid, program=program))
+        process = Process(pid, netns, program, self._task(netns, pid, program))
+        self.processes[pid] = process
+        process.task.add_done_callback(lambda task: self._ended(pid, task))
+        return process
+
+    def _ended(self, pid: str, task: asyncio.Task[Any]) -> None:
+        self.processes.pop(pid, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crashes.append((pid, error))
+
+    def stop(self, pid: str) -> None:
+        """End a program: its task is cancelled, its sockets close."""
+        process = self.processes.pop(pid, None)
+        if process is not None:
+            self.journal.add(Stop(netns=process.netns, pid=pid))
+            process.task.cancel()
+
+    async def call(self, netns: str, name: str, program: Program) -> Any:
+        """Run a client program to its end and return its result (JSON values)."""
+        result = await self._task(netns, name, program)
+        self.journal.add(Call(netns=netns, program=program, result=result))
+        return result
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+        """Let things happen until `main` is done; its result."""
+        return self.loop.run_until_complete(main)
+
+    def close(self) -> None:
+        """End all programs and the loop."""
+        for process in list(self.processes.values()):
+            process.task.cancel()
+        pending = [process.task for process in self.processes.values()]
+        if pending:
+            self.loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self.loop.close()
