@@ -1,0 +1,14 @@
+"""Captures: what was seen on every interface, and why.
+
+    frame     one frame of a capture
+    whole     files and folders that appear whole or not at all
+    pcapng    the capture format with names, reasons and packet ids
+    pcap      classic captures, one file per interface, as tcpdump on each would write
+    reader    any capture, whatever its format
+    tap       capture points on the devices of a run
+    listing   one line of text per frame, for people and for review
+    flows     connections as an interface sees them: who called
+    normal    a frame without what Linux chooses freely
+    difference how two frames differ, field by field
+    compare   are two captures the same conversation?
+"""

@@ -4,6 +4,7 @@
     checksum  the Internet checksum, whole (RFC 1071) and incremental (RFC 1624)
     header    where each field lies in a frame, and patching it in place
     build     frames and headers as Scapy lays them out
+    walk      which header lies where in a frame, however deep
     dissect   frames as Scapy reads them, for listings and explanations
 
 A frame always has 14 bytes of link header in front of its IP header, also where the device has

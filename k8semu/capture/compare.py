@@ -1,0 +1,149 @@
+"""Are two captures the same conversation? Compared per interface and per flow, frame by frame.
+
+    frames ─▶ normal (what Linux chooses freely is left out) ─▶ by interface ─▶ by flow ─▶ aligned
+
+The order of frames counts within a flow of an interface, and nowhere else. `k8semu diff`, the
+goldens and the kernel twin all compare with this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from pathlib import Path
+
+import msgspec
+
+from k8semu.capture.difference import Difference, diff_exact, differing_rows
+from k8semu.capture.frame import DIRECTION_NAMES, Frame
+from k8semu.capture.normal import Flows, NormalFrame, Normalise, normalise
+from k8semu.capture.reader import read_frames
+
+__all__ = ["Comparison", "Difference", "Normalise", "compare", "compare_files", "diff_exact"]
+
+ALIGNABLE = 4_000_000
+"""Pairs of frames that are looked at to align two different flows; beyond it frame n stands against frame n."""
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """The outcome: `frames` = `equal` + `different`; a pair that differs counts once, pure ACKs not at all."""
+
+    frames: int
+    equal: int
+    different: int
+    differences: tuple[Difference, ...]
+    only_a: tuple[tuple[str, int], ...] = ()
+    """Interfaces that only A has frames on, and how many."""
+    only_b: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def same(self) -> bool:
+        return self.different == 0
+
+    def text(self, a: str = "A", b: str = "B", limit: int = 10) -> str:
+        """For people: the counts, then the first `limit` differences field by field."""
+        lines = [f"{self.frames} frames compared, {self.equal} equal, {self.different} different"]
+        for name, missing in ((a, self.only_a), (b, self.only_b)):
+            lines += [f"{interface}: only in {name} ({count} frames)" for interface, count in missing]
+        lines += [difference.text(a, b) for difference in self.differences[:limit]]
+        if len(self.differences) > limit:
+            lines.append(f"and {len(self.differences) - limit} more differences")
+        return "\n".join(lines)
+
+
+def compare_files(a: Path, b: Path, options: Normalise | None = None) -> Comparison:
+    """`compare` of two capture files; CaptureError where one is cut off or none."""
+    return compare(read_frames(a), read_frames(b), options)
+
+
+def compare(a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = None) -> Comparison:
+    """Compare two captures, each in order of time."""
+    options = options or Normalise()
+    one, other = normalise(a, options), normalise(b, options)
+    shared = [interface for interface in one if interface in other]
+    pairs = [pair for interface in shared for pair in _pairs(interface, one[interface], other[interface])]
+    differences = tuple(difference for _, difference in pairs if difference is not None)
+    equal = sum(count for count, difference in pairs if difference is None)
+    only_a, only_b = _missing(one, other), _missing(other, one)
+    different = len(differences) + sum(count for _, count in only_a + only_b)
+    return Comparison(equal + different, equal, different, differences, only_a, only_b)
+
+
+def _missing(those: dict[str, Flows], others: dict[str, Flows]) -> tuple[tuple[str, int], ...]:
+    missing = ((name, sum(map(len, flows.values()))) for name, flows in those.items() if name not in others)
+    return tuple((name, count) for name, count in missing if count)
+
+
+_Pair = tuple[int, Difference | None]
+"""(how many frames, how they differ or None)."""
+
+
+def _pairs(interface: str, one: Flows, other: Flows) -> list[_Pair]:
+    directed = _directed(one) and _directed(other)
+    pairs: list[_Pair] = []
+    for flow in dict.fromkeys([*one, *other]):
+        pairs += _align(interface, flow, one.get(flow, []), other.get(flow, []), directed)
+    return pairs
+
+
+def _directed(flows: Flows) -> bool:
+    """Does the capture know which way each frame went? tcpdump's does not."""
+    return all(normal.frame.direction for flow in flows.values() for normal in flow if normal.frame is not None)
+
+
+def _rows(normal: NormalFrame, directed: bool) -> tuple[tuple[str, str, str | bytes], ...]:
+    if directed and normal.frame is not None:
+        return (("frame", "direction", DIRECTION_NAMES[normal.frame.direction]), *normal.rows)
+    return normal.rows
+
+
+def _align(
+    interface: str, flow: str, a: list[NormalFrame], b: list[NormalFrame], directed: bool
+) -> list[_Pair]:
+    one, other = [_rows(normal, directed) for normal in a], [_rows(normal, directed) for normal in b]
+    pairs: list[_Pair] = []
+    for same, first, last, start, stop in _opcodes(one, other):
+        if same:
+            pairs.append((last - first, None))
+            continue
+        for i, j in zip_longest(range(first, last), range(start, stop)):
+            left, right = a[i] if i is not None else None, b[j] if j is not None else None
+            number = (i if i is not None else j) + 1
+            pairs.append((1, _difference(interface, flow, number, left, right, directed)))
+    return pairs
+
+
+def _opcodes(a: Sequence[object], b: Sequence[object]) -> list[tuple[bool, int, int, int, int]]:
+    """(equal?, from a, to a, from b, to b); what both begin and end with is never searched."""
+    start = 0
+    while start < min(len(a), len(b)) and a[start] == b[start]:
+        start += 1
+    tail = 0
+    while tail < min(len(a), len(b)) - start and a[-1 - tail] == b[-1 - tail]:
+        tail += 1
+    end_a, end_b = len(a) - tail, len(b) - tail
+    middle: list[tuple[bool, int, int, int, int]] = []
+    if (end_a - start) * (end_b - start) <= ALIGNABLE:
+        matcher = SequenceMatcher(None, a[start:end_a], b[start:end_b], autojunk=False)
+        middle = [
+            (tag == "equal", start + i, start + j, start + k, start + m) for tag, i, j, k, m in matcher.get_opcodes()
+        ]
+    else:
+        for at in range(start, max(end_a, end_b)):
+            i, k = min(at, end_a), min(at, end_b)
+            j, m = min(at + 1, end_a), min(at + 1, end_b)
+            middle.append((j > i and m > k and a[i] == b[k], i, j, k, m))
+    found = [(True, 0, start, 0, start), *middle, (True, end_a, len(a), end_b, len(b))]
+    return [opcode for opcode in found if opcode[2] > opcode[1] or opcode[4] > opcode[3]]
+
+
+def _difference(
+    interface: str, flow: str, number: int, a: NormalFrame | None, b: NormalFrame | None, directed: bool
+) -> Difference:
+    rows_a = _rows(a, directed) if a is not None else ()
+    rows_b = _rows(b, directed) if b is not None else ()
+    streams = any(normal is not None and normal.frame is None for normal in (a, b))
+    found = differing_rows(rows_a, rows_b) if (a is not None and b is not None) or streams else ()
+    frame_a, frame_b = a.frame if a is not None else None, b.frame if b is not None else None
+    return Difference(interface, number, frame_a, frame_b, found, flow)

@@ -1,0 +1,326 @@
+"""A frame without what Linux chooses freely, so that two runs of the same conversation compare equal.
+
+Left out or made relative:
+  ephemeral ports   the caller's port, from 1024 up, becomes #1, #2 … in order of appearance among the
+                    connections of one interface with the same caller address and the same callee
+  sequence numbers  relative to the SYN's; ICMP echo ids become #1, #2 … likewise
+  IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
+  checksums         ok, bad or none, instead of their value
+Inside tunnels and inside what an ICMP error quotes, the same. Pure ACKs (no data, no SYN, FIN or RST)
+are marked, so that a comparison can pass over them.
+
+A flow is what belongs together: a connection, the echoes of one ping, two stations' ARP; in a tunnel,
+the tunnel and the inner flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from k8semu.capture.flows import ACK, SYN, Callers, Endpoint, View
+from k8semu.capture.frame import LINKTYPE_RAW, Frame
+from k8semu.wire.addr import ip_ntoa, mac_ntoa
+from k8semu.wire.dissect import TCP_FLAGS, checksum_state, layer_name
+from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from k8semu.wire.walk import Layer, Walk
+
+FIN, RST, PSH = 1, 4, 8
+_TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
+
+Row = tuple[str, str, "str | bytes"]
+"""(layer, field, value); bytes where a value is the payload."""
+
+
+class Normalise(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison looks at."""
+
+    macs: bool = True
+    """MAC addresses, in Ethernet and ARP."""
+    stream: bool = False
+    """TCP payload as a stream of bytes per direction, however it was cut into segments."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """TCP payload: `sender` tells the two directions of a flow apart, `seq` is relative."""
+
+    sender: str
+    seq: int
+    data: bytes
+
+
+class NormalFrame(msgspec.Struct, frozen=True):
+    """A frame's rows that are compared, and the flow it belongs to."""
+
+    flow: str
+    rows: tuple[Row, ...]
+    frame: Frame | None
+    pure_ack: bool = False
+    flags: int = 0
+    segment: Segment | None = None
+
+
+class _Normaliser:
+    """Reads one frame layer by layer."""
+
+    def __init__(self, view: View, frame: Frame, options: Normalise) -> None:
+        self.view, self.frame, self.data, self.options = view, frame, frame.data, options
+        self.inside: list[Layer] = []  # the layers behind the one being read
+        self.rows: list[Row] = []
+        self.flow = "malformed"
+        self.tunnel = ""
+        self.about = ""                # what an ICMP error is about is a flow of its own
+        self.ip: Layer | None = None
+        self.flags = 0
+        self.sender = ""
+        self.seq = 0
+        self.pure_ack = False
+        self.segment: Segment | None = None
+
+    def result(self) -> NormalFrame:
+        readers = {
+            "Ether": self._ether, "ARP": self._arp, "IP": self._ip, "TCP": self._tcp,
+            "UDP": self._udp, "ICMP": self._icmp, "VXLAN": self._vxlan,
+        }  # fmt: skip
+        layers = Walk(self.data, self.frame.linktype == LINKTYPE_RAW).layers
+        for number, layer in enumerate(layers):
+            self.inside = layers[number + 1 :]
+            readers.get(layer.kind, self._rest)(layer)
+        rows = tuple(self.rows)
+        return NormalFrame(self.about + self.flow, rows, self.frame, self.pure_ack, self.flags, self.segment)
+
+    def _row(self, layer: Layer, field: str, value: object) -> None:
+        self.rows.append((layer_name(layer), field, value if isinstance(value, bytes) else str(value)))
+
+    def _u16(self, at: int) -> int:
+        return self.data[at] << 8 | self.data[at + 1]
+
+    def _u32(self, at: int) -> int:
+        return int.from_bytes(self.data[at : at + 4], "big")
+
+    def _ether(self, layer: Layer) -> None:
+        header = self.data[layer.start : layer.end]
+        if self.options.macs:
+            self._row(layer, "dst", mac_ntoa(header[:6]))
+            self._row(layer, "src", mac_ntoa(header[6:12]))
+        self._row(layer, "type", f"0x{header[12:].hex()}")
+        self.flow = f"{self.tunnel}ethertype 0x{header[12:].hex()}"
+
+    def _arp(self, layer: Layer) -> None:
+        arp = self.data[layer.start : layer.end]
+        self._row(layer, "types", arp[:6].hex())
+        self._row(layer, "op", self._u16(layer.start + 6))
+        if self.options.macs:
+            self._row(layer, "hwsrc", mac_ntoa(arp[8:14]))
+            self._row(layer, "hwdst", mac_ntoa(arp[18:24]))
+        self._row(layer, "psrc", ip_ntoa(arp[14:18]))
+        self._row(layer, "pdst", ip_ntoa(arp[24:28]))
+        one, other = sorted((arp[14:18], arp[24:28]))
+        self.flow = f"{self.tunnel}arp {ip_ntoa(one)} <> {ip_ntoa(other)}"
+
+    def _ip(self, layer: Layer) -> None:
+        data, start = self.data, layer.start
+        if layer.quoted:
+            self.about = "icmp error about "
+        self.ip = layer
+        frag = self._u16(start + 6)
+        saddr, daddr = data[start + 12 : start + 16], data[start + 16 : start + 20]
+        if not self._tcp_stream():
+            self._row(layer, "len", self._u16(start + 2))
+        self._row(layer, "tos", f"0x{data[start + 1]:x}")
+        flags = [name for bit, name in ((0x4000, "DF"), (0x2000, "MF")) if frag & bit]
+        self._row(layer, "flags", "+".join(flags))
+        self._row(layer, "frag", (frag & 0x1FFF) << 3)
+        self._row(layer, "ttl", data[start + 8])
+        self._row(layer, "proto", data[start + 9])
+        self._row(layer, "src", ip_ntoa(saddr))
+        self._row(layer, "dst", ip_ntoa(daddr))
+        self._row(layer, "options", data[start + 20 : layer.end].hex())
+        self._row(layer, "chksum", checksum_state(data, layer, layer))
+        one, other = sorted((saddr, daddr))
+        self.flow = f"{self.tunnel}ip protocol {data[start + 9]} {ip_ntoa(one)} <> {ip_ntoa(other)}"
+        if frag & 0x1FFF:
+            self.flow = self.view.fragments.get(self._datagram(), self.flow)
+
+    def _tcp_stream(self) -> bool:
+        """Is this a segment that counts only as part of its stream?"""
+        return self.options.stream and any(layer.kind == "TCP" and not layer.quoted for layer in self.inside)
+
+    def _datagram(self) -> tuple[str, bytes]:
+        """What the fragments of one packet share."""
+        assert self.ip is not None
+        start = self.ip.start
+        return self.tunnel, self.data[start + 4 : start + 6] + self.data[start + 9 : start + 10] + self.data[
+            start + 12 : start + 20
+        ]
+
+    def _endpoints(self, layer: Layer) -> tuple[Endpoint, Endpoint]:
+        assert self.ip is not None
+        at = self.ip.start + 12
+        source = (self.data[at : at + 4], self._u16(layer.start))
+        return source, (self.data[at + 4 : at + 8], self._u16(layer.start + 2))
+
+    def _join(self, flow: str) -> None:
+        self.flow = flow
+        assert self.ip is not None
+        if self._u16(self.ip.start + 6) & 0x3FFF == 0x2000:
+            self.view.fragments[self._datagram()] = flow
+
+    def _checksum(self, layer: Layer) -> None:
+        assert self.ip is not None
+        self._row(layer, "chksum", checksum_state(self.data, self.ip, layer))
+
+    def _tcp(self, layer: Layer) -> None:
+        data, start = self.data, layer.start
+        source, target = self._endpoints(layer)
+        seq, partial = self._u32(start + 4), layer.end - start < 20
+        flags = 0 if partial else data[start + 13]
+        flow = self.view.flow(self.tunnel, IPPROTO_TCP, source, target, flags, seq)
+        self._join(flow.name)
+        self._row(layer, "sport", flow.port(source))
+        self._row(layer, "dport", flow.port(target))
+        relative = flow.relative(source, seq, seq if flags & SYN else seq - 1)
+        stream = self.options.stream and not layer.quoted
+        self._row(layer, "seq", relative + (layer.limit - layer.end if stream else 0))
+        if partial:
+            return
+        ack = self._u32(start + 8)
+        if flags & ACK and not stream:
+            self._row(layer, "ack", flow.relative(target, ack, ack - 1))
+        shown = flags & ~PSH if stream else flags
+        self._row(layer, "flags", "".join(name for bit, name in enumerate(TCP_FLAGS) if shown >> bit & 1))
+        self._row(layer, "options", _tcp_options(data[start + 20 : layer.end]))
+        if flags & 0x20:
+            self._row(layer, "urgptr", self._u16(start + 18))
+        self._checksum(layer)
+        if not layer.quoted:
+            self.flags, self.sender = flags, f"{ip_ntoa(source[0])}:{flow.port(source)}"
+            self.seq = relative + (1 if flags & SYN else 0)
+            self.pure_ack = flags & (FIN | SYN | RST | ACK) == ACK and layer.limit == layer.end
+
+    def _udp(self, layer: Layer) -> None:
+        source, target = self._endpoints(layer)
+        if self.inside and self.inside[0].kind == "VXLAN":
+            self._row(layer, "dport", target[1])
+        elif self.inside and self.inside[0].level > layer.level:
+            self._row(layer, "sport", source[1])
+            self._row(layer, "dport", target[1])
+            self.tunnel += "flannel udp, "
+        else:
+            flow = self.view.flow(self.tunnel, IPPROTO_UDP, source, target)
+            self._join(flow.name)
+            self._row(layer, "sport", flow.port(source))
+            self._row(layer, "dport", flow.port(target))
+        if not self._tcp_stream():
+            self._row(layer, "len", self._u16(layer.start + 4))
+        self._checksum(layer)
+
+    def _vxlan(self, layer: Layer) -> None:
+        header = self.data[layer.start : layer.end]
+        vni = int.from_bytes(header[4:7], "big")
+        self._row(layer, "flags", f"0x{header[0]:02x}")
+        self._row(layer, "vni", vni)
+        self._row(layer, "reserved", header[1:4].hex() + header[7:].hex())
+        assert self.ip is not None
+        at = self.ip.start + 12
+        one, other = sorted((self.data[at : at + 4], self.data[at + 4 : at + 8]))
+        self.tunnel += f"vxlan {vni} {ip_ntoa(one)} <> {ip_ntoa(other)}, "
+
+    def _icmp(self, layer: Layer) -> None:
+        assert self.ip is not None
+        kind, at = self.data[layer.start], self.ip.start + 12
+        saddr, daddr = self.data[at : at + 4], self.data[at + 4 : at + 8]
+        self._row(layer, "type", kind)
+        self._row(layer, "code", self.data[layer.start + 1])
+        if kind in (0, 8):
+            ident = self._u16(layer.start + 4)
+            flow = self.view.flow(self.tunnel, IPPROTO_ICMP, *self._echo(kind, saddr, daddr, ident))
+            self._join(flow.name)
+            self._row(layer, "id", flow.caller_port)
+            self._row(layer, "seq", self._u16(layer.start + 6))
+        else:
+            self._row(layer, "rest", self.data[layer.start + 4 : layer.end].hex())
+        self._checksum(layer)
+
+    @staticmethod
+    def _echo(kind: int, saddr: bytes, daddr: bytes, ident: int) -> tuple[Endpoint, Endpoint]:
+        """(who asks, who answers)."""
+        asker, answerer = (saddr, daddr) if kind == 8 else (daddr, saddr)
+        return (asker, ident), (answerer, 0)
+
+    def _rest(self, layer: Layer) -> None:
+        """Payload, fragments, padding, and what is malformed."""
+        data = self.data[layer.start : layer.limit]
+        if layer.problem:
+            self._row(layer, "problem", layer.problem)
+        tcp = self.sender and layer.kind == "payload" and not layer.quoted
+        if tcp and self.options.stream:
+            self.segment = Segment(self.sender, self.seq, data)
+        else:
+            self._row(layer, "bytes", data)
+
+
+def _tcp_options(options: bytes) -> str:
+    """Which options, in their order; of their values only the MSS."""
+    words: list[str] = []
+    at = 0
+    while at < len(options):
+        kind = options[at]
+        size = 1 if kind < 2 else options[at + 1] if at + 1 < len(options) else 0
+        if size == 0 or (kind >= 2 and size < 2) or at + size > len(options):
+            return ",".join([*words, "malformed"])
+        if kind == 2:
+            words.append(f"mss {int.from_bytes(options[at + 2 : at + size], 'big')}")
+        else:
+            words.append(_TCP_OPTIONS.get(kind, f"option {kind}"))
+        at += size
+    return ",".join(words)
+
+
+Flows = dict[str, list[NormalFrame]]
+
+
+def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
+    """All frames of a capture by interface and flow, without pure ACKs."""
+    callers = Callers()
+    views: dict[str, View] = {}
+    result: dict[str, Flows] = {}
+    for frame in frames:
+        view = views.get(frame.interface)
+        if view is None:
+            view = views[frame.interface] = View(callers)
+        normal = _Normaliser(view, frame, options).result()
+        flows = result.setdefault(frame.interface, {})
+        if not normal.pure_ack:
+            flows.setdefault(normal.flow, []).append(normal)
+    if options.stream:
+        for flows in result.values():
+            flows.update({name: _as_stream(flow) for name, flow in flows.items()})
+    return result
+
+
+def _as_stream(flow: list[NormalFrame]) -> list[NormalFrame]:
+    """Segments with data become one entry per direction; those with SYN, FIN or RST stay as they are."""
+    sent: dict[str, list[Segment]] = {}
+    kept = []
+    for normal in flow:
+        if normal.segment is not None:
+            sent.setdefault(normal.segment.sender, []).append(normal.segment)
+        if normal.segment is None or normal.flags & (SYN | FIN | RST):
+            kept.append(normal)
+    for sender, segments in sorted(sent.items()):
+        rows: tuple[Row, ...] = (("stream", f"sent by {sender}", _assemble(segments)),)
+        kept.append(NormalFrame(flow[0].flow, rows, None))
+    return kept
+
+
+def _assemble(segments: list[Segment]) -> bytes:
+    """The bytes of one direction, in order; a gap that was never filled is left out."""
+    stream = bytearray()
+    end = None
+    for segment in sorted(segments, key=lambda segment: segment.seq):
+        known = 0 if end is None else max(0, end - segment.seq)
+        stream += segment.data[known:]
+        end = max(end or 0, segment.seq + len(segment.data))
+    return bytes(stream)

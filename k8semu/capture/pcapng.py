@@ -1,0 +1,302 @@
+"""pcapng: captures with named interfaces, nanoseconds, packet ids, reasons and name records.
+
+    SHB  who wrote it: nothing of the machine or the day
+    IDB  one per capture point, when it becomes known (a device may be made during the run)
+    NRB  addresses and the names of what has them
+    EPB  a frame: epb_flags (in 1, out 2), epb_packetid, one opt_comment per decision
+
+Always little-endian, so that the same run is the same bytes on every machine. Nothing is kept of a
+frame once it is written.
+
+RFC: draft-ietf-opsawg-pcapng
+Shown: `tshark -r FILE -T fields -e frame.interface_name -e frame.packet_id -e frame.comment`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from struct import Struct
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from k8semu.capture.frame import LINKTYPE_ETHERNET, Frame
+from k8semu.capture.whole import WholeFile
+from k8semu.errors import CaptureError
+
+SHB, IDB, SPB, NRB, EPB = 0x0A0D0D0A, 1, 3, 4, 6
+BYTE_ORDER_MAGIC = 0x1A2B3C4D
+OPT_COMMENT, OPT_IF_NAME, OPT_USERAPPL, OPT_TSRESOL, OPT_TSOFFSET = 1, 2, 4, 9, 14
+OPT_EPB_FLAGS, OPT_EPB_PACKETID = 2, 5
+NANOSECONDS = 9
+MAX_BLOCK = 16 << 20
+"""No reader takes larger blocks (as Wireshark)."""
+MAX_COMMENT = 0xFFFC
+BUFFER = 1 << 18
+
+_U32 = Struct("<I")
+_HEAD = Struct("<II")
+_FLAGS_OPTION = OPT_EPB_FLAGS | 4 << 16       # code and length, read as one little-endian word
+_PACKETID_OPTION = OPT_EPB_PACKETID | 8 << 16
+
+
+class Stream(Protocol):
+    """Where a writer writes: a `WholeFile`, or an `io.BytesIO`."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def _pad(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return Struct("<HH").pack(code, len(value)) + _pad(value)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    total = len(body) + 12
+    return _HEAD.pack(kind, total) + body + _U32.pack(total)
+
+
+class PcapngWriter:
+    """Writes one section to `out`. `pack` and `write` are hot: half a microsecond together."""
+
+    def __init__(self, out: Stream) -> None:
+        self._out = out
+        self._interfaces: dict[tuple[str, int], int] = {}
+        self._packers: dict[int, Callable[..., bytes]] = {}
+        self._ends: dict[int, tuple[bytes, bytes]] = {}
+        section = Struct("<IHHq").pack(BYTE_ORDER_MAGIC, 1, 0, -1)
+        self._buffer = bytearray(_block(SHB, section + _option(OPT_USERAPPL, b"k8semu") + bytes(4)))
+
+    def interface(self, name: str, linktype: int = LINKTYPE_ETHERNET) -> int:
+        """The number of the interface called `name`; the first call describes it in the file."""
+        number = self._interfaces.get((name, linktype))
+        if number is None:
+            number = self._interfaces[name, linktype] = len(self._interfaces)
+            options = _option(OPT_IF_NAME, name.encode()) + _option(OPT_TSRESOL, bytes([NANOSECONDS]))
+            self._buffer += _block(IDB, Struct("<HHI").pack(linktype, 0, 0) + options + bytes(4))
+        return number
+
+    def names(self, names: Mapping[bytes, str]) -> None:
+        """Say which name each packed IPv4 address has; may be called again as names become known."""
+        if names:
+            records = b"".join(
+                Struct("<HH").pack(1, len(addr) + len(name.encode()) + 1) + _pad(addr + name.encode() + b"\0")
+                for addr, name in names.items()
+            )
+            self._buffer += _block(NRB, records + bytes(4))
+
+    def pack(
+        self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
+    ) -> bytes:
+        """A frame's block without its two ends and its comments: a copy of `data` as it is now."""
+        length = len(data)
+        packer = self._packers.get(length)
+        if packer is None:  # "…s" pads with zeros up to the next multiple of four by itself
+            packer = self._packers[length] = Struct(f"<5I{length + -length % 4}s3IQ").pack
+        return packer(
+            interface, time >> 32, time & 0xFFFFFFFF, length, length, data,
+            _FLAGS_OPTION, direction, _PACKETID_OPTION, packet_id,
+        )  # fmt: skip
+
+    def comment(self, lines: Iterable[str]) -> bytes:
+        """Comments, ready for `write`: one per line."""
+        return b"".join(_option(OPT_COMMENT, line.encode()[:MAX_COMMENT]) for line in lines)
+
+    def write(self, interface: int, packed: bytes, comments: bytes) -> None:
+        """A frame that `pack` has packed, with what `comment` made of its comments."""
+        total = len(packed) + len(comments) + 16
+        ends = self._ends.get(total)
+        if ends is None:
+            ends = self._ends[total] = (_HEAD.pack(EPB, total), _HEAD.pack(0, total))
+        buffer = self._buffer
+        buffer += ends[0]
+        buffer += packed
+        if comments:
+            buffer += comments
+        buffer += ends[1]
+        if len(buffer) > BUFFER:
+            self.flush()
+
+    def frame(self, frame: Frame) -> None:
+        """Write one whole frame."""
+        number = self.interface(frame.interface, frame.linktype)
+        packed = self.pack(number, frame.time, frame.direction, frame.data, frame.packet_id or 0)
+        self.write(number, packed, self.comment(frame.comments))
+
+    def flush(self) -> None:
+        """Hand what is buffered to the file."""
+        self._out.write(self._buffer)  # type: ignore[arg-type]
+        self._buffer = bytearray()
+
+    def close(self) -> None:
+        self.flush()
+
+    def abort(self) -> None:
+        self._buffer = bytearray()
+
+
+class PcapngFile(PcapngWriter):
+    """A capture file at `path` that appears whole at `close`, or never."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = WholeFile(path)
+        super().__init__(self._file)
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+    def abort(self) -> None:
+        super().abort()
+        self._file.abort()
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+class _Interface(NamedTuple):
+    name: str
+    linktype: int
+    snaplen: int
+    units: int            # ticks of the clock in a second
+    offset: int           # seconds to add
+
+    def nanoseconds(self, ticks: int) -> int:
+        return ticks * 1_000_000_000 // self.units + self.offset * 1_000_000_000
+
+
+class PcapngReader:
+    """Frames of a pcapng file, one by one; CaptureError says what is wrong and at which byte.
+
+    `interfaces` and `names` fill while frames are read.
+    """
+
+    def __init__(self, stream: BinaryIO, file: str) -> None:
+        self.file = file
+        self.interfaces: list[str] = []
+        self.names: dict[bytes, str] = {}
+        self._stream = stream
+        self._section: list[_Interface] = []
+        self._order = "<"
+        self._at = 0           # of the block being read
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            head = self._stream.read(8)
+            if not head:
+                if self._at == 0:
+                    raise self._error("not a capture: the file is empty")
+                return
+            kind, body = self._read_block(head)
+            if kind == SHB:
+                self._section = []
+            elif kind == IDB:
+                self._describe(body)
+            elif kind == NRB:
+                self._resolve(body)
+            elif kind in (EPB, SPB):
+                yield self._enhanced(body) if kind == EPB else self._simple(body)
+            self._at += len(body) + 12
+
+    def _error(self, what: str, offset: int | None = None) -> CaptureError:
+        return CaptureError(what, file=self.file, path=f"byte {self._at if offset is None else offset}")
+
+    def _read_block(self, head: bytes) -> tuple[int, bytes]:
+        if self._at == 0 and head[:4] != _U32.pack(SHB):
+            raise self._error("not a pcapng capture")
+        if len(head) < 8:
+            raise self._error(f"cut off: {len(head)} bytes of a block's head")
+        body = b""
+        if head[:4] == _U32.pack(SHB):
+            body = self._read(4)
+            self._order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(body, "")
+            if not self._order:
+                raise self._error("a section without a byte-order magic")
+        kind, total = Struct(self._order + "II").unpack(head)
+        if total % 4 or total < 12 + len(body) or total > MAX_BLOCK:
+            raise self._error(f"a block of {total} bytes: no block has that length")
+        body += self._read(total - 12 - len(body))
+        (again,) = Struct(self._order + "I").unpack(self._read(4))
+        if again != total:
+            raise self._error(f"a block of {total} bytes says {again} at its end")
+        return kind, body
+
+    def _read(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        if len(data) < count:
+            raise self._error("cut off: the file ends inside this block")
+        return data
+
+    def _unpack(self, form: str, body: bytes, what: str) -> tuple[Any, ...]:
+        struct = Struct(self._order + form)
+        if len(body) < struct.size:
+            raise self._error(f"{what} of {len(body)} bytes, at least {struct.size} expected")
+        return struct.unpack_from(body)
+
+    def _options(self, body: bytes) -> Iterator[tuple[int, bytes]]:
+        """(code, value) until the end mark; RFC: a block may also end without one."""
+        at, head = 0, Struct(self._order + "HH")
+        while at < len(body):
+            if at + 4 > len(body):
+                raise self._error("an option is cut off")
+            code, length = head.unpack_from(body, at)
+            if code == 0:
+                return
+            at += 4
+            if at + length > len(body):
+                raise self._error(f"option {code} of {length} bytes leaves its block")
+            yield code, body[at : at + length]
+            at += length + -length % 4
+
+    def _describe(self, body: bytes) -> None:
+        linktype, _, snaplen = self._unpack("HHI", body, "an interface description")
+        name, units, offset = f"{len(self._section)}", 1_000_000, 0
+        for code, value in self._options(body[8:]):
+            if code == OPT_IF_NAME:
+                name = value.rstrip(b"\0").decode("utf-8", "replace")
+            elif code == OPT_TSRESOL and value:
+                units = 1 << (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
+            elif code == OPT_TSOFFSET:
+                (offset,) = self._unpack("q", value, "if_tsoffset")
+        self._section.append(_Interface(name, linktype, snaplen, units, offset))
+        if name not in self.interfaces:
+            self.interfaces.append(name)
+
+    def _resolve(self, body: bytes) -> None:
+        for code, value in self._options(body):   # records have the form of options
+            if code == 1 and len(value) > 4:
+                self.names[value[:4]] = value[4:].split(b"\0")[0].decode("utf-8", "replace")
+
+    def _interface(self, number: int) -> _Interface:
+        if number >= len(self._section):
+            raise self._error(f"a frame of interface {number}, which is not described")
+        return self._section[number]
+
+    def _enhanced(self, body: bytes) -> Frame:
+        number, high, low, captured, _ = self._unpack("5I", body, "a frame")
+        interface = self._interface(number)
+        end = 20 + captured
+        if end > len(body):
+            raise self._error(f"a frame of {captured} bytes leaves its block")
+        direction, packet_id, comments = 0, None, []
+        for code, value in self._options(body[end + -captured % 4 :]):
+            if code == OPT_COMMENT:
+                comments.append(value.decode("utf-8", "replace"))
+            elif code == OPT_EPB_FLAGS:
+                direction = self._unpack("I", value, "epb_flags")[0] & 3
+            elif code == OPT_EPB_PACKETID:
+                (packet_id,) = self._unpack("Q", value, "epb_packetid")
+        return Frame(
+            interface.nanoseconds(high << 32 | low), interface.name, direction % 3, body[20:end],
+            packet_id, tuple(comments), interface.linktype,
+        )  # fmt: skip
+
+    def _simple(self, body: bytes) -> Frame:
+        (length,) = self._unpack("I", body, "a simple frame")
+        interface = self._interface(0)
+        length = min(length, interface.snaplen or length)
+        if 4 + length > len(body):
+            raise self._error(f"a frame of {length} bytes leaves its block")
+        return Frame(0, interface.name, 0, body[4 : 4 + length], linktype=interface.linktype)
