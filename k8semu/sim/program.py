@@ -1,0 +1,44 @@
+"""Which program is running, and where: what a task inherits from the one that started it.
+
+    current_stack     the network namespace (linux.sock.sockets.Sockets) whose sockets it opens
+    current_program   its name, as `ss -p` would show it ("nginx")
+    current_packet    the packet that what it sends now is a form of (user-space tunnels)
+
+A program sees none of this. Kept apart from the loop because asyncio takes long to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k8semu.sim.loop import Stack
+
+current_stack: ContextVar[Stack] = ContextVar("current_stack")
+current_program: ContextVar[str] = ContextVar("current_program", default="a program")
+current_packet: ContextVar[int | None] = ContextVar("current_packet", default=None)
+
+
+class Frame(bytes):
+    """Bytes that came out of a socket or device, and the id of the packet they came in."""
+
+    packet_id: int
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview, packet_id: int) -> Frame:
+        frame = cls(data)
+        frame.packet_id = packet_id
+        return frame
+
+
+@contextmanager
+def same_packet(frame: bytes) -> Iterator[None]:
+    """What is sent within is the same packet as `frame`, in another form. Does nothing for plain bytes."""
+    token = current_packet.set(getattr(frame, "packet_id", None))
+    try:
+        yield
+    finally:
+        current_packet.reset(token)
