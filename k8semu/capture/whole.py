@@ -27,6 +27,13 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(20, "Not a directory") from None
+
+
 class _Whole:
     """Complete when the `with` block ends well, gone when it does not."""
 
@@ -58,7 +65,7 @@ class WholeFile(_Whole):
         self.path = path
         self._temporary: Path | None = None      # None: the file has no name yet
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if path.is_dir():
                 raise IsADirectoryError(21, "it is a folder")
             self._file: BinaryIO = self._open()
@@ -126,7 +133,7 @@ class WholeFolder(_Whole):
         self.path = path
         self.hidden = _hidden(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(20, "it is a file")
             shutil.rmtree(self.hidden, ignore_errors=True)
