@@ -22,7 +22,7 @@ from k8semu.capture.reader import read_frames
 
 __all__ = ["Comparison", "Difference", "Normalise", "compare", "compare_files", "diff_exact"]
 
-ALIGNABLE = 4_000_000
+ALIGNABLE = 50_000_000
 """Pairs of frames that are looked at to align two different flows; beyond it frame n stands against frame n."""
 
 

@@ -27,6 +27,7 @@ from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 from k8semu.wire.walk import Layer, Walk
 
 FIN, RST, PSH = 1, 4, 8
+ECHO_TIME = 16
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
 Row = tuple[str, str, "str | bytes"]
@@ -38,6 +39,8 @@ class Normalise(msgspec.Struct, frozen=True, kw_only=True):
 
     macs: bool = True
     """MAC addresses, in Ethernet and ARP."""
+    echo_times: bool = True
+    """The first 16 bytes of an echo's data, where ping(8) writes the time."""
     stream: bool = False
     """TCP payload as a stream of bytes per direction, however it was cut into segments."""
 
@@ -76,6 +79,7 @@ class _Normaliser:
         self.sender = ""
         self.seq = 0
         self.pure_ack = False
+        self.echo = False
         self.segment: Segment | None = None
 
     def result(self) -> NormalFrame:
@@ -239,6 +243,7 @@ class _Normaliser:
             self._join(flow.name)
             self._row(layer, "id", flow.caller_port)
             self._row(layer, "seq", self._u16(layer.start + 6))
+            self.echo = True
         else:
             self._row(layer, "rest", self.data[layer.start + 4 : layer.end].hex())
         self._checksum(layer)
@@ -254,6 +259,8 @@ class _Normaliser:
         data = self.data[layer.start : layer.limit]
         if layer.problem:
             self._row(layer, "problem", layer.problem)
+        if self.echo and layer.kind == "payload" and not self.options.echo_times:
+            data = data[ECHO_TIME:]
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
         if tcp and self.options.stream:
             self.segment = Segment(self.sender, self.seq, data)

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import BinaryIO
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, Frame
-from k8semu.capture.whole import WholeFolder, cannot_write
+from k8semu.capture.whole import Whole, WholeFolder, cannot_write
 from k8semu.errors import CaptureError
 
 MAGIC_NANO = 0xA1B23C4D
@@ -32,7 +32,7 @@ def file_header(linktype: int) -> bytes:
     return Struct("<IHHiIII").pack(MAGIC_NANO, 2, 4, 0, 0, SNAPLEN, linktype)
 
 
-class PcapFolder:
+class PcapFolder(Whole):
     """Writes `path`/NODE.DEVICE.pcap for every interface; the folder appears at `close`."""
 
     def __init__(self, path: Path) -> None:

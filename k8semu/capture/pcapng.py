@@ -20,7 +20,7 @@ from struct import Struct
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, Frame
-from k8semu.capture.whole import WholeFile
+from k8semu.capture.whole import Whole, WholeFile
 from k8semu.errors import CaptureError
 
 SHB, IDB, SPB, NRB, EPB = 0x0A0D0D0A, 1, 3, 4, 6
@@ -137,7 +137,7 @@ class PcapngWriter:
         self._buffer = bytearray()
 
 
-class PcapngFile(PcapngWriter):
+class PcapngFile(PcapngWriter, Whole):
     """A capture file at `path` that appears whole at `close`, or never."""
 
     def __init__(self, path: Path) -> None:

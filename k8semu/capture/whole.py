@@ -34,7 +34,7 @@ def _make_folder(path: Path) -> None:
         raise NotADirectoryError(20, "Not a directory") from None
 
 
-class _Whole:
+class Whole:
     """Complete when the `with` block ends well, gone when it does not."""
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class _Whole:
             self.abort()
 
 
-class WholeFile(_Whole):
+class WholeFile(Whole):
     """A binary file at `path`: there after `close`, as it was before `abort`.
 
     Raises CaptureError where the operating system refuses.
@@ -126,7 +126,7 @@ class WholeFile(_Whole):
             self._temporary.unlink(missing_ok=True)
 
 
-class WholeFolder(_Whole):
+class WholeFolder(Whole):
     """A folder at `path`, which replaces one of that name; write below `hidden` until `close`."""
 
     def __init__(self, path: Path) -> None:

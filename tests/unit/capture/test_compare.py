@@ -129,6 +129,16 @@ def test_direction_counts_only_where_both_captures_know_it() -> None:
     assert result.differences[0].fields == (("frame", "direction", "in", "out"),)
 
 
+def test_the_time_in_a_ping_is_passed_over_when_asked() -> None:
+    one = frames_of(ping())
+    other = [Frame(f.time, f.interface, 1, f.data[:42] + b"y" * 16 + f.data[58:], f.packet_id) for f in one]
+    later = [Frame(f.time, f.interface, 1, f.data[:-1] + b"y", f.packet_id) for f in one]
+    assert not compare(one, other, Normalise(echo_times=True)).same
+    named = {field for d in compare(one, other, Normalise(echo_times=False)).differences for field in d.fields}
+    assert named == {("ICMP", "chksum", "ok", "bad")}
+    assert not compare(one, later, Normalise(echo_times=False)).same
+
+
 def test_mac_addresses_are_passed_over_when_asked() -> None:
     one = frames_of(chain(arp(), http_call()))
     other = [

@@ -162,9 +162,14 @@ def test_a_file_that_is_no_capture_or_is_missing_is_refused(tmp_path: Path) -> N
 
 
 def test_an_aborted_capture_leaves_no_file(tmp_path: Path) -> None:
-    capture = PcapngFile(tmp_path / "x.pcapng")
-    capture.frame(seen(arp())[0])
-    capture.abort()
+
+    def run() -> None:
+        with PcapngFile(tmp_path / "x.pcapng") as capture:
+            capture.frame(seen(arp())[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert list(tmp_path.iterdir()) == []
 
 

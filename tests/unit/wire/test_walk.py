@@ -51,7 +51,7 @@ def test_arp_fragments_padding_and_unknown_protocols_have_their_layers() -> None
     assert kinds(fragments[1], True) == [(0, "IP"), (0, "fragment")]
     assert kinds(bytes(ETHER / ARP()) + bytes(18)) == [(0, "Ether"), (0, "ARP"), (0, "padding")]
     assert kinds(bytes(ETHER / SEGMENT) + bytes(2))[-1] == (0, "padding")
-    assert kinds(ETHER / IP(src="1.1.1.1", dst="2.2.2.2", proto=47) / b"gre") == [(0, "Ether"), (0, "IP"), (0, "payload")]
+    assert kinds(IP(src="1.1.1.1", dst="2.2.2.2", proto=47) / b"gre", True) == [(0, "IP"), (0, "payload")]
     assert kinds(bytes(ETHER)[:12] + b"\x86\xdd" + b"ipv6") == [(0, "Ether"), (0, "payload")]
 
 
