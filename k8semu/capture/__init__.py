@@ -9,6 +9,7 @@
     listing   one line of text per frame, for people and for review
     flows     connections as an interface sees them: who called
     normal    a frame without what Linux chooses freely
+    align       which frame of one capture stands against which of the other
     difference how two frames differ, field by field
     compare   are two captures the same conversation?
 """

@@ -8,22 +8,19 @@ goldens and the kernel twin all compare with this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 
+from k8semu.capture.align import align
 from k8semu.capture.difference import Difference, diff_exact, differing_rows
 from k8semu.capture.frame import DIRECTION_NAMES, Frame
 from k8semu.capture.normal import Flows, NormalFrame, Normalise, normalise
 from k8semu.capture.reader import read_frames
 
 __all__ = ["Comparison", "Difference", "Normalise", "compare", "compare_files", "diff_exact"]
-
-ALIGNABLE = 50_000_000
-"""Pairs of frames that are looked at to align two different flows; beyond it frame n stands against frame n."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -83,7 +80,7 @@ def _pairs(interface: str, one: Flows, other: Flows) -> list[_Pair]:
     directed = _directed(one) and _directed(other)
     pairs: list[_Pair] = []
     for flow in dict.fromkeys([*one, *other]):
-        pairs += _align(interface, flow, one.get(flow, []), other.get(flow, []), directed)
+        pairs += _compare_flow(interface, flow, one.get(flow, []), other.get(flow, []), directed)
     return pairs
 
 
@@ -98,12 +95,12 @@ def _rows(normal: NormalFrame, directed: bool) -> tuple[tuple[str, str, str | by
     return normal.rows
 
 
-def _align(
+def _compare_flow(
     interface: str, flow: str, a: list[NormalFrame], b: list[NormalFrame], directed: bool
 ) -> list[_Pair]:
     one, other = [_rows(normal, directed) for normal in a], [_rows(normal, directed) for normal in b]
     pairs: list[_Pair] = []
-    for same, first, last, start, stop in _opcodes(one, other):
+    for same, first, last, start, stop in align(one, other):
         if same:
             pairs.append((last - first, None))
             continue
@@ -112,30 +109,6 @@ def _align(
             number = (i if i is not None else j) + 1
             pairs.append((1, _difference(interface, flow, number, left, right, directed)))
     return pairs
-
-
-def _opcodes(a: Sequence[object], b: Sequence[object]) -> list[tuple[bool, int, int, int, int]]:
-    """(equal?, from a, to a, from b, to b); what both begin and end with is never searched."""
-    start = 0
-    while start < min(len(a), len(b)) and a[start] == b[start]:
-        start += 1
-    tail = 0
-    while tail < min(len(a), len(b)) - start and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    end_a, end_b = len(a) - tail, len(b) - tail
-    middle: list[tuple[bool, int, int, int, int]] = []
-    if (end_a - start) * (end_b - start) <= ALIGNABLE:
-        matcher = SequenceMatcher(None, a[start:end_a], b[start:end_b], autojunk=False)
-        middle = [
-            (tag == "equal", start + i, start + j, start + k, start + m) for tag, i, j, k, m in matcher.get_opcodes()
-        ]
-    else:
-        for at in range(start, max(end_a, end_b)):
-            i, k = min(at, end_a), min(at, end_b)
-            j, m = min(at + 1, end_a), min(at + 1, end_b)
-            middle.append((j > i and m > k and a[i] == b[k], i, j, k, m))
-    found = [(True, 0, start, 0, start), *middle, (True, end_a, len(a), end_b, len(b))]
-    return [opcode for opcode in found if opcode[2] > opcode[1] or opcode[4] > opcode[3]]
 
 
 def _difference(
