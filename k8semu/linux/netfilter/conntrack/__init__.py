@@ -1,0 +1,10 @@
+"""Connection tracking: which packets belong together, and where each stands in its connection.
+
+    tuples   both directions of a connection as 13-byte keys
+    entry    one connection
+    tcp      TCP's states
+    core     the table: look up, make, confirm, expire
+    text     `conntrack -L` and `conntrack -D`
+
+Linux: net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_*.c
+"""

@@ -1,0 +1,270 @@
+"""An iptables command line becomes a rule.
+
+Errors are iptables' own words; the caller adds the program's name and the line.
+
+Linux: iptables/iptables/xshared.c do_parse(), command_default()
+Differs: names of services and protocols come from a short list, not from the machine's /etc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from k8semu.linux.netfilter.matches import MATCHES
+from k8semu.linux.netfilter.rule import (
+    PROTOCOLS,
+    Address,
+    Given,
+    IfName,
+    IpMatch,
+    Jump,
+    Match,
+    Rule,
+    Target,
+    UsageError,
+)
+from k8semu.linux.netfilter.targets import TARGETS
+from k8semu.wire.addr import prefix_mask
+
+_BASE = {
+    "-s": "-s", "--source": "-s", "--src": "-s", "-d": "-d", "--destination": "-d", "--dst": "-d",
+    "-i": "-i", "--in-interface": "-i", "-o": "-o", "--out-interface": "-o", "-p": "-p", "--protocol": "-p",
+    "--proto": "-p", "-f": "-f", "--fragment": "-f", "-m": "-m", "--match": "-m", "-j": "-j", "--jump": "-j",
+    "-g": "-g", "--goto": "-g", "-c": "-c", "--set-counters": "-c",
+}  # fmt: skip
+_LONG = {
+    "-s": "--source", "-d": "--destination", "-i": "--in-interface", "-o": "--out-interface", "-p": "--protocol",
+    "-j": "--jump", "-g": "--goto", "-m": "--match",
+}  # fmt: skip
+_IGNORED = {"-w", "--wait", "-4", "--ipv4", "-n", "--numeric"}
+
+
+def split(line: str) -> list[str]:
+    """The words of a line of iptables-restore. Linux: xshared.c add_param_to_argv()."""
+    words: list[str] = []
+    word, inside, quoted, escaped = "", False, False, False
+    for c in line:
+        if escaped:
+            word, escaped = word + c, False
+        elif quoted and c == "\\":
+            escaped = True
+        elif c == '"':
+            quoted = not quoted
+            inside = True
+        elif not quoted and c in " \t\n":
+            if inside:
+                words.append(word)
+            word, inside = "", False
+        else:
+            word, inside = word + c, True
+    if inside:
+        words.append(word)
+    return words
+
+
+def is_ip(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(p.isdecimal() and len(p) <= 3 and int(p) < 256 for p in parts)
+
+
+def parse_ip(text: str) -> bytes:
+    """A dotted address; UsageError if it is none (names are not looked up)."""
+    if not is_ip(text):
+        raise UsageError(f"host/network `{text}' not found")
+    return bytes(int(part) for part in text.split("."))
+
+
+def parse_address(text: str, invert: bool) -> Address | None:
+    """``ADDR[/PLEN|/MASK]``; None for any address. Host bits are cleared, as iptables does."""
+    host, slash, mask_text = text.partition("/")
+    addr = parse_ip(host)
+    if not slash:
+        mask = b"\xff\xff\xff\xff"
+    elif mask_text.isdecimal() and int(mask_text) <= 32:
+        mask = prefix_mask(int(mask_text)).to_bytes(4, "big")
+    elif is_ip(mask_text):
+        mask = parse_ip(mask_text)
+    else:
+        raise UsageError(f"invalid mask `{mask_text}' specified")
+    bits = int.from_bytes(addr, "big") & int.from_bytes(mask, "big")
+    if mask == b"\0\0\0\0" and not invert:
+        return None
+    return Address(bits.to_bytes(4, "big"), mask, invert)
+
+
+def _protocol(text: str) -> int:
+    name = text.lower()
+    if name == "all":
+        return 0
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if name == "ipv6-icmp" or name == "icmpv6":
+        return 58
+    if name.isdecimal() and int(name) < 256:
+        return int(name)
+    raise UsageError(f'unknown protocol "{text}" specified')
+
+
+def _ifname(text: str, invert: bool) -> IfName | None:
+    if len(text) > 15:
+        raise UsageError(f"interface name `{text}' must be shorter than IFNAMSIZ (15)")
+    return None if text == "+" and not invert else IfName(text, invert)
+
+
+class ParsedRule:
+    """What a command line says: the rules (several where -s or -d list addresses) and its counters."""
+
+    __slots__ = ("counters", "rules")
+
+    def __init__(self, rules: list[Rule], counters: tuple[int, int]) -> None:
+        self.rules, self.counters = rules, counters
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.seen: dict[str, str] = {}
+        self.src: list[Address | None] = []
+        self.dst: list[Address | None] = []
+        self.iif: IfName | None = None
+        self.oif: IfName | None = None
+        self.proto, self.proto_invert = 0, False
+        self.frag: bool | None = None
+        self.matches: list[tuple[type[Match], Given]] = []
+        self.target: tuple[type[Target], Given] | None = None
+        self.jump: Jump | None = None
+        self.counters = (0, 0)
+
+    def base(self, option: str, value: str, invert: bool) -> None:
+        if option == "-s" or option == "-d":
+            texts = value.split(",")
+            if invert and len(texts) > 1:
+                raise UsageError("! not allowed with multiple source or destination IP addresses")
+            addresses = [parse_address(text, invert) for text in texts]
+            if option == "-s":
+                self.src = addresses
+            else:
+                self.dst = addresses
+        elif option == "-i":
+            self.iif = _ifname(value, invert)
+        elif option == "-o":
+            self.oif = _ifname(value, invert)
+        elif option == "-p":
+            self.proto, self.proto_invert = _protocol(value), invert
+            if not self.proto and invert:
+                raise UsageError("rule would never match protocol")
+        elif option == "-f":
+            self.frag = not invert
+        elif option == "-m":
+            if value not in MATCHES:
+                raise UsageError(f"Couldn't load match `{value}':No such file or directory\n")
+            self.matches.append((MATCHES[value], Given()))
+        elif option in ("-j", "-g"):
+            self.set_target(value, option == "-g")
+
+    def set_target(self, name: str, goto: bool) -> None:
+        if name in TARGETS and not goto:
+            self.target = (TARGETS[name], Given())
+        else:
+            self.jump = Jump(name, goto)
+
+    def find(self, option: str) -> tuple[type[Target] | type[Match], Given] | None:
+        """Who understands an option: the target, then the latest match, then the protocol's own match."""
+        if self.target is not None and option in self.target[0].options:
+            return self.target
+        for found in reversed(self.matches):
+            if option in found[0].options:
+                return found
+        name = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}.get(self.proto, "")
+        loaded = any(cls.name == name for cls, _ in self.matches)
+        if name and not loaded and option in MATCHES[name].options:
+            self.matches.append((MATCHES[name], Given()))
+            return self.matches[-1]
+        return None
+
+    def finish(self, origin: str) -> list[Rule]:
+        proto = 0 if self.proto_invert else self.proto
+        matches = []
+        for cls, given in self.matches:
+            given.proto = proto
+            match = cls.build(given)
+            match.check_proto(self.proto, self.proto_invert)
+            matches.append(match)
+        target: Target | None = self.jump
+        if self.target is not None:
+            target = self.target[0].build(self.target[1])
+            target.check_rule(proto)
+        return [
+            Rule(
+                IpMatch(src, dst, self.iif, self.oif, self.proto, self.proto_invert, self.frag),
+                tuple(matches), target, origin,
+            )
+            for src in self.src or [None]
+            for dst in self.dst or [None]
+        ]  # fmt: skip
+
+
+def parse_rule(words: list[str], origin: str = "") -> ParsedRule:
+    """The rule that `words` (what follows ``-A CHAIN``) say; UsageError in iptables' words."""
+    builder = _Builder()
+    at, invert = 0, False
+
+    def argument(option: str) -> str:
+        nonlocal at
+        if at >= len(words):
+            raise UsageError(f'option "{option}" requires an argument')
+        at += 1
+        return words[at - 1]
+
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word == "!":
+            if invert:
+                raise UsageError("multiple consecutive ! not allowed")
+            invert = True
+            continue
+        if word in _IGNORED:
+            continue
+        option = _BASE.get(word, "")
+        if option == "-c":
+            builder.counters = _counters(argument(word), argument(word))
+        elif option:
+            value = argument(word) if option != "-f" else ""
+            if option != "-m" and option in builder.seen:
+                raise UsageError(f"multiple {option} flags not allowed")
+            if invert and option in ("-m", "-j", "-g"):
+                raise UsageError(f'unexpected ! flag before {_LONG[option]}')
+            builder.seen[option] = value
+            builder.base(option, value, invert)
+        elif word.startswith("-") and len(word) > 1:
+            _extension_option(builder, word, invert, argument)
+        else:
+            raise UsageError(f"Bad argument `{word}'")
+        invert = False
+    return ParsedRule(builder.finish(origin), builder.counters)
+
+
+def _extension_option(
+    builder: _Builder, word: str, invert: bool, argument: Callable[[str], str]
+) -> None:
+    found = builder.find(word)
+    if found is None:
+        raise UsageError(f'unknown option "{word}"')
+    cls, given = found
+    canonical, count = cls.options[word]
+    values = [argument(word) for _ in range(count)]
+    if canonical in given.opts:
+        if cls.name in ("tcp", "udp", "sctp"):
+            raise UsageError(f"Only one `{canonical}' allowed")
+        raise UsageError(f'{cls.name}: option "{canonical}" can be used only once.')
+    if invert and canonical not in cls.invertible:
+        raise UsageError(f'{cls.name}: option "{canonical}" cannot be inverted.')
+    given.opts[canonical] = (invert, values)
+
+
+def _counters(packets: str, octets: str) -> tuple[int, int]:
+    if not packets.isdecimal():
+        raise UsageError("-c packet counter not numeric")
+    if not octets.isdecimal():
+        raise UsageError("-c byte counter not numeric")
+    return int(packets), int(octets)

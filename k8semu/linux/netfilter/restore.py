@@ -1,0 +1,252 @@
+"""iptables-restore: tables as text, applied table by table, each wholly or not at all.
+
+    *nat                        which table; without --noflush it starts empty
+    :KUBE-SERVICES - [0:0]      a chain; a user's chain is emptied, a built-in one gets its policy
+    [12:720] -A KUBE-SERVICES … a rule and its counters
+    COMMIT                      now it is in force
+
+A text is parsed once and its rules are shared by all namespaces that are given it.
+
+Linux: iptables/iptables/xtables-restore.c xtables_restore_parse_line()
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from k8semu.errors import CommandError
+from k8semu.linux.netfilter import command
+from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
+from k8semu.linux.netfilter.parse import split
+from k8semu.linux.netfilter.rule import Rule, UsageError
+from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
+
+PROGRAM = "iptables-restore"
+VERSION = "v1.8.9 (nf_tables)"
+
+
+class ChainLine:
+    """``:NAME POLICY [packets:bytes]``."""
+
+    __slots__ = ("counters", "line", "name", "policy")
+
+    def __init__(self, line: int, name: str, policy: str, counters: tuple[int, int] | None) -> None:
+        self.line, self.name, self.policy, self.counters = line, name, policy, counters
+
+
+class RuleLine:
+    """Any other line: a command."""
+
+    __slots__ = ("command", "line")
+
+    def __init__(self, line: int, parsed: IptablesCommand) -> None:
+        self.line, self.command = line, parsed
+
+
+class Block:
+    """The lines of one table up to its COMMIT; `error` ends it instead. `shared`: rule lists made once."""
+
+    __slots__ = ("error", "lines", "shared", "table")
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.lines: list[ChainLine | RuleLine] = []
+        self.error: CommandError | None = None
+        self.shared: dict[str, RuleList] = {}
+
+
+def usage_error(message: str, line: int) -> CommandError:
+    """As iptables-restore says that it does not understand a line."""
+    prefix = "" if message.startswith("Bad argument") else f"{PROGRAM} {VERSION}: "
+    return CommandError(f"{prefix}{message}\nError occurred at line: {line}")
+
+
+def refused(error: Refused, line: int) -> CommandError:
+    """As iptables-restore says that a line cannot be carried out."""
+    if error.kernel:
+        return CommandError(f"{PROGRAM} {VERSION}: \nline {line}: {error}")
+    return CommandError(f"{PROGRAM}: line {line} failed: {error}")
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def parse(text: str, origins: tuple[tuple[str, str], ...]) -> tuple[Block, ...]:
+    """Blocks up to the first error, which the last one then carries."""
+    reader = _Reader(dict(origins))
+    number = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            reader.line(line, number)
+        except UsageError as error:
+            reader.fail(usage_error(str(error), number))
+        except Refused as error:
+            reader.fail(refused(error, number))
+        except CommandError as error:
+            reader.fail(error)
+        if reader.failed:
+            break
+    if reader.block is not None and not reader.failed:
+        lines = number - (text.endswith("\n") or not text)
+        reader.fail(CommandError(f"{PROGRAM}: COMMIT expected at line {lines + 1}"))
+    return tuple(reader.blocks)
+
+
+class _Reader:
+    def __init__(self, origins: dict[str, str]) -> None:
+        self.origins = origins
+        self.blocks: list[Block] = []
+        self.block: Block | None = None
+        self.failed = False
+
+    def fail(self, error: CommandError) -> None:
+        block = self.block if self.block is not None else Block("")
+        block.error = error
+        self.blocks.append(block)
+        self.failed = True
+
+    def line(self, text: str, number: int) -> None:
+        line = text.strip()
+        if not line or line.startswith("#"):
+            return
+        if line.startswith("*"):
+            self._table(line[1:].strip(), number)
+        elif self.block is None:
+            raise CommandError(f"{PROGRAM}: line {number} failed")
+        elif line == "COMMIT":
+            self.blocks.append(self.block)
+            self.block = None
+        elif line.startswith(":"):
+            self.block.lines.append(_chain_line(line[1:], number))
+        else:
+            self.block.lines.append(self._rule_line(line, number))
+
+    def _table(self, name: str, number: int) -> None:
+        if self.block is not None:
+            raise CommandError(f"{PROGRAM}: line {number} failed")
+        if name not in BUILTIN:
+            raise UsageError(f"{PROGRAM}: line {number} table name '{name}' invalid")
+        self.block = Block(name)
+
+    def _rule_line(self, line: str, number: int) -> RuleLine:
+        counters = (0, 0)
+        if line.startswith("["):
+            inside, _, line = line[1:].partition("]")
+            line = line.strip()
+            counters = _counters(inside, number)
+        parsed = command.read(split(line), self.origins.get(line, ""))
+        if parsed.op in "LSC":
+            raise UsageError(f'unknown option "-{parsed.op}"')
+        if counters != (0, 0):
+            parsed = IptablesCommand(
+                parsed.op, parsed.table, parsed.chain, parsed.number, parsed.rules, counters, parsed.argument
+            )
+        return RuleLine(number, parsed)
+
+
+def _counters(text: str, number: int) -> tuple[int, int]:
+    packets, _, octets = text.partition(":")
+    if not packets.isdecimal() or not octets.isdecimal():
+        raise UsageError("invalid counters")
+    return int(packets), int(octets)
+
+
+def _chain_line(text: str, number: int) -> ChainLine:
+    words = text.split()
+    if not words:
+        raise UsageError(f"{PROGRAM}: line {number} chain name invalid")
+    name = words[0]
+    if len(name) > 28:
+        raise UsageError(f"chain name `{name}' too long (must be under 29 chars)")
+    if len(words) < 2:
+        raise UsageError(f"{PROGRAM}: line {number} policy invalid")
+    counters = None
+    if len(words) > 2:
+        if not (words[2].startswith("[") and words[2].endswith("]")):
+            raise UsageError("invalid policy counters for chain '" + name + "'")
+        counters = _counters(words[2][1:-1], number)
+    return ChainLine(number, name, words[1], counters)
+
+
+# --- applying ---------------------------------------------------------------------------------
+
+
+def apply(block: Block, table: Table) -> None:
+    """Carry out a block's lines on `table` (a copy that the caller then puts into force)."""
+    _Applier(block, table).run()
+
+
+class _Applier:
+    def __init__(self, block: Block, table: Table) -> None:
+        self.block, self.table = block, table
+        self.pending: dict[str, list[Rule]] = {}
+        self.counters: list[tuple[str, int, tuple[int, int]]] = []
+
+    def run(self) -> None:
+        line: ChainLine | RuleLine | None = None
+        try:
+            for line in self.block.lines:
+                if type(line) is ChainLine:
+                    self._declare(line)
+                elif type(line) is RuleLine:
+                    if line.command.op == "A":
+                        self._append(line.command)
+                    else:
+                        self._settle(last=False)
+                        command.apply(self.table, line.command)
+            self._settle(last=True)
+            command.check_loops(self.table)
+        except UsageError as error:
+            assert line is not None
+            raise usage_error(str(error), line.line) from None
+        except Refused as error:
+            raise refused(error, line.line if line is not None else 0) from None
+
+    def _declare(self, line: ChainLine) -> None:
+        table = self.table
+        chain = table.chains.get(line.name)
+        if line.policy != "-":
+            if line.name not in BUILTIN[table.name]:
+                raise Refused("Bad built-in chain name.")
+            if line.policy not in ("ACCEPT", "DROP"):
+                raise Refused("Bad policy name.")
+            assert chain is not None
+            chain.policy = line.policy
+            if line.counters is not None:
+                chain.packets, chain.octets = line.counters
+                chain.counting = True
+            return
+        if chain is None:
+            table.chains[line.name] = Chain(line.name, RuleList(table.name, line.name), None)
+        elif chain.policy is None:
+            self.pending.pop(line.name, None)
+            chain.flush()
+
+    def _append(self, c: IptablesCommand) -> None:
+        if c.chain not in self.table.chains:
+            raise Refused(NO_CHAIN)
+        rules = self.pending.setdefault(c.chain, [])
+        for rule in c.rules:
+            command.check_rule(self.table, c.chain, rule)
+            if c.counters != (0, 0):
+                before = len(self.table.chains[c.chain].rules.rules)
+                self.counters.append((c.chain, before + len(rules), c.counters))
+            rules.append(rule)
+
+    def _settle(self, last: bool) -> None:
+        """Put what was appended into the chains: as one shared list where the chain holds nothing else."""
+        for name, rules in self.pending.items():
+            chain = self.table.chains[name]
+            if chain.rules.rules:
+                chain.extend(rules)
+                continue
+            shared = self.block.shared.get(name)
+            if shared is None or len(shared.rules) != len(rules) or not last:
+                shared = RuleList(self.table.name, name, rules)
+                if last:
+                    self.block.shared[name] = shared
+            chain.rules = shared
+        for name, at, counters in self.counters:
+            self.table.chains[name].hits[at] = list(counters)
+        self.pending, self.counters = {}, []

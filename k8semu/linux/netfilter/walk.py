@@ -1,0 +1,52 @@
+"""A packet through a chain.
+
+Linux: net/ipv4/netfilter/ip_tables.c ipt_do_table()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8semu.linux.netfilter.rule import Pkt, Verdict
+
+if TYPE_CHECKING:
+    from k8semu.linux.netfilter.dispatch import CompiledRule
+    from k8semu.linux.netfilter.tables import Chain, Table
+
+RETURN = Verdict.RETURN
+
+Decision = tuple[Verdict, "CompiledRule"]
+
+
+def walk(table: Table, chain: Chain, p: Pkt) -> Decision | None:
+    """The verdict and the rule that gave it; None if the packet comes out at the chain's end."""
+    compiled = chain.rules.compiled
+    hits = chain.hits
+    for rule in compiled.candidates(p):
+        for check in rule.checks:
+            if not check(p):
+                break
+        else:
+            hit = hits.get(rule.number - 1)
+            size = len(p.data) - 14
+            if hit is None:
+                hits[rule.number - 1] = [1, size]
+            else:
+                hit[0] += 1
+                hit[1] += size
+            p.skb.steps.append(rule.step)
+            if rule.jump:
+                decision = walk(table, table.chains[rule.jump], p)
+                if decision is not None or rule.goto:
+                    p.walked += rule.number
+                    return decision
+                continue
+            if rule.act is None:
+                continue
+            p.origin = rule.rule.origin
+            verdict = rule.act(p)
+            if verdict is not None:
+                p.walked += rule.number
+                return None if verdict is RETURN else (verdict, rule)
+    p.walked += len(compiled.rules)
+    return None
