@@ -28,6 +28,8 @@ BYTE_ORDER_MAGIC = 0x1A2B3C4D
 OPT_COMMENT, OPT_IF_NAME, OPT_USERAPPL, OPT_TSRESOL, OPT_TSOFFSET = 1, 2, 4, 9, 14
 OPT_EPB_FLAGS, OPT_EPB_PACKETID = 2, 5
 NANOSECONDS = 9
+PACKETID_SIZE = 12
+"""Of the option, which `pack` writes last."""
 MAX_BLOCK = 16 << 20
 """No reader takes larger blocks (as Wireshark)."""
 MAX_COMMENT = 0xFFFC
@@ -120,9 +122,11 @@ class PcapngWriter:
             self.flush()
 
     def frame(self, frame: Frame) -> None:
-        """Write one whole frame."""
+        """Write one whole frame, also one without a packet id."""
         number = self.interface(frame.interface, frame.linktype)
         packed = self.pack(number, frame.time, frame.direction, frame.data, frame.packet_id or 0)
+        if frame.packet_id is None:
+            packed = packed[:-PACKETID_SIZE]
         self.write(number, packed, self.comment(frame.comments))
 
     def flush(self) -> None:

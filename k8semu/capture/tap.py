@@ -34,7 +34,7 @@ from k8semu.wire.header import ETH_HLEN
 
 BATCH = 64
 """Records between two looks at what can be written."""
-HELD = 65536
+HELD = 16384
 """Records that wait at most for an unsettled one in front of them."""
 MEMO = 8192
 """Step sequences whose comment is kept ready."""

@@ -10,7 +10,6 @@ Linux: open(2) O_TMPFILE, linkat(2), rename(2)
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -126,6 +125,12 @@ class WholeFile(Whole):
             self._temporary.unlink(missing_ok=True)
 
 
+def _remove(folder: Path) -> None:
+    import shutil  # late: it costs milliseconds, and only folders need it
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class WholeFolder(Whole):
     """A folder at `path`, which replaces one of that name; write below `hidden` until `close`."""
 
@@ -136,7 +141,7 @@ class WholeFolder(Whole):
             _make_folder(path.parent)
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(20, "it is a file")
-            shutil.rmtree(self.hidden, ignore_errors=True)
+            _remove(self.hidden)
             self.hidden.mkdir()
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -154,7 +159,7 @@ class WholeFolder(Whole):
                 old.rename(self.path)
             self.abort()
             raise cannot_write(self.path, error) from error
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
 
     def abort(self) -> None:
-        shutil.rmtree(self.hidden, ignore_errors=True)
+        _remove(self.hidden)

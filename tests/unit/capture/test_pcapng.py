@@ -26,7 +26,7 @@ FRAMES = st.lists(
         interface=st.sampled_from(["host1/docker0", "host1/flannel.1", "größe/eth0"]),
         direction=st.integers(0, 2),
         data=st.binary(max_size=80),
-        packet_id=st.integers(0, 2**64 - 1),
+        packet_id=st.none() | st.integers(0, 2**64 - 1),
         comments=st.lists(st.text(st.characters(codec="utf-8"), max_size=20), max_size=3).map(tuple),
         linktype=st.sampled_from([LINKTYPE_ETHERNET, LINKTYPE_RAW]),
     ),
