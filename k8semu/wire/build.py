@@ -118,3 +118,21 @@ def vxlan_build(
     _UDP_VXLAN.pack_into(frame, 34, sport, dport, 16 + length, 0, 0x08000000, vni << 8)
     frame += inner
     return frame
+
+
+@lru_cache(maxsize=256)
+def tcp_template(options: tuple[tuple[str, object], ...] = ()) -> bytes:
+    """Link header, IPv4 header and TCP header with `options` (as Scapy names them), all values zero.
+
+    The caller writes addresses, ports, numbers, lengths and both checksums; offsets are those of
+    `k8semu.wire.header`, the options start at 54.
+    """
+    from k8semu.wire.scapy_layers import IP as ScapyIP
+    from k8semu.wire.scapy_layers import TCP, Ether
+
+    frame = (
+        Ether(src="00:00:00:00:00:00", dst="00:00:00:00:00:00", type=0x0800)
+        / ScapyIP(src="0.0.0.0", dst="0.0.0.0", proto=6, flags="DF", id=0, ttl=64)
+        / TCP(sport=0, dport=0, flags=0, window=0, options=list(options))
+    )
+    return bytes(frame)

@@ -108,6 +108,7 @@ DEFAULTS: dict[str, int | str] = {
     "net.ipv4.icmp_errors_use_inbound_ifaddr": 0,
     "net.ipv4.ping_group_range": "0\t2147483647",
     "net.ipv4.tcp_syn_retries": 6,
+    "net.ipv4.tcp_syn_linear_timeouts": 4,
     "net.ipv4.tcp_synack_retries": 5,
     "net.ipv4.tcp_retries1": 3,
     "net.ipv4.tcp_retries2": 15,
