@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8semu.linux.sock.tcp.sock import TcpSock
 from k8semu.sim.program import current_program
-from k8semu.wire.addr import IP_ANY, ip_ntoa
+from k8semu.wire.addr import IP_ANY, ip_aton, ip_ntoa
 
 if TYPE_CHECKING:
     from k8semu.linux.sock.ping import PingSock
@@ -82,6 +82,10 @@ class SocketView:
     def getsockopt(self, level: int, name: int, length: int = 0) -> int | bytes:
         value = int(self.sock.getsockopt(*linux_option(level, name)))
         return value.to_bytes(4, "little", signed=True)[:length] if length else value
+
+    def bind(self, address: tuple[str, int]) -> None:
+        """For `k8semu.apps.icmp`; asyncio's own view of a socket has no bind."""
+        self.sock.bind(ip_aton(address[0]), address[1])
 
     def setblocking(self, flag: bool) -> None:
         if flag:
