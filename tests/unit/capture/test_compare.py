@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import pytest
 from conversations import CLIENT, CLIENT_MAC, SERVER, arp, back, http_call, in_vxlan, out, ping, port_unreachable, seen
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k8semu.capture.compare import Normalise, compare, compare_files, diff_exact
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
@@ -16,6 +18,9 @@ from k8semu.errors import CaptureError
 from k8semu.wire.scapy_layers import IP, TCP, UDP, Ether, Packet
 
 ANOTHER_RUN = {"sport": 51234, "isn": 0xFFFFFFF0, "answer_isn": 77, "ident": 999, "window": 512, "tsval": 123456}
+
+
+DAMAGED = seen(chain(islice(http_call(), 2), arp(), port_unreachable(), islice(in_vxlan(http_call()), 1)))
 
 
 def frames_of(packets: Iterator[Packet]) -> list[Frame]:
@@ -204,6 +209,22 @@ def test_frames_without_link_header_and_nonsense_compare() -> None:
     assert compare(raw, raw).equal == 6
     nonsense = [Frame(1, "n/eth0", 1, data) for data in (b"", b"x", b"\0" * 14, bytes(out()) + b"\x45")]
     assert compare(nonsense, nonsense).equal == 4
+
+
+@given(st.data())
+def test_any_capture_is_equal_to_itself_whatever_its_bytes(data: st.DataObject) -> None:
+    damaged = []
+    for frame in DAMAGED:
+        whole = bytearray(frame.data)
+        for _ in range(data.draw(st.integers(0, 3))):
+            whole[data.draw(st.integers(12, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        damaged.append(Frame(frame.time, "n/eth0", 1, bytes(whole[: data.draw(st.integers(0, len(whole)))])))
+    damaged.append(Frame(0, "n/tun0", 1, data.draw(st.binary(max_size=60)), linktype=LINKTYPE_RAW))
+    for options in (Normalise(), Normalise(stream=True, macs=False, echo_times=False)):
+        result = compare(damaged, damaged, options)
+        assert result.same
+        assert compare(damaged, damaged[1:], options).text()
+    assert diff_exact(damaged, damaged) is None
 
 
 def test_the_report_is_for_people() -> None:

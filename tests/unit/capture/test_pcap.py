@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import resource
-import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -103,8 +102,6 @@ def test_a_classic_capture_that_is_cut_off_says_where() -> None:
 
 @pytest.mark.tshark
 def test_wireshark_reads_nanoseconds_from_a_classic_capture(tmp_path: Path) -> None:
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
     folder = PcapFolder(tmp_path / "x")
     for frame in seen(http_call(), "client/eth0"):
         write(folder, frame)
