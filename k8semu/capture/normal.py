@@ -7,7 +7,7 @@ Left out or made relative:
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
 Inside tunnels and inside what an ICMP error quotes, the same. Pure ACKs (no data, no SYN, FIN or RST)
-are marked, so that a comparison can pass over them.
+are passed over, and so are ARP probes where a comparison is asked to.
 
 A flow is what belongs together: a connection, the echoes of one ping, two stations' ARP; in a tunnel,
 the tunnel and the inner flow.
@@ -39,6 +39,8 @@ class Normalise(msgspec.Struct, frozen=True, kw_only=True):
 
     macs: bool = True
     """MAC addresses, in Ethernet and ARP."""
+    arp_probes: bool = True
+    """Unicast ARP requests and the answers to them: whether one is sent depends on how long a run takes."""
     echo_times: bool = True
     """The first 16 bytes of an echo's data, where ping(8) writes the time."""
     stream: bool = False
@@ -54,12 +56,12 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class NormalFrame(msgspec.Struct, frozen=True):
-    """A frame's rows that are compared, and the flow it belongs to."""
+    """A frame's rows that are compared, and the flow it belongs to; `optional` ones are passed over."""
 
     flow: str
     rows: tuple[Row, ...]
     frame: Frame | None
-    pure_ack: bool = False
+    optional: bool = False
     flags: int = 0
     segment: Segment | None = None
 
@@ -75,10 +77,11 @@ class _Normaliser:
         self.tunnel = ""
         self.about = ""                # what an ICMP error is about is a flow of its own
         self.ip: Layer | None = None
+        self.dmac = bytes(6)
         self.flags = 0
         self.sender = ""
         self.seq = 0
-        self.pure_ack = False
+        self.optional = False
         self.echo = False
         self.segment: Segment | None = None
 
@@ -92,7 +95,7 @@ class _Normaliser:
             self.inside = layers[number + 1 :]
             readers.get(layer.kind, self._rest)(layer)
         rows = tuple(self.rows)
-        return NormalFrame(self.about + self.flow, rows, self.frame, self.pure_ack, self.flags, self.segment)
+        return NormalFrame(self.about + self.flow, rows, self.frame, self.optional, self.flags, self.segment)
 
     def _row(self, layer: Layer, field: str, value: object) -> None:
         self.rows.append((layer_name(layer), field, value if isinstance(value, bytes) else str(value)))
@@ -108,6 +111,7 @@ class _Normaliser:
         if self.options.macs:
             self._row(layer, "dst", mac_ntoa(header[:6]))
             self._row(layer, "src", mac_ntoa(header[6:12]))
+        self.dmac = header[:6]
         self._row(layer, "type", f"0x{header[12:].hex()}")
         self.flow = f"{self.tunnel}ethertype 0x{header[12:].hex()}"
 
@@ -120,8 +124,20 @@ class _Normaliser:
             self._row(layer, "hwdst", mac_ntoa(arp[18:24]))
         self._row(layer, "psrc", ip_ntoa(arp[14:18]))
         self._row(layer, "pdst", ip_ntoa(arp[24:28]))
+        if not self.options.arp_probes:
+            self.optional = self._is_probe(arp)
         one, other = sorted((arp[14:18], arp[24:28]))
         self.flow = f"{self.tunnel}arp {ip_ntoa(one)} <> {ip_ntoa(other)}"
+
+    def _is_probe(self, arp: bytes) -> bool:
+        """Does this ask one station alone whether it is still there, or answer that? Linux: arp_solicit()."""
+        request, broadcast = arp[6:8] == b"\0\1", self.dmac[0] & 1
+        asker, asked = (arp[14:18], arp[24:28]) if request else (arp[24:28], arp[14:18])
+        question = (self.tunnel, asker, asked)
+        if request:
+            (self.view.probes.discard if broadcast else self.view.probes.add)(question)
+            return not broadcast
+        return question in self.view.probes
 
     def _ip(self, layer: Layer) -> None:
         data, start = self.data, layer.start
@@ -201,7 +217,7 @@ class _Normaliser:
         if not layer.quoted:
             self.flags, self.sender = flags, f"{ip_ntoa(source[0])}:{flow.port(source)}"
             self.seq = relative + (1 if flags & SYN else 0)
-            self.pure_ack = flags & (FIN | SYN | RST | ACK) == ACK and layer.limit == layer.end
+            self.optional = flags & (FIN | SYN | RST | ACK) == ACK and layer.limit == layer.end
 
     def _udp(self, layer: Layer) -> None:
         source, target = self._endpoints(layer)
@@ -289,7 +305,7 @@ Flows = dict[str, list[NormalFrame]]
 
 
 def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
-    """All frames of a capture by interface and flow, without pure ACKs."""
+    """All frames of a capture by interface and flow, without the optional ones."""
     callers = Callers()
     views: dict[str, View] = {}
     result: dict[str, Flows] = {}
@@ -299,7 +315,7 @@ def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
             view = views[frame.interface] = View(callers)
         normal = _Normaliser(view, frame, options).result()
         flows = result.setdefault(frame.interface, {})
-        if not normal.pure_ack:
+        if not normal.optional:
             flows.setdefault(normal.flow, []).append(normal)
     if options.stream:
         for flows in result.values():
