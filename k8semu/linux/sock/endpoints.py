@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from k8semu.linux.ipv4.route import RouteError
 from k8semu.linux.sock.datagram import DatagramTransport
 from k8semu.linux.sock.dgram import os_error
 from k8semu.linux.sock.file import StreamSocket
@@ -147,7 +148,7 @@ async def _connect(
         await _connected(loop, stream, address)
         return stream
     except OSError as exc:
-        errors.append(exc)
+        errors.append(os_error(exc.errno or 0) if isinstance(exc, RouteError) else exc)
         if stream is not None:
             stream.close()
         raise

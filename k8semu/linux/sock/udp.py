@@ -186,7 +186,8 @@ class Udp:
         if not self._hash_secret:
             self._hash_secret = self.net.random("udp-hash").bits(31) + 1
         key = saddr + daddr + U16.pack(sport) + U16.pack(dport)
-        return group[crc32(key, self._hash_secret) * len(group) >> 32]
+        mixed = crc32(key, self._hash_secret) * 0x9E3779B1 & 0xFFFFFFFF
+        return group[mixed * len(group) >> 32]
 
     def _deliver_to_many(
         self, skb: Skb, th: int, saddr: bytes, sport: int, daddr: bytes, dport: int
