@@ -127,7 +127,7 @@ def _bad_ack(sk: TcpSock, skb: Skb, reason: Drop) -> None:
 def validate_incoming(sk: TcpSock, skb: Skb, h: Header, opts: Options, seq: int) -> bool:
     """Rules 1 to 3; False when the segment has been ended here."""
     end = seq + h.length
-    if opts.ts is not None and sk.ts_ok and (sk.ts_recent - opts.ts[0] - 1 & MASK) < 0x7FFFFFFF and not h.flags & RST:
+    if opts.ts is not None and sk.ts_ok and _paws_discard(sk, h, opts.ts[0], seq):
         _send_dupack(sk, h, seq, end)
         drop(skb, Drop.TCP_RFC7323_PAWS, f"timestamp {opts.ts[0]} is older than {sk.ts_recent}")
         return False
@@ -159,6 +159,24 @@ def validate_incoming(sk: TcpSock, skb: Skb, h: Header, opts: Options, seq: int)
         drop(skb, Drop.TCP_INVALID_SEQUENCE, "SYN in a connection: challenged")
         return False
     return True
+
+
+def _paws_discard(sk: TcpSock, h: Header, tsval: int, seq: int) -> bool:
+    """Is the timestamp old, and the segment neither a RST nor an acknowledgement that was overtaken?
+
+    Linux: tcp_paws_discard(), tcp_disordered_ack()
+    """
+    age = sk.ts_recent - tsval & MASK
+    if not 0 < age < 0x80000000 or h.flags & RST:
+        return False
+    overtaken = (
+        h.flags & (ACK | SYN | FIN) == ACK
+        and h.data == h.end
+        and seq == sk.rcv_nxt
+        and h.ack == sk.snd_una & MASK
+        and age * NS_PER_MS <= sk.rto
+    )
+    return not overtaken
 
 
 def _reset(sk: TcpSock, skb: Skb) -> None:

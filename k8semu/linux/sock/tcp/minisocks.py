@@ -79,11 +79,11 @@ class RequestSock:
         self.listener, self.net, self.key = listener, net, h.key
         self.saddr, self.sport, self.reuseaddr = h.key[4:8], h.dport, listener.reuseaddr
         self.rcv_isn = h.seq
-        self.snt_isn = net.random("tcp-isn").bits(32) if isn is None else isn
+        self.snt_isn = listener.table.isn(h.key) if isn is None else isn
         self.mss = opts.mss or 536
         self.ts_ok = opts.ts is not None and net.sysctl.integer("net.ipv4.tcp_timestamps") != 0
         self.ts_recent = opts.ts[0] if opts.ts is not None else 0
-        self.ts_offset = net.random("tcp-ts").bits(32)
+        self.ts_offset = listener.table.ts_offset(h.key)
         self.sack_ok = opts.sack_ok and net.sysctl.integer("net.ipv4.tcp_sack") != 0
         self.wscale = opts.wscale if net.sysctl.integer("net.ipv4.tcp_window_scaling") else None
         self.advmss = 1460
@@ -101,7 +101,7 @@ class RequestSock:
     def route(self) -> None:
         """What the way back allows: MSS and the first window. Linux: tcp_openreq_init_rwin()."""
         rt = self.net.ipv4.route_output(self.key[0:4], self.key[4:8])
-        self.advmss = max((rt.mtu or rt.dev.mtu) - 40, output.MIN_MSS)
+        self.advmss = output.advmss(rt)
         self.rcv_wnd, self.rcv_wscale = window.initial(self.net, self.advmss - (12 if self.ts_ok else 0))
 
     def ts_now(self) -> int:

@@ -59,6 +59,11 @@ def route(sk: TcpSock) -> Rtable | None:
     return rt
 
 
+def advmss(rt: Rtable) -> int:
+    """The MSS to tell a peer: what fits the device. Linux: ipv4_default_advmss()."""
+    return max(min(rt.mtu or rt.dev.mtu, 65535) - 40, MIN_MSS)
+
+
 def sync_mss(sk: TcpSock) -> None:
     """Fit segments to the path's MTU and the peer's MSS. Linux: tcp_sync_mss(), tcp_mtu_to_mss()."""
     rt = route(sk)
@@ -194,19 +199,19 @@ def _data_sent(sk: TcpSock) -> None:
 def init_transfer(sk: TcpSock) -> None:
     """What a new connection draws and looks up before its first segment."""
     net = sk.net
-    sk.ts_offset = net.random("tcp-ts").bits(32)
+    sk.ts_offset = sk.table.ts_offset(sk.key)
     set_header(sk)
     rt = route(sk)
     if rt is not None:
         sk.pmtu = net.ipv4.mtu(rt, sk.daddr)
-        sk.advmss = max((rt.mtu or rt.dev.mtu) - 40, MIN_MSS)
+        sk.advmss = advmss(rt)
 
 
 def connect(sk: TcpSock) -> None:
     """Send the first SYN. Linux: tcp_connect(), tcp_connect_init()."""
     net = sk.net
     init_transfer(sk)
-    sk.iss = sk.snd_una = net.random("tcp-isn").bits(32)
+    sk.iss = sk.snd_una = sk.table.isn(sk.key)
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.buf_seq = sk.snd_sml = sk.iss + 1
     sk.mss_clamp = 65495
     sync_mss(sk)

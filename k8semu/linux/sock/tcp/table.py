@@ -18,13 +18,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.sock.tcp import frame, input, passive
 from k8semu.linux.sock.tcp.errors import icmp_errno, os_error, sock_err
 from k8semu.linux.sock.tcp.minisocks import RequestSock, TimeWait
-from k8semu.linux.sock.tcp.segment import Header, read_header
+from k8semu.linux.sock.tcp.segment import MASK, Header, read_header
 from k8semu.linux.sock.tcp.sock import TcpSock
 from k8semu.linux.sock.tcp.states import CLOSED, LISTEN, SYN_SENT, TIME_WAIT, State
 from k8semu.trace.steps import Deliver
@@ -48,6 +49,8 @@ class TcpTable:
         self.hash: dict[bytes, Entry] = {}
         self.listeners: dict[int, list[TcpSock]] = {}
         self.ports: dict[int, list[TcpSock | TimeWait]] = {}     # Linux: bhash
+        self._isn_secret = net.random("tcp-isn").bits(32)
+        self._ts_secret = net.random("tcp-ts").bits(32)
         self.kernel_step = Deliver("tcp (no socket any more)")
         net.ipv4.protocols[IPPROTO_TCP] = self.tcp_rcv
         net.ipv4.err_handlers[IPPROTO_TCP] = self.tcp_err
@@ -200,6 +203,17 @@ class TcpTable:
         """Is the four-tuple free? Linux: __inet_check_established()."""
         other = self.hash.get(key)
         return other is None or (type(other) is TimeWait and self._gone(other))
+
+    # --- first numbers ------------------------------------------------------------------------
+
+    def isn(self, key: bytes) -> int:
+        """The first sequence number: each four-tuple's own, growing with time, so that a connection that takes
+        the numbers of an earlier one is seen to be new. Linux: secure_tcp_seq(), seq_scale(). RFC: 6528."""
+        return crc32(key, self._isn_secret) + (self.net.clock.now >> 6) & MASK
+
+    def ts_offset(self, key: bytes) -> int:
+        """Where a four-tuple's timestamps begin. Linux: secure_tcp_ts_off()."""
+        return crc32(key, self._ts_secret)
 
     # --- listeners and children ---------------------------------------------------------------
 

@@ -188,8 +188,9 @@ def delay_ack(sk: TcpSock) -> None:
     if sk.delack_at:
         return
     sk.ack_pending = True
-    sk.delack_at = sk.clock.now + ATO_MIN
-    sk.delack_timer = sk.clock.timer(ATO_MIN, _delack_fires, sk)
+    delay = ATO_MIN if sk.lrcvtime else NS_PER_MS   # only a FIN came: the next tick
+    sk.delack_at = sk.clock.now + delay
+    sk.delack_timer = sk.clock.timer(delay, _delack_fires, sk)
 
 
 def _delack_fires(sk: TcpSock) -> None:
