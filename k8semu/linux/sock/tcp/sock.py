@@ -263,7 +263,10 @@ class TcpSock:
         if self.err is not None:
             raise self._take_error()
         if self.shut_wr or self.state not in CAN_SEND:
-            raise os_error(errno.EPIPE if self.state not in (CLOSED, SYN_SENT) or self.shut_wr else errno.ENOTCONN)
+            if self.state in (SYN_SENT, SYN_RECV) and not self.shut_wr:
+                self.nospace = True
+                return 0
+            raise os_error(errno.EPIPE)
         return output.sendmsg(self, data)
 
     def _take_error(self) -> OSError:

@@ -44,7 +44,7 @@ def open_window(sk: TcpSock) -> None:
     """The connection is up: from here on the buffer says what can be offered. Linux: tcp_init_buffer_space()."""
     sk.window_clamp = max(sk.rcvbuf // 2, sk.rcv_wnd)
     sk.rcv_ssthresh = min(sk.rcv_ssthresh or sk.rcv_wnd, sk.window_clamp)
-    sk.drs_space = sk.rcv_wnd
+    sk.drs_space = min(sk.rcv_wnd, 10 * sk.advmss)
     sk.drs_seq = sk.copied_seq
     sk.drs_time = sk.clock.now
 
