@@ -30,12 +30,13 @@ OkFn = Callable[[Skb], None]
 class BrNetfilter:
     """`out_port` is the port a frame leaves by, while FORWARD and POSTROUTING look at it."""
 
-    __slots__ = ("_netfilter", "net", "out_port")
+    __slots__ = ("_netfilter", "_waiting", "net", "out_port")
 
     def __init__(self, netfilter: Netfilter) -> None:
         self._netfilter = netfilter
         self.net = netfilter.net
         self.out_port: NetDevice | None = None
+        self._waiting: list[tuple[Skb, NetDevice, bytes, OkFn]] = []  # for the MAC of their new next hop
 
     # --- hooks --------------------------------------------------------------------------------
 
@@ -90,6 +91,20 @@ class BrNetfilter:
         skb.bridge_port = None
         return True
 
+    def dev_xmit(self, skb: Skb) -> bool:
+        """The bridge device is asked to send `skb`: has it waited here for a MAC? Then its way goes on.
+
+        Linux: br_nf_dev_xmit(), br_nf_pre_routing_finish_bridge_slow()
+        """
+        for at, (waiting, port, smac, okfn) in enumerate(self._waiting):
+            if waiting is skb:
+                del self._waiting[at]
+                skb.data[6:12] = smac
+                skb.dev = port
+                okfn(skb)
+                return True
+        return False
+
     def _at(
         self, hook: Hook, skb: Skb, indev: NetDevice | None, outdev: NetDevice | None, port: NetDevice
     ) -> bool:
@@ -120,14 +135,16 @@ class BrNetfilter:
         if dev is not bridge:
             skb.data[0:6] = bridge.addr  # up to IP
             return True
-        return self._bridged_dnat(skb, bridge, gateway or daddr)
+        return self._bridged_dnat(skb, port, bridge, gateway or daddr, okfn)
 
-    def _bridged_dnat(self, skb: Skb, bridge: NetDevice, nexthop: bytes) -> bool:
+    def _bridged_dnat(self, skb: Skb, port: NetDevice, bridge: NetDevice, nexthop: bytes, okfn: OkFn) -> bool:
         """Behind the same bridge: only the MAC changes. Linux: br_nf_pre_routing_finish_bridge()."""
         neigh = self.net.ipv4.arp.neighbour(bridge, nexthop)
+        self._waiting = [entry for entry in self._waiting if not entry[0].ended]
+        self._waiting.append((skb, port, bytes(skb.data[6:12]), okfn))
         if not neigh.table.resolve(neigh, skb):
-            # TODO: a frame that waits for resolution leaves by the bridge device, with its MAC as source.
             return False
+        self._waiting.pop()
         skb.steps.append(neigh.use_step)
         skb.data[0:6] = neigh.hh[0:6]
         return True

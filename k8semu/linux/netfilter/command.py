@@ -83,6 +83,8 @@ def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
         else:
             rest.append(word)
     if not op:
+        if rest and not _is_option(rest[0]):
+            raise UsageError(f"Bad argument `{rest[0]}'")
         raise UsageError("no command specified")
     return _finish(op, table, chain, operands, rest, flags, origin)
 

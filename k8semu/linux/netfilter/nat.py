@@ -67,7 +67,10 @@ class NatRange(msgspec.Struct, frozen=True):
 class Manip:
     """Writes one address and port (or ICMP identifier) into packets of one direction."""
 
-    __slots__ = ("addr", "addr_int", "at", "csum_at", "port", "port_at", "step", "udp")
+    __slots__ = (
+        "addr", "addr_int", "at", "csum_at", "ip_delta", "port", "port_at", "port_bytes", "quick", "step",
+        "transport_delta", "udp", "was_addr", "was_port",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, side: int, was: bytes, origin: str) -> None:
         """`key` is the tuple the packet shall have, `was` the one it has; `side` says which half to write."""
@@ -85,9 +88,45 @@ class Manip:
         else:
             self.port_at, self.port = -1, 0
         self.step = NatStep(_manip_text(key, was, side), origin)
+        self.quick = proto in (6, 17)
+        self.was_addr = was[0:4] if side == SRC else was[4:8]
+        self.was_port = was[8:10] if side == SRC else was[10:12]
+        self.port_bytes = self.port.to_bytes(2, "big")
+        old = int.from_bytes(self.was_addr, "big")
+        self.ip_delta = _delta(old, self.addr_int)
+        self.transport_delta = _delta(old + int.from_bytes(self.was_port, "big"), self.addr_int + self.port)
 
     def apply(self, skb: Skb) -> None:
-        """Linux: nf_nat_manip_pkt(); a packet that carries the new values already stays as it is."""
+        """Linux: nf_nat_manip_pkt(); a packet that carries the new values already stays as it is.
+
+        The checksums of a TCP or UDP packet that looks as it should move by sums made beforehand.
+        """
+        data = skb.data
+        at = self.at
+        if self.quick and data[14] == 0x45 and data[at : at + 4] == self.was_addr:
+            port = 34 + self.port_at
+            check_at = 34 + self.csum_at
+            check = data[check_at] << 8 | data[check_at + 1]
+            if data[port : port + 2] == self.was_port and (check or not self.udp):
+                data[at : at + 4] = self.addr
+                data[port : port + 2] = self.port_bytes
+                total = (check ^ 0xFFFF) + self.transport_delta
+                total = (total & 0xFFFF) + (total >> 16)
+                check = ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF
+                if self.udp and not check:
+                    check = 0xFFFF
+                data[check_at] = check >> 8
+                data[check_at + 1] = check & 0xFF
+                total = ((data[24] << 8 | data[25]) ^ 0xFFFF) + self.ip_delta
+                total = (total & 0xFFFF) + (total >> 16)
+                check = ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF
+                data[24] = check >> 8
+                data[25] = check & 0xFF
+                skb.steps.append(self.step)
+                return
+        self._apply_slow(skb)
+
+    def _apply_slow(self, skb: Skb) -> None:
         data = skb.data
         at, new = self.at, self.addr_int
         (old,) = read_u32(data, at)
@@ -95,12 +134,13 @@ class Manip:
             write_u32(data, at, new)
             (check,) = read_u16(data, IP_CSUM)
             write_u16(data, IP_CSUM, csum_replace(check, old, new))
-        self._transport(data, old, new)
-        skb.steps.append(self.step)
+        if self._transport(data, old, new) or old != new:
+            skb.steps.append(self.step)
 
-    def _transport(self, data: bytearray, old: int, new: int) -> None:
+    def _transport(self, data: bytearray, old: int, new: int) -> bool:
+        """Port and checksum; True if the port changed."""
         if self.port_at < 0:
-            return
+            return False
         th = IP + ((data[IP] & 15) << 2)
         at = th + self.port_at
         (old_port,) = read_u16(data, at)
@@ -108,17 +148,23 @@ class Manip:
         if self.port_at == 4:  # ICMP: no addresses in its checksum, an identifier only in queries
             old = new = 0
             if data[th] in (3, 4, 5, 11, 12):
-                return
-        if old_port != port:
+                return False
+        changed = old_port != port
+        if changed:
             write_u16(data, at, port)
-        if self.csum_at < 0 or (old == new and old_port == port):
-            return
+        if self.csum_at < 0 or (old == new and not changed):
+            return changed
         at = th + self.csum_at
         (check,) = read_u16(data, at)
-        if self.udp and not check:
-            return
-        check = csum_replace(check, old + old_port, new + port)
-        write_u16(data, at, 0xFFFF if self.udp and not check else check)
+        if not (self.udp and not check):
+            check = csum_replace(check, old + old_port, new + port)
+            write_u16(data, at, 0xFFFF if self.udp and not check else check)
+        return changed
+
+
+def _delta(old: int, new: int) -> int:
+    """What a complemented checksum grows by (RFC 1624)."""
+    return 0xFFFF - old % 0xFFFF + new % 0xFFFF
 
 
 def _manip_text(key: bytes, was: bytes, side: int) -> str:

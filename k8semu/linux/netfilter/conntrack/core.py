@@ -46,6 +46,8 @@ _NEW, _RELATED, _RELATED_REPLY, _UNTRACKED = CtInfo.NEW, CtInfo.RELATED, CtInfo.
 _TCP_UNREPLIED = tcp.UNACKNOWLEDGED * NS_PER_S
 _PROTO_TCP, _PROTO_UDP = PROTO_BYTE[6], PROTO_BYTE[17]
 _SWEEP = 256
+_TCP_ESTABLISHED = tcp.ESTABLISHED
+_TCP_ESTABLISHED_TIMEOUT = tcp.TIMEOUTS[tcp.ESTABLISHED]
 
 _steps: dict[str, CtStep] = {}
 
@@ -158,6 +160,12 @@ class Conntrack:
             info = _NEW
         if ct.proto == 6:
             flags = skb.data[th + 13]
+            if ct.state == _TCP_ESTABLISHED and flags & 0x37 == 0x10 and ct.status & ASSURED:
+                ct.expires = now + self.values[_TCP_ESTABLISHED_TIMEOUT] * NS_PER_S  # type: ignore[operator]
+                ct.last_index, ct.last_dir = tcp.ACK_SET, direction
+                skb.ct = ct
+                skb.ctinfo = info
+                return True
             if not tcp.VALID_FLAGS[flags]:
                 skb.steps.append(ct_step("INVALID: TCP flags"))
                 return True
@@ -169,8 +177,8 @@ class Conntrack:
             if state is None:
                 skb.steps.append(ct_step(f"INVALID: not expected in {tcp.STATE_NAMES[ct.state]}"))
                 return True
-            if state != tcp.IGNORE and not self._tcp_refresh(skb, ct, direction, state, flags, now):
-                return True
+            if state != tcp.IGNORE:
+                self._tcp_refresh(skb, ct, state, flags, now)
         elif ct.proto == 17:
             self._udp_refresh(ct, direction, now)
         else:
@@ -182,21 +190,19 @@ class Conntrack:
             skb.steps.append(ct_step("first reply"))
         return True
 
-    def _tcp_refresh(self, skb: Skb, ct: CtEntry, direction: int, state: int, flags: int, now: int) -> bool:
-        """New state and timeout; False if the packet killed the entry. Linux: nf_conntrack_tcp_packet()."""
+    def _tcp_refresh(self, skb: Skb, ct: CtEntry, state: int, flags: int, now: int) -> None:
+        """New state and timeout. Linux: nf_conntrack_tcp_packet()."""
         if state != ct.state:
             skb.steps.append(ct_step(f"tcp {tcp.STATE_NAMES[ct.state]} -> {tcp.STATE_NAMES[state]}"))
             ct.state = state
         timeout = int(self.values[tcp.TIMEOUTS[state]]) * NS_PER_S
-        if not ct.status & SEEN_REPLY and not direction:
-            if flags & 0x04:  # the opener takes it back before any answer
+        if not ct.status & SEEN_REPLY:
+            if flags & 0x04:  # a RST is the only answer: the packet is translated, the entry is gone
                 self.destroy(ct, "reset")
-                skb.ct, skb.ctinfo = ct, _NEW
-                return False
+                return
             if state == tcp.ESTABLISHED:
                 timeout = min(timeout, _TCP_UNREPLIED)
         ct.expires = now + timeout
-        return True
 
     def _udp_refresh(self, ct: CtEntry, direction: int, now: int) -> None:
         """Linux: nf_conntrack_udp_packet()."""

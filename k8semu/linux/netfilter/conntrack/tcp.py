@@ -100,10 +100,11 @@ def follow(ct: CtEntry, direction: int, flags: int) -> int | None:
     if state == INVALID:
         return None
     if state == SYN_SENT and old >= TIME_WAIT:
-        other_closed = ct.close_init >> (1 - direction) & 1
-        if other_closed or (ct.last_dir == direction and ct.last_index == RST_SET) or old == CLOSE:
+        if ct.close_init or (ct.last_dir == direction and ct.last_index == RST_SET):
             raise Reopen
         state = IGNORE
+    elif state == IGNORE and index == SYNACK_SET and ct.last_index == SYN_SET and ct.last_dir != direction:
+        state = SYN_RECV  # the SYN that was ignored was a real one: back in step with the two ends
     ct.last_index, ct.last_dir = index, direction
     if state == FIN_WAIT and old != FIN_WAIT:
         ct.close_init |= 1 << direction

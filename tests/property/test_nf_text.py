@@ -1,0 +1,92 @@
+"""What iptables-save prints, iptables-restore reads back: the same rules, the same text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8semu.errors import CommandError
+from k8semu.linux.core.net import Net
+from k8semu.linux.netfilter.netfilter import Netfilter
+from k8semu.sim.world import World
+
+
+def netfilter() -> Netfilter:
+    net = Net(World(1), "n")
+    net.netfilter = Netfilter(net)
+    return net.netfilter
+
+
+addresses = st.builds(
+    lambda a, b, plen: f"10.{a}.{b}.0/{plen}", st.integers(0, 255), st.integers(0, 255), st.integers(1, 32)
+)
+bang = st.sampled_from(["", "! "])
+ports = st.builds(lambda a, b: f"{min(a, b)}:{max(a, b)}" if a != b else str(a), st.integers(0, 65535), st.integers(0, 9))
+words = st.text(st.characters(codec="ascii", exclude_characters="\n\r\x00", exclude_categories=["Cc"]), min_size=1, max_size=20)
+
+
+def quoted(text: str) -> str:
+    return '"' + "".join("\\" + c if c in "\"\\" else c for c in text) + '"'
+
+
+matches = st.one_of(
+    words.map(lambda w: f"-m comment --comment {quoted(w)}"),
+    st.builds(lambda b, v, m: f"-m mark {b}--mark {v:#x}/{m:#x}", bang, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+    st.builds(lambda b, s: f"-m conntrack {b}--ctstate {','.join(s)}", bang,
+              st.lists(st.sampled_from(["NEW", "ESTABLISHED", "INVALID", "DNAT"]), min_size=1)),
+    st.floats(0, 1).map(lambda p: f"-m statistic --mode random --probability {p:.11f}"),
+    st.builds(lambda b, t: f"-m addrtype {b}--dst-type {t}", bang, st.sampled_from(["LOCAL", "UNICAST,BROADCAST"])),
+    st.integers(1, 99).map(lambda n: f"-m recent --rcheck --seconds {n} --name X"),
+    st.integers(1, 9).map(lambda n: f"-m limit --limit {n}/min"),
+)  # fmt: skip
+transports = st.one_of(
+    st.just(""),
+    st.builds(lambda p, b, d: f"-p {p} -m {p} {b}--dport {d}", st.sampled_from(["tcp", "udp"]), bang, ports),
+    st.builds(lambda b, p: f"-p tcp -m multiport {b}--dports {p}", bang, ports),
+    st.just("-p icmp -m icmp --icmp-type 8"),
+)
+targets = st.sampled_from(
+    ["", "-j ACCEPT", "-j DROP", "-j RETURN", "-j A", "-g B", "-j REJECT", "-j MARK --set-mark 7", "-j LOG --log-prefix x"]
+)
+rules = st.builds(
+    lambda chain, b, src, transport, ms, target: " ".join(
+        w for w in (f"-A {chain}", f"{b}-s {src}" if src else "", transport, *ms, target) if w
+    ),
+    st.sampled_from(["FORWARD", "INPUT"]), bang, st.one_of(st.just(""), addresses), transports,
+    st.lists(matches, max_size=3), targets,
+)  # fmt: skip
+
+
+@given(st.lists(rules, max_size=6), st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**12)), max_size=6))
+def test_restore_of_save_is_the_same(lines: list[str], counters: list[tuple[int, int]]) -> None:
+    counted = [f"[{p}:{b}] " for p, b in counters] + [""] * len(lines)
+    text = "*filter\n:A - [0:0]\n:B - [0:0]\n" + "".join(c + line + "\n" for c, line in zip(counted, lines, strict=False))
+    one = netfilter()
+    one.restore(text + "COMMIT\n", False, {})
+    saved = one.save(counters=True)
+    two = netfilter()
+    two.restore(saved, False, {})
+    assert two.save(counters=True) == saved
+    for name, chain in one.tables["filter"].chains.items():
+        assert chain.rules.rules == two.tables["filter"].chains[name].rules.rules
+
+
+@given(st.text(st.sampled_from("*:-AFXNPDjmst !\"\\[]0123.\nCOMITfilternat/"), max_size=80))
+def test_any_text_is_rules_or_one_of_our_errors(text: str) -> None:
+    one = netfilter()
+    try:
+        one.restore(text, True, {})
+    except CommandError as error:
+        assert error.what
+
+
+@given(st.lists(st.one_of(rules.map(lambda r: r.split()), st.lists(st.sampled_from(
+    ["-A", "FORWARD", "-j", "-m", "tcp", "!", "-p", "--dport", "-c", "5", "-t", "nat", "-L", "-S", "-D", "-R", "-E", "-i"]
+))), max_size=3))  # fmt: skip
+def test_any_iptables_call_is_done_or_one_of_our_errors(calls: list[list[str]]) -> None:
+    one = netfilter()
+    for call in calls:
+        try:
+            one.iptables(call)
+        except CommandError as error:
+            assert error.what
