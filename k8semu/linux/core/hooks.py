@@ -76,4 +76,7 @@ class Hooks:
 
 def nf_hook(hooks: Hooks, hook: Hook, skb: Skb, indev: NetDevice | None, outdev: NetDevice | None) -> bool:
     """Run a hook; True if the packet goes on. Linux: net/netfilter/core.c nf_hook_slow()."""
-    return all(fn(skb, indev, outdev) for fn in hooks.chains[hook])
+    for fn in hooks.chains[hook]:  # noqa: SIM110 - this is on every packet's path, a generator is not free
+        if not fn(skb, indev, outdev):
+            return False
+    return True
