@@ -180,7 +180,7 @@ class Wire:
 
     def describe(self, frame: bytes) -> str:
         """``a>b S 0:0 win 64240 <mss 1460,sackOK,ts,wscale 7>``"""
-        sport, dport, seq, ack, offset, flags, window, _, _ = read_header(frame, 34)
+        _sport, _dport, seq, ack, offset, flags, window, _, _ = read_header(frame, 34)
         body = 34 + (offset >> 4 << 2)
         opts = parse_options(bytearray(frame), 54, body)
         me, peer = (frame[26:30], frame[34:36]), (frame[30:34], frame[36:38])
@@ -201,7 +201,8 @@ class Wire:
             text += f" win {window} <{','.join(names)}>"
         if opts.sack:
             base = self.first.get((back, b""), 0)
-            text += " sack " + ",".join(f"{unwrap(0, left - base)}:{unwrap(0, right - base)}" for left, right in opts.sack)
+            blocks = (f"{unwrap(0, left - base)}:{unwrap(0, right - base)}" for left, right in opts.sack)
+            text += " sack " + ",".join(blocks)
         return text
 
 

@@ -27,8 +27,10 @@ def test_syn_options_lie_in_the_order_of_linux() -> None:
     rig = Rig()
     rig.connect()
     syn, synack, ack = rig.wire.frames
-    assert syn[54:62].hex() == "020405b40402080a" and syn[70:].hex() == "01030307"
-    assert synack[54:62].hex() == "020405b40402080a" and synack[70:].hex() == "01030307"
+    assert syn[54:62].hex() == "020405b40402080a"
+    assert syn[70:].hex() == "01030307"
+    assert synack[54:62].hex() == "020405b40402080a"
+    assert synack[70:].hex() == "01030307"
     assert ack[54:58].hex() == "0101080a"
     assert synack[18:20] == b"\0\0", "Linux numbers a SYN-ACK 0"
     assert syn[20:22] == ack[20:22] == b"\x40\0", "do not fragment"

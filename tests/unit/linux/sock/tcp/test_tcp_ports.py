@@ -67,7 +67,7 @@ def test_time_wait_holds_its_port_from_those_without_reuseaddr() -> None:
     listener.setsockopt(1, 2, 1)
     listener.bind(ANY, 80)
     listener.listen(5)
-    sk, client = rig.a.socket(Program(close_on_eof=True))
+    sk, _client = rig.a.socket(Program(close_on_eof=True))
     sk.connect(B, 80)
     rig.run(0.01)
     owner.child.sk.close()
@@ -137,7 +137,7 @@ def test_listing_shows_what_ss_shows() -> None:
 def test_same_seed_same_frames() -> None:
     def frames(seed: int) -> list[bytes]:
         rig = Rig(seed)
-        client, server = rig.connect()
+        client, _server = rig.connect()
         client.write(b"hello")
         rig.run()
         return rig.wire.frames

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from tcp_rig import NS_PER_MS, A, B, Rig
 
@@ -155,7 +157,7 @@ def test_silence_doubles_the_timer_until_the_connection_times_out() -> None:
     rig.wire.fate = lambda number, frame: times.append((rig.world.clock.now - start) / 10**9) or []  # type: ignore[func-returns-value]
     client.write(b"x")
     rig.run(2000)
-    gaps = [round(later - earlier, 1) for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [round(later - earlier, 1) for earlier, later in itertools.pairwise(times)]
     assert gaps[:6] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
     assert gaps[-1] == 120
     assert 800 < times[-1] < 810, "the timer after the last one, at 924.7 s, gives up (tcp_retries2)"
@@ -187,7 +189,7 @@ def test_old_data_is_dropped_and_reported() -> None:
 
 def test_wrong_checksum_is_dropped() -> None:
     rig = Rig()
-    client, server = rig.connect()
+    client, _server = rig.connect()
     client.write(b"x" * 100)
     frame = bytearray(rig.wire.frames[-1])
     frame[-1] ^= 1
