@@ -152,7 +152,8 @@ def check_rule(table: Table, chain: str, rule: Rule) -> None:
     elif target is not None:
         wrong_table = target.tables and table.name not in target.tables
         wrong_hook = target.hooks and chain in BUILTIN[table.name] and chain not in target.hooks
-        if wrong_table or wrong_hook:
+        proto = 0 if rule.ip.proto_invert else rule.ip.proto
+        if wrong_table or wrong_hook or not target.kernel_accepts(proto):
             raise Refused(f"RULE_APPEND failed (Invalid argument): rule in chain {chain}", kernel=True)
 
 
@@ -161,11 +162,10 @@ def apply(table: Table, command: IptablesCommand) -> None:
     _APPLY[command.op](table, command)
 
 
-def check_loops(table: Table) -> None:
-    """Refuse rules that lead back to themselves."""
-    name = table.loop()
-    if name is not None:
-        raise Refused(f"RULE_APPEND failed (Too many links): rule in chain {name}", kernel=True)
+def check_loops(table: Table, chain: str) -> None:
+    """Refuse a rule, just put into `chain`, that leads back to itself."""
+    if table.loop():
+        raise Refused(f"RULE_APPEND failed (Too many links): rule in chain {chain}", kernel=True)
 
 
 def _append(table: Table, c: IptablesCommand) -> None:
@@ -173,7 +173,7 @@ def _append(table: Table, c: IptablesCommand) -> None:
     for rule in c.rules:
         check_rule(table, c.chain, rule)
         chain.insert(len(chain.rules.rules), rule, c.counters)
-    check_loops(table)
+    check_loops(table, c.chain)
 
 
 def _insert(table: Table, c: IptablesCommand) -> None:
@@ -184,7 +184,7 @@ def _insert(table: Table, c: IptablesCommand) -> None:
     for rule in reversed(c.rules):
         check_rule(table, c.chain, rule)
         chain.insert(at, rule, c.counters)
-    check_loops(table)
+    check_loops(table, c.chain)
 
 
 def _delete(table: Table, c: IptablesCommand) -> None:
@@ -214,7 +214,7 @@ def _replace(table: Table, c: IptablesCommand) -> None:
     check_rule(table, c.chain, c.rules[0])
     chain.delete(c.number - 1)
     chain.insert(c.number - 1, c.rules[0], c.counters)
-    check_loops(table)
+    check_loops(table, c.chain)
 
 
 def _check(table: Table, c: IptablesCommand) -> None:

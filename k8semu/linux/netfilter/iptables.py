@@ -52,7 +52,5 @@ def run(netfilter: Netfilter, args: Sequence[str], origin: str) -> str:
 
 def _usage(error: UsageError) -> CommandError:
     message = str(error)
-    if error.kernel:
-        return CommandError(f"{_PROGRAM}:  RULE_APPEND failed ({message})")
     prefix = "" if message.startswith("Bad argument") else f"{_PROGRAM}: "
     return CommandError(f"{prefix}{message}\n{_USAGE}")

@@ -18,7 +18,7 @@ from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
 from k8semu.linux.netfilter.parse import split
-from k8semu.linux.netfilter.rule import Rule, UsageError
+from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
 
 PROGRAM = "iptables-restore"
@@ -44,14 +44,15 @@ class RuleLine:
 
 
 class Block:
-    """The lines of one table up to its COMMIT; `error` ends it instead. `shared`: rule lists made once."""
+    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once."""
 
-    __slots__ = ("error", "lines", "shared", "table")
+    __slots__ = ("end", "error", "lines", "shared", "table")
 
     def __init__(self, table: str) -> None:
         self.table = table
         self.lines: list[ChainLine | RuleLine] = []
         self.error: CommandError | None = None
+        self.end = 0
         self.shared: dict[str, RuleList] = {}
 
 
@@ -115,6 +116,7 @@ class _Reader:
         elif self.block is None:
             raise CommandError(f"{PROGRAM}: line {number} failed")
         elif line == "COMMIT":
+            self.block.end = number
             self.blocks.append(self.block)
             self.block = None
         elif line.startswith(":"):
@@ -169,6 +171,10 @@ def _chain_line(text: str, number: int) -> ChainLine:
     return ChainLine(number, name, words[1], counters)
 
 
+def _jumps(parsed: IptablesCommand) -> bool:
+    return any(type(rule.target) is Jump for rule in parsed.rules)
+
+
 # --- applying ---------------------------------------------------------------------------------
 
 
@@ -196,10 +202,12 @@ class _Applier:
                         self._settle(last=False)
                         command.apply(self.table, line.command)
             self._settle(last=True)
-            command.check_loops(self.table)
-        except UsageError as error:
-            assert line is not None
-            raise usage_error(str(error), line.line) from None
+            jumps = [x for x in self.block.lines if type(x) is RuleLine and _jumps(x.command)]
+            if jumps:
+                line = jumps[-1]
+                command.check_loops(self.table, line.command.chain)
+        except UsageError as error:  # a jump to nowhere: iptables-restore sees it when it commits
+            raise usage_error(str(error), self.block.end) from None
         except Refused as error:
             raise refused(error, line.line if line is not None else 0) from None
 

@@ -73,14 +73,7 @@ Ext = TypeVar("Ext", bound="Extension")
 
 
 class UsageError(Exception):
-    """The words of a rule cannot be understood: the message is iptables' own.
-
-    `kernel` True: understood by iptables, refused by the kernel.
-    """
-
-    def __init__(self, message: str, kernel: bool = False) -> None:
-        super().__init__(message)
-        self.kernel = kernel
+    """The words of a rule cannot be understood: the message is iptables' own."""
 
 
 class Given:
@@ -161,6 +154,10 @@ class Target(Extension, frozen=True):
 
     def check_rule(self, proto: int) -> None:
         """Raise UsageError if the target cannot stand in such a rule."""
+
+    def kernel_accepts(self, proto: int) -> bool:
+        """Does the kernel take it, where iptables does?"""
+        return True
 
 
 class Jump(Target, frozen=True):

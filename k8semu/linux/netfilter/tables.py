@@ -152,8 +152,8 @@ class Table:
         """How many rules jump to a chain."""
         return sum(chain.rules.jumps[name] for chain in self.chains.values())
 
-    def loop(self) -> str | None:
-        """A chain through which a packet could come back to itself, from a built-in chain; else None."""
+    def loop(self) -> bool:
+        """Could a packet come from a built-in chain to a chain that it is already in?"""
         targets = {name: list(chain.rules.jumps) for name, chain in self.chains.items()}
         done: set[str] = set()
         for start in BUILTIN[self.name]:
@@ -167,11 +167,11 @@ class Table:
                     path.discard(name)
                     done.add(name)
                 elif step in path:
-                    return name
+                    return True
                 elif step in targets and step not in done:
                     path.add(step)
                     stack.append((step, iter(targets[step])))
-        return None
+        return False
 
     @property
     def needs_ct(self) -> bool:

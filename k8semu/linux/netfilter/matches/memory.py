@@ -65,7 +65,7 @@ class StatisticMatch(Match, frozen=True):
         return f"-m statistic --mode nth {bang}--every {self.every} --packet {self.packet}"
 
     def listing(self) -> str:
-        bang = " !" if self.invert else " "
+        bang = " ! " if self.invert else " "
         if self.mode == "random":
             return f"statistic mode random{bang}probability {self.probability / 0x80000000:.11f}"
         return f"statistic mode nth{bang}every {self.every}" + (f" packet {self.packet}" if self.packet else "")
@@ -156,7 +156,7 @@ class RecentMatch(Match, frozen=True):
 
     def listing(self) -> str:
         label = {"set": "SET", "rcheck": "CHECK", "update": "UPDATE", "remove": "REMOVE"}[self.action]
-        words = [f"{'!' if self.invert else ''}recent: {label}"]
+        words = [f"{'! ' if self.invert else ''}recent: {label}"]
         if self.seconds:
             words.append(f"seconds: {self.seconds}")
         if self.reap:

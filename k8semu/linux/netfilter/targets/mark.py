@@ -115,7 +115,9 @@ class ConnmarkTarget(Target, frozen=True):
             return f"CONNMARK {self.mode}"
         if self.nfmask == self.ctmask:
             return f"CONNMARK {self.mode} mask 0x{self.ctmask:x}"
-        return f"CONNMARK {self.mode} nfmask 0x{self.nfmask:x} ctmask ~0x{self.ctmask:x}"
+        if self.mode == "save":
+            return f"CONNMARK save nfmask 0x{self.nfmask:x} ctmask ~0x{self.ctmask:x}"
+        return f"CONNMARK restore ctmask 0x{self.ctmask:x} nfmask ~0x{self.nfmask:x}"
 
     def compile(self) -> Action:
         """Linux: connmark_tg_shift()."""

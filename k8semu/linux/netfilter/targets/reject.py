@@ -40,9 +40,8 @@ class RejectTarget(Target, frozen=True):
             raise UsageError(f'unknown reject type "{text}"')
         return cls(kind)
 
-    def check_rule(self, proto: int) -> None:
-        if self.kind == "tcp-reset" and proto != 6:
-            raise UsageError("Invalid argument", kernel=True)
+    def kernel_accepts(self, proto: int) -> bool:
+        return self.kind != "tcp-reset" or proto == 6
 
     def text(self) -> str:
         return f"-j REJECT --reject-with {self.kind}"

@@ -92,7 +92,6 @@ def test_a_table_once_made_is_saved_even_when_empty() -> None:
     ("line", "words"),
     [
         ("-A FORWARD -m nope -j ACCEPT", "Couldn't load match `nope':No such file or directory"),
-        ("-A FORWARD -j NOPE", "Chain 'NOPE' does not exist"),
         ("-A FORWARD --foo x -j ACCEPT", 'unknown option "--foo"'),
         ("-A FORWARD -p tcp -m tcp --dport x -j DROP", "invalid port/service `x' specified"),
         ("-A FORWARD -m conntrack --ctstate FOO", 'Bad ctstate "FOO"'),
@@ -120,6 +119,7 @@ def test_a_line_that_is_not_understood_names_the_word_and_the_line_and_changes_n
     [
         ("*nat\n-A X -j ACCEPT\nCOMMIT\n", "iptables-restore: line 2 failed: No chain/target/match by that name."),
         ("*nat\n-A PREROUTING -j ACCEPT\n", "iptables-restore: COMMIT expected at line 3"),
+        ("*nat\n-A PREROUTING -j NOPE\nCOMMIT\n", "Chain 'NOPE' does not exist\nError occurred at line: 3"),
         ("*nope\nCOMMIT\n", "iptables-restore: line 1 table name 'nope' invalid"),
         ("*filter\nhello\nCOMMIT\n", "Bad argument `hello'\nError occurred at line: 2"),
         ("*filter\n-X NOPE\nCOMMIT\n", "line 2 failed: No chain/target/match by that name."),
