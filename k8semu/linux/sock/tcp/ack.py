@@ -12,7 +12,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.sock.tcp import cong, output, recovery, timer
+from k8semu.linux.sock.tcp import cong, output, recovery, timer, xmit
 from k8semu.linux.sock.tcp.segment import FIN, MASK, Sent, unwrap
 from k8semu.sim.clock import NS_PER_MS
 
@@ -56,6 +56,7 @@ def tcp_ack(sk: TcpSock, h: Header, seq: int, opts: Options | None, ts: tuple[in
     advanced = ack > una
     if advanced:
         sk.retransmits = 0
+        sk.confirm = True
         delivered = _clean_rtx_queue(sk, ack, ts)
     sacked = 0
     if opts is not None and opts.sack:
@@ -97,7 +98,7 @@ def _update_window(sk: TcpSock, seq: int, ack: int, window: int) -> bool:
             sk.snd_wnd = window
             if window > sk.max_window:
                 sk.max_window = window
-                output.sync_mss(sk)
+                xmit.sync_mss(sk)
             return True
     return False
 
@@ -146,7 +147,7 @@ def _clean_rtx_queue(sk: TcpSock, ack: int, ts: tuple[int, int] | None) -> int:
     if first:
         timer.rtt_sample(sk, now - first)
     elif ts is not None and ts[1] and count:
-        timer.rtt_sample(sk, max((output.ts_now(sk) - ts[1] & MASK) * NS_PER_MS, 1))
+        timer.rtt_sample(sk, max((xmit.ts_now(sk) - ts[1] & MASK) * NS_PER_MS, 1))
     if count:
         sk.backoff = 0
         if not sk.sack_ok:

@@ -85,7 +85,7 @@ def sock_err(sk: TcpSock, error: IcmpError, wire_seq: int) -> None:
 
 def _mtu_reduced(sk: TcpSock, mtu: int) -> None:
     """A router could not pass a segment: cut smaller and send again. Linux: tcp_v4_mtu_reduced()."""
-    from k8semu.linux.sock.tcp import output, recovery
+    from k8semu.linux.sock.tcp import recovery, xmit
 
     if sk.state not in CAN_SEND and not sk.rtx:
         return
@@ -93,5 +93,5 @@ def _mtu_reduced(sk: TcpSock, mtu: int) -> None:
     ipv4.update_pmtu(sk.daddr, mtu)
     if sk.rt is None or ipv4.mtu(sk.rt, sk.daddr) >= sk.pmtu:
         return
-    output.sync_mss(sk)
+    xmit.sync_mss(sk)
     recovery.simple_retransmit(sk)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, deliver, drop
-from k8semu.linux.sock.tcp import cong, data, frame, minisocks, output, timer, window
+from k8semu.linux.sock.tcp import cong, data, frame, minisocks, output, timer, window, xmit
 from k8semu.linux.sock.tcp.ack import expand_sndbuf, tcp_ack
 from k8semu.linux.sock.tcp.options import TS_ALIGNED, Options, parse_options, read_ts
 from k8semu.linux.sock.tcp.segment import ACK, FIN, MASK, RST, SYN, URG, Header, flag_names, unwrap
@@ -263,7 +263,7 @@ def _take_syn(sk: TcpSock, h: Header, opts: Options) -> None:
     sk.snd_wnd = sk.max_window = h.window
     sk.mss_clamp = opts.mss or 536
     sk.advmss = min(sk.advmss, sk.mss_clamp) if opts.mss else sk.advmss
-    output.sync_mss(sk)
+    xmit.sync_mss(sk)
     sk.rcv_mss = min(sk.advmss, sk.mss_cache, 536)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, deliver, drop
 from k8semu.linux.ipv4.route import RouteError
-from k8semu.linux.sock.tcp import frame, output, window
+from k8semu.linux.sock.tcp import frame, window, xmit
 from k8semu.linux.sock.tcp.options import Options, parse_options, syn_options
 from k8semu.linux.sock.tcp.segment import ACK, FIN, MASK, RST, SYN, Header, flag_names, unwrap
 from k8semu.linux.sock.tcp.states import FIN_WAIT2, SYN_RECV, TIME_WAIT, State
@@ -101,7 +101,7 @@ class RequestSock:
     def route(self) -> None:
         """What the way back allows: MSS and the first window. Linux: tcp_openreq_init_rwin()."""
         rt = self.net.ipv4.route_output(self.key[0:4], self.key[4:8])
-        self.advmss = output.advmss(rt)
+        self.advmss = xmit.advmss(rt)
         self.rcv_wnd, self.rcv_wscale = window.initial(self.net, self.advmss - (12 if self.ts_ok else 0))
 
     def ts_now(self) -> int:

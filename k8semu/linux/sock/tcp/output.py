@@ -1,6 +1,6 @@
-"""Segments leave: what may be sent, how it is cut, and how it is laid out.
+"""Segments leave: what may be sent, and how it is cut.
 
-    sendmsg ─▶ write queue ─▶ write_xmit (window, cwnd, Nagle) ─▶ transmit ─▶ IP
+    sendmsg ─▶ write queue ─▶ write_xmit (window, cwnd, Nagle) ─▶ xmit.transmit ─▶ IP
     send_fin ──────┘
 
 Linux queues up to half a window as one buffer, sends it in one go and has it cut into segments
@@ -12,186 +12,16 @@ RFC: 9293 section 3.8, 1122 section 4.2.3.4 (Nagle)
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING
 
-from k8semu.linux.ipv4.route import RouteError
-from k8semu.linux.sock.tcp import cong, frame, timer, window
-from k8semu.linux.sock.tcp.options import TS_ALIGNED, TS_ALIGNED_LEN, sack_option, syn_options
-from k8semu.linux.sock.tcp.segment import ACK, FIN, MASK, PSH, RST, SYN, Sent, Unsent
+from k8semu.linux.sock.tcp import cong, frame, timer, window, xmit
+from k8semu.linux.sock.tcp.options import syn_options
+from k8semu.linux.sock.tcp.segment import ACK, FIN, PSH, RST, SYN, Sent, Unsent
 from k8semu.linux.sock.tcp.states import CAN_TRANSMIT, CLOSED, SYN_SENT
 from k8semu.sim.clock import NS_PER_MS
-from k8semu.wire.build import tcp_template
 
 if TYPE_CHECKING:
-    from k8semu.linux.ipv4.route import Rtable
     from k8semu.linux.sock.tcp.sock import TcpSock
-
-MIN_MSS = 48
-_PLAIN = Struct("!HHHBBH4s4sHHIIBBHHH")        # from the IP total length to the end of the TCP header
-_WITH_TS = Struct("!HHHBBH4s4sHHIIBBHHHIII")   # … and the timestamp option
-_SUM = Struct("!H").pack_into
-_TS_TEMPLATE = b""
-
-
-# --- route, MSS -------------------------------------------------------------------------------
-
-
-def set_header(sk: TcpSock) -> None:
-    """Addresses are known: sum up what stays the same in every header."""
-    addrs = int.from_bytes(sk.saddr + sk.daddr, "big") % 0xFFFF
-    sk.addr_sum = addrs + 6
-    sk.header_sum = 0x4500 + 0x4000 + (sk.ttl << 8 | 6) + addrs
-    sk.ident = sk.net.random("ip-id").bits(16)
-
-
-def route(sk: TcpSock) -> Rtable | None:
-    """The cached route, looked up again when the tables have changed. Linux: __sk_dst_check()."""
-    rt = sk.rt
-    ipv4 = sk.net.ipv4
-    if rt is None or rt.generation != ipv4.fib.generation:
-        try:
-            rt = ipv4.route_output(sk.daddr, sk.saddr)
-        except RouteError as error:
-            sk.err_soft = error.errno or 0
-            rt = None
-        sk.rt = rt
-    return rt
-
-
-def advmss(rt: Rtable) -> int:
-    """The MSS to tell a peer: what fits the device. Linux: ipv4_default_advmss()."""
-    return max(min(rt.mtu or rt.dev.mtu, 65535) - 40, MIN_MSS)
-
-
-def sync_mss(sk: TcpSock) -> None:
-    """Fit segments to the path's MTU and the peer's MSS. Linux: tcp_sync_mss(), tcp_mtu_to_mss()."""
-    rt = route(sk)
-    if rt is None:
-        return
-    sk.pmtu = sk.net.ipv4.mtu(rt, sk.daddr)
-    mss = max(min(sk.pmtu - 40, sk.mss_clamp), MIN_MSS)
-    if sk.ts_ok:
-        mss -= TS_ALIGNED_LEN
-    if sk.max_window and mss > max(sk.max_window >> 1, 68):   # Linux: tcp_bound_to_half_wnd()
-        mss = max(sk.max_window >> 1 if sk.max_window > 536 else sk.max_window, 68 - 20)
-    sk.mss_cache = mss
-
-
-def current_mss(sk: TcpSock) -> int:
-    """How much data a segment carries now: less when SACK blocks ride along. Linux: tcp_current_mss()."""
-    rt = sk.rt
-    if rt is not None and sk.net.ipv4.mtu(rt, sk.daddr) != sk.pmtu:
-        sync_mss(sk)
-    if sk.ofo and sk.sack_ok:
-        return sk.mss_cache - len(sack_blocks(sk))
-    return sk.mss_cache
-
-
-def size_goal(sk: TcpSock, mss: int) -> int:
-    """How much is queued to go in one piece: up to half of the peer's window. Linux: tcp_xmit_size_goal()."""
-    most = 65535 - 320
-    if sk.max_window > 536:
-        most = min(most, sk.max_window >> 1)
-    return max(most // mss, 1) * mss
-
-
-# --- laying out -------------------------------------------------------------------------------
-
-
-def ts_now(sk: TcpSock) -> int:
-    """Our timestamp: milliseconds from a random start. Linux: tcp_time_stamp_ts()."""
-    return sk.clock.now // NS_PER_MS + sk.ts_offset & MASK
-
-
-def sack_blocks(sk: TcpSock) -> bytes:
-    """The SACK option for what came out of order, latest first; b'' if there is nothing to say."""
-    blocks: list[tuple[int, int]] = []
-    if sk.ack_seq_ooo is not None:
-        blocks.append(sk.ack_seq_ooo)
-    for start in sk.ofo_recent:
-        for early in sk.ofo:
-            if early.seq <= start < early.end and (early.seq, early.end) not in blocks:
-                blocks.append((early.seq, early.end))
-    most = 3 if sk.ts_ok else 4
-    if not blocks:
-        return b""
-    return sack_option([(left & MASK, right & MASK) for left, right in blocks[:most]])
-
-
-def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b"") -> int:
-    """Lay out one segment and send it: 0 or an errno. Linux: __tcp_transmit_skb()."""
-    global _TS_TEMPLATE
-    net = sk.net
-    rt = sk.rt
-    if rt is None or rt.generation != net.ipv4.fib.generation:
-        rt = route(sk)
-        if rt is None:
-            return sk.err_soft
-    offered = window.select(sk) >> sk.rcv_wscale
-    if offered > 0xFFFF:
-        offered = 0xFFFF
-    extra = b""
-    if sk.sack_ok and (sk.ofo or sk.ack_seq_ooo is not None):
-        extra = sack_blocks(sk)
-        sk.ack_seq_ooo = None
-    length = 20 + len(extra)
-    sk.ident = ident = sk.ident + 1 & 0xFFFF
-    if sk.ts_ok:
-        length += TS_ALIGNED_LEN
-        data = bytearray(_TS_TEMPLATE)
-        if not data:
-            _TS_TEMPLATE = tcp_template(frame.TS_OPTIONS)
-            data += _TS_TEMPLATE
-        total = 20 + length + len(payload)
-        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
-        _WITH_TS.pack_into(
-            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
-            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
-            TS_ALIGNED, sk.clock.now // NS_PER_MS + sk.ts_offset & MASK, sk.ts_recent,
-        )  # fmt: skip
-    else:
-        data = bytearray(tcp_template())
-        total = 20 + length + len(payload)
-        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
-        _PLAIN.pack_into(
-            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
-            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
-        )  # fmt: skip
-    if extra:
-        data += extra
-    if payload:
-        data += payload
-    checksum = int.from_bytes(data[34:], "big")
-    if len(payload) & 1:
-        checksum <<= 8
-    checksum = (checksum + sk.addr_sum + total - 20) % 0xFFFF or 0xFFFF
-    _SUM(data, 50, 0xFFFF - checksum)
-    if flags & ACK:
-        _ack_sent(sk)
-    if payload:
-        _data_sent(sk)
-    return net.ipv4.local_out(net.originate(data, sk.originate_step), rt)
-
-
-def _ack_sent(sk: TcpSock) -> None:
-    """Linux: tcp_event_ack_sent()."""
-    if sk.quick:
-        sk.quick -= 1
-    sk.ack_pending = sk.ack_now = False
-    sk.delack_at = 0
-    if sk.delack_timer is not None:
-        sk.delack_timer.cancel()
-        sk.delack_timer = None
-
-
-def _data_sent(sk: TcpSock) -> None:
-    """Data soon after data: this is a conversation, acknowledgements can ride along. Linux: tcp_event_data_sent()."""
-    now = sk.clock.now
-    sk.lsndtime = now
-    if sk.lrcvtime and now - sk.lrcvtime < timer.ATO_MIN:
-        sk.pingpong = True
-
 
 # --- handshake --------------------------------------------------------------------------------
 
@@ -200,11 +30,11 @@ def init_transfer(sk: TcpSock) -> None:
     """What a new connection draws and looks up before its first segment."""
     net = sk.net
     sk.ts_offset = sk.table.ts_offset(sk.key)
-    set_header(sk)
-    rt = route(sk)
+    xmit.set_header(sk)
+    rt = xmit.route(sk)
     if rt is not None:
         sk.pmtu = net.ipv4.mtu(rt, sk.daddr)
-        sk.advmss = advmss(rt)
+        sk.advmss = xmit.advmss(rt)
 
 
 def connect(sk: TcpSock) -> None:
@@ -214,7 +44,7 @@ def connect(sk: TcpSock) -> None:
     sk.iss = sk.snd_una = sk.table.isn(sk.key)
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.buf_seq = sk.snd_sml = sk.iss + 1
     sk.mss_clamp = 65495
-    sync_mss(sk)
+    xmit.sync_mss(sk)
     sk.rcv_mss = min(sk.advmss, 536)
     sk.rcv_wnd, sk.rcv_wscale = window.initial(net, sk.advmss)
     sk.rcv_ssthresh = sk.rcv_wnd
@@ -228,7 +58,7 @@ def connect(sk: TcpSock) -> None:
 def send_syn(sk: TcpSock, flags: int) -> int:
     """A SYN (again), or the SYN-ACK of a simultaneous open."""
     net = sk.net
-    rt = route(sk)
+    rt = xmit.route(sk)
     if rt is None:
         return sk.err_soft
     settings = net.sysctl
@@ -238,7 +68,7 @@ def send_syn(sk: TcpSock, flags: int) -> int:
         sk.advmss, settings.integer("net.ipv4.tcp_sack") != 0, (0, 0) if stamp else None,
         sk.rcv_wscale if scale else None,
     )  # fmt: skip
-    ts = (ts_now(sk), sk.ts_recent) if stamp else None
+    ts = (xmit.ts_now(sk), sk.ts_recent) if stamp else None
     sk.ident = sk.ident + 1 & 0xFFFF
     ack = sk.rcv_nxt if flags & ACK else 0
     flow = (sk.saddr, sk.daddr, sk.sport, sk.dport)
@@ -263,8 +93,8 @@ def sendmsg(sk: TcpSock, data: bytes | bytearray | memoryview) -> int:
     """Queue what fits, and send what may go. Linux: tcp_sendmsg_locked()."""
     if not sk.rtx and sk.cwnd > cong.INIT_CWND:
         cong.restart_after_idle(sk)
-    mss = current_mss(sk)
-    goal = size_goal(sk, mss)
+    mss = xmit.current_mss(sk)
+    goal = xmit.size_goal(sk, mss)
     view = memoryview(data)
     done, size = 0, len(view)
     while done < size:
@@ -318,8 +148,8 @@ def write_xmit(sk: TcpSock, push: bool = False, one: bool = False) -> None:
     if sk.state not in CAN_TRANSMIT:
         return
     unsent = sk.unsent
-    mss = current_mss(sk)
-    max_segs = size_goal(sk, mss) // mss
+    mss = xmit.current_mss(sk)
+    max_segs = xmit.size_goal(sk, mss) // mss
     sent = limited = False
     had_flight = bool(sk.rtx)
     while unsent:
@@ -431,7 +261,7 @@ def _send_head(sk: TcpSock, head: Unsent, take: int, mss: int) -> None:
             break
     sk.snd_nxt = sk.rtx[-1].end
     for seq, bits, payload in pieces:
-        transmit(sk, seq, bits, payload)
+        xmit.transmit(sk, seq, bits, payload)
 
 
 def payload_of(sk: TcpSock, sent: Sent) -> bytes:
@@ -454,7 +284,7 @@ def acceptable_seq(sk: TcpSock) -> int:
 def send_ack(sk: TcpSock) -> None:
     """A pure acknowledgement. Linux: tcp_send_ack()."""
     if sk.state is not CLOSED:
-        transmit(sk, acceptable_seq(sk), ACK)
+        xmit.transmit(sk, acceptable_seq(sk), ACK)
 
 
 def send_fin(sk: TcpSock) -> None:
@@ -470,12 +300,12 @@ def send_fin(sk: TcpSock) -> None:
 
 def send_active_reset(sk: TcpSock) -> None:
     """RST of our own accord. Linux: tcp_send_active_reset()."""
-    transmit(sk, acceptable_seq(sk), RST | ACK)
+    xmit.transmit(sk, acceptable_seq(sk), RST | ACK)
 
 
 def send_probe(sk: TcpSock) -> None:
     """An old sequence number, to be answered with the current window. Linux: tcp_xmit_probe_skb()."""
-    transmit(sk, sk.snd_una - 1, ACK)
+    xmit.transmit(sk, sk.snd_una - 1, ACK)
 
 
 def write_wakeup(sk: TcpSock) -> None:
@@ -485,6 +315,6 @@ def write_wakeup(sk: TcpSock) -> None:
         room = sk.snd_una + sk.snd_wnd - head.seq
         if room > 0:
             head.flags |= PSH
-            _send_head(sk, head, min(room, head.end - head.seq, current_mss(sk)), current_mss(sk))
+            _send_head(sk, head, min(room, head.end - head.seq, xmit.current_mss(sk)), xmit.current_mss(sk))
             return
     send_probe(sk)

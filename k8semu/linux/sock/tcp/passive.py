@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8semu.linux.sock.tcp import input, output
+from k8semu.linux.sock.tcp import input, xmit
 from k8semu.linux.sock.tcp.segment import ACK, SYN, Sent
 from k8semu.linux.sock.tcp.sock import TcpSock
 from k8semu.linux.sock.tcp.states import CLOSED, LISTEN, SYN_RECV
@@ -32,8 +32,8 @@ def create_child(req: RequestSock) -> TcpSock:
     sk.keep_idle, sk.keep_intvl, sk.keep_cnt = listener.keep_idle, listener.keep_intvl, listener.keep_cnt
     sk.sndbuf, sk.sndbuf_locked, sk.rcvbuf = listener.sndbuf, listener.sndbuf_locked, listener.rcvbuf
     sk.state = SYN_RECV
-    output.set_header(sk)
-    output.route(sk)
+    xmit.set_header(sk)
+    xmit.route(sk)
     sk.iss = sk.snd_una = req.snt_isn
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.snd_sml = sk.buf_seq = req.snt_isn + 1
     sent = Sent(sk.iss, sk.iss + 1, SYN | ACK, sk.clock.now)
@@ -48,7 +48,7 @@ def create_child(req: RequestSock) -> TcpSock:
     sk.ts_ok, sk.ts_recent, sk.ts_offset = req.ts_ok, req.ts_recent, req.ts_offset
     sk.sack_ok = req.sack_ok
     sk.mss_clamp, sk.advmss = req.mss, min(req.advmss, req.mss)
-    output.sync_mss(sk)
+    xmit.sync_mss(sk)
     sk.rcv_mss = min(sk.advmss, sk.mss_cache, 536)
     return sk
 

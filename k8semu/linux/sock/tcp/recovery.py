@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from k8semu.linux.sock.tcp import output, timer
+from k8semu.linux.sock.tcp import output, timer, xmit
 from k8semu.linux.sock.tcp.segment import ACK, FIN, PSH, SYN, Sent
 from k8semu.linux.sock.tcp.states import SYN_RECV, SYN_SENT
 
@@ -154,7 +154,7 @@ def enter_loss(sk: TcpSock) -> None:
 
 def simple_retransmit(sk: TcpSock) -> None:
     """Segments are too long for the path: cut them and send them again. Linux: tcp_simple_retransmit()."""
-    mss = output.current_mss(sk)
+    mss = xmit.current_mss(sk)
     for sent in sk.rtx:
         if sent.end - sent.seq > mss and not sent.sacked:
             if sent.retrans:
@@ -194,7 +194,7 @@ def retransmit(sk: TcpSock, sent: Sent) -> None:
         sent.tries += 1
         output.send_syn(sk, sent.flags)
         return
-    mss = output.current_mss(sk)
+    mss = xmit.current_mss(sk)
     if sent.end - sent.seq - (sent.flags & FIN) > mss:
         _split(sk, sent, mss)
     sent.tries += 1
@@ -206,7 +206,7 @@ def retransmit(sk: TcpSock, sent: Sent) -> None:
         sk.retrans_stamp = sk.clock.now or 1
     if sk.ca_state == "Recovery":
         sk.prr_out += 1
-    output.transmit(sk, sent.seq, sent.flags | ACK, output.payload_of(sk, sent))
+    xmit.transmit(sk, sent.seq, sent.flags | ACK, output.payload_of(sk, sent))
 
 
 def _split(sk: TcpSock, sent: Sent, mss: int) -> None:

@@ -56,6 +56,9 @@ class FakeIpv4:
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:
         self.pmtu[daddr] = mtu
 
+    def confirm(self, rt: Any, daddr: bytes) -> None:
+        """The next hop is alive; a wire always is."""
+
     def addr_type(self, addr: bytes) -> str:
         return "local" if addr in (self.addr, b"\x7f\0\0\1") else "unicast"
 

@@ -1,0 +1,191 @@
+"""One segment, laid out and sent: route, MSS, header, options, checksums.
+
+The header was laid out once by Scapy; here its fields are written and both checksums computed from
+what stays the same in a connection and what does not.
+
+Linux: net/ipv4/tcp_output.c __tcp_transmit_skb(), tcp_established_options(), tcp_current_mss(), tcp_mtu_to_mss()
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from k8semu.linux.ipv4.route import RouteError
+from k8semu.linux.sock.tcp import frame, timer, window
+from k8semu.linux.sock.tcp.options import TS_ALIGNED, TS_ALIGNED_LEN, sack_option
+from k8semu.linux.sock.tcp.segment import ACK, MASK
+from k8semu.sim.clock import NS_PER_MS
+from k8semu.wire.build import tcp_template
+
+if TYPE_CHECKING:
+    from k8semu.linux.ipv4.route import Rtable
+    from k8semu.linux.sock.tcp.sock import TcpSock
+
+MIN_MSS = 48
+_PLAIN = Struct("!HHHBBH4s4sHHIIBBHHH")        # from the IP total length to the end of the TCP header
+_WITH_TS = Struct("!HHHBBH4s4sHHIIBBHHHIII")   # … and the timestamp option
+_SUM = Struct("!H").pack_into
+_TS_TEMPLATE = b""
+
+
+# --- route, MSS -------------------------------------------------------------------------------
+
+
+def set_header(sk: TcpSock) -> None:
+    """Addresses are known: sum up what stays the same in every header."""
+    addrs = int.from_bytes(sk.saddr + sk.daddr, "big") % 0xFFFF
+    sk.addr_sum = addrs + 6
+    sk.header_sum = 0x4500 + 0x4000 + (sk.ttl << 8 | 6) + addrs
+    sk.ident = sk.net.random("ip-id").bits(16)
+
+
+def route(sk: TcpSock) -> Rtable | None:
+    """The cached route, looked up again when the tables have changed. Linux: __sk_dst_check()."""
+    rt = sk.rt
+    ipv4 = sk.net.ipv4
+    if rt is None or rt.generation != ipv4.fib.generation:
+        try:
+            rt = ipv4.route_output(sk.daddr, sk.saddr)
+        except RouteError as error:
+            sk.err_soft = error.errno or 0
+            rt = None
+        sk.rt = rt
+    return rt
+
+
+def advmss(rt: Rtable) -> int:
+    """The MSS to tell a peer: what fits the device. Linux: ipv4_default_advmss()."""
+    return max(min(rt.mtu or rt.dev.mtu, 65535) - 40, MIN_MSS)
+
+
+def sync_mss(sk: TcpSock) -> None:
+    """Fit segments to the path's MTU and the peer's MSS. Linux: tcp_sync_mss(), tcp_mtu_to_mss()."""
+    rt = route(sk)
+    if rt is None:
+        return
+    sk.pmtu = sk.net.ipv4.mtu(rt, sk.daddr)
+    mss = max(min(sk.pmtu - 40, sk.mss_clamp), MIN_MSS)
+    if sk.ts_ok:
+        mss -= TS_ALIGNED_LEN
+    if sk.max_window and mss > max(sk.max_window >> 1, 68):   # Linux: tcp_bound_to_half_wnd()
+        mss = max(sk.max_window >> 1 if sk.max_window > 536 else sk.max_window, 68 - 20)
+    sk.mss_cache = mss
+
+
+def current_mss(sk: TcpSock) -> int:
+    """How much data a segment carries now: less when SACK blocks ride along. Linux: tcp_current_mss()."""
+    rt = sk.rt
+    if rt is not None and sk.net.ipv4.mtu(rt, sk.daddr) != sk.pmtu:
+        sync_mss(sk)
+    if sk.ofo and sk.sack_ok:
+        return sk.mss_cache - len(sack_blocks(sk))
+    return sk.mss_cache
+
+
+def size_goal(sk: TcpSock, mss: int) -> int:
+    """How much is queued to go in one piece: up to half of the peer's window. Linux: tcp_xmit_size_goal()."""
+    most = 65535 - 320
+    if sk.max_window > 536:
+        most = min(most, sk.max_window >> 1)
+    return max(most // mss, 1) * mss
+
+
+# --- laying out -------------------------------------------------------------------------------
+
+
+def ts_now(sk: TcpSock) -> int:
+    """Our timestamp: milliseconds from a random start. Linux: tcp_time_stamp_ts()."""
+    return sk.clock.now // NS_PER_MS + sk.ts_offset & MASK
+
+
+def sack_blocks(sk: TcpSock) -> bytes:
+    """The SACK option for what came out of order, latest first; b'' if there is nothing to say."""
+    blocks: list[tuple[int, int]] = []
+    if sk.ack_seq_ooo is not None:
+        blocks.append(sk.ack_seq_ooo)
+    for start in sk.ofo_recent:
+        for early in sk.ofo:
+            if early.seq <= start < early.end and (early.seq, early.end) not in blocks:
+                blocks.append((early.seq, early.end))
+    most = 3 if sk.ts_ok else 4
+    if not blocks:
+        return b""
+    return sack_option([(left & MASK, right & MASK) for left, right in blocks[:most]])
+
+
+def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b"") -> int:
+    """Lay out one segment and send it: 0 or an errno. Linux: __tcp_transmit_skb()."""
+    global _TS_TEMPLATE
+    net = sk.net
+    rt = sk.rt
+    if rt is None or rt.generation != net.ipv4.fib.generation:
+        rt = route(sk)
+        if rt is None:
+            return sk.err_soft
+    if sk.confirm:
+        sk.confirm = False
+        net.ipv4.confirm(rt, sk.daddr)
+    offered = window.select(sk) >> sk.rcv_wscale
+    if offered > 0xFFFF:
+        offered = 0xFFFF
+    extra = b""
+    if sk.sack_ok and (sk.ofo or sk.ack_seq_ooo is not None):
+        extra = sack_blocks(sk)
+        sk.ack_seq_ooo = None
+    length = 20 + len(extra)
+    sk.ident = ident = sk.ident + 1 & 0xFFFF
+    if sk.ts_ok:
+        length += TS_ALIGNED_LEN
+        data = bytearray(_TS_TEMPLATE)
+        if not data:
+            _TS_TEMPLATE = tcp_template(frame.TS_OPTIONS)
+            data += _TS_TEMPLATE
+        total = 20 + length + len(payload)
+        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
+        _WITH_TS.pack_into(
+            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
+            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
+            TS_ALIGNED, sk.clock.now // NS_PER_MS + sk.ts_offset & MASK, sk.ts_recent,
+        )  # fmt: skip
+    else:
+        data = bytearray(tcp_template())
+        total = 20 + length + len(payload)
+        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
+        _PLAIN.pack_into(
+            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
+            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
+        )  # fmt: skip
+    if extra:
+        data += extra
+    if payload:
+        data += payload
+    checksum = int.from_bytes(data[34:], "big")
+    if len(payload) & 1:
+        checksum <<= 8
+    checksum = (checksum + sk.addr_sum + total - 20) % 0xFFFF or 0xFFFF
+    _SUM(data, 50, 0xFFFF - checksum)
+    if flags & ACK:
+        _ack_sent(sk)
+    if payload:
+        _data_sent(sk)
+    return net.ipv4.local_out(net.originate(data, sk.originate_step), rt)
+
+
+def _ack_sent(sk: TcpSock) -> None:
+    """Linux: tcp_event_ack_sent()."""
+    if sk.quick:
+        sk.quick -= 1
+    sk.ack_pending = sk.ack_now = False
+    sk.delack_at = 0
+    if sk.delack_timer is not None:
+        sk.delack_timer.cancel()
+        sk.delack_timer = None
+
+
+def _data_sent(sk: TcpSock) -> None:
+    """Data soon after data: this is a conversation, acknowledgements can ride along. Linux: tcp_event_data_sent()."""
+    now = sk.clock.now
+    sk.lsndtime = now
+    if sk.lrcvtime and now - sk.lrcvtime < timer.ATO_MIN:
+        sk.pingpong = True
