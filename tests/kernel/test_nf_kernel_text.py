@@ -1,5 +1,6 @@
 """The real iptables, given the same lines, prints the same text and refuses in the same words."""
 
+# ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
 import shlex

@@ -1,5 +1,6 @@
 """The compiled chain decides as the linear walk does: verdict, path, counters, rules compared."""
 
+# ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
 from types import SimpleNamespace

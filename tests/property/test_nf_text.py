@@ -1,6 +1,9 @@
 """What iptables-save prints, iptables-restore reads back: the same rules, the same text."""
 
+# ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
+
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,10 +77,9 @@ def test_restore_of_save_is_the_same(lines: list[str], counters: list[tuple[int,
 @given(st.text(st.sampled_from("*:-AFXNPDjmst !\"\\[]0123.\nCOMITfilternat/"), max_size=80))
 def test_any_text_is_rules_or_one_of_our_errors(text: str) -> None:
     one = netfilter()
-    try:
+    with suppress(CommandError):
         one.restore(text, True, {})
-    except CommandError as error:
-        assert error.what
+    one.save()
 
 
 @given(st.lists(st.one_of(rules.map(lambda r: r.split()), st.lists(st.sampled_from(
@@ -86,7 +88,6 @@ def test_any_text_is_rules_or_one_of_our_errors(text: str) -> None:
 def test_any_iptables_call_is_done_or_one_of_our_errors(calls: list[list[str]]) -> None:
     one = netfilter()
     for call in calls:
-        try:
+        with suppress(CommandError):
             one.iptables(call)
-        except CommandError as error:
-            assert error.what
+    one.save()

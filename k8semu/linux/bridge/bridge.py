@@ -227,6 +227,9 @@ class BridgeDevice(NetDevice):
 
     def xmit(self, skb: Skb) -> None:
         """The node sends into the bridge. Linux: br_dev_xmit()."""
+        br = self.net.netfilter.br
+        if br.waiting and br.dev_xmit(skb):  # a translated frame that waited for its new MAC
+            return
         data = skb.data
         if data[0] & 1:
             skb.steps.append(self._broadcast_step)

@@ -28,15 +28,21 @@ OkFn = Callable[[Skb], None]
 
 
 class BrNetfilter:
-    """`out_port` is the port a frame leaves by, while FORWARD and POSTROUTING look at it."""
+    """`out_port` is the port a frame leaves by, while FORWARD and POSTROUTING look at it.
 
-    __slots__ = ("_netfilter", "_waiting", "net", "out_port")
+    `passed` is the `life` of the frame (and of its copies) that has passed PREROUTING at the bridge
+    and is being handled on: if it goes up to IP, tables do not see it a second time.
+    Linux: ip_sabotage_in()
+    """
+
+    __slots__ = ("_netfilter", "net", "out_port", "passed", "waiting")
 
     def __init__(self, netfilter: Netfilter) -> None:
         self._netfilter = netfilter
         self.net = netfilter.net
         self.out_port: NetDevice | None = None
-        self._waiting: list[tuple[Skb, NetDevice, bytes, OkFn]] = []  # for the MAC of their new next hop
+        self.passed: list[int] | None = None
+        self.waiting: list[tuple[Skb, NetDevice, bytes, OkFn]] = []  # for the MAC of their new next hop
 
     # --- hooks --------------------------------------------------------------------------------
 
@@ -62,7 +68,14 @@ class BrNetfilter:
         skb.dev = port
         if bytes(skb.data[IP_DADDR : IP_DADDR + 4]) != before and not self._redirect(skb, port, bridge, okfn):
             return
-        okfn(skb)
+        self._go_on(skb, okfn)
+
+    def _go_on(self, skb: Skb, okfn: OkFn) -> None:
+        was, self.passed = self.passed, skb.life
+        try:
+            okfn(skb)
+        finally:
+            self.passed = was
 
     def forward(self, skb: Skb, inport: NetDevice, outport: NetDevice, okfn: OkFn) -> None:
         """A frame goes from port to port. Linux: br_nf_forward_ip()."""
@@ -81,27 +94,17 @@ class BrNetfilter:
         """A frame for the machine itself: IP's own hooks follow."""
         okfn(skb)
 
-    def sabotage_in(self, skb: Skb) -> bool:
-        """Has the frame passed PREROUTING as a bridged one? Then IP must not run it again.
-
-        Linux: ip_sabotage_in()
-        """
-        if skb.bridge_port is None:
-            return False
-        skb.bridge_port = None
-        return True
-
     def dev_xmit(self, skb: Skb) -> bool:
         """The bridge device is asked to send `skb`: has it waited here for a MAC? Then its way goes on.
 
         Linux: br_nf_dev_xmit(), br_nf_pre_routing_finish_bridge_slow()
         """
-        for at, (waiting, port, smac, okfn) in enumerate(self._waiting):
+        for at, (waiting, port, smac, okfn) in enumerate(self.waiting):
             if waiting is skb:
-                del self._waiting[at]
+                del self.waiting[at]
                 skb.data[6:12] = smac
                 skb.dev = port
-                okfn(skb)
+                self._go_on(skb, okfn)
                 return True
         return False
 
@@ -140,11 +143,11 @@ class BrNetfilter:
     def _bridged_dnat(self, skb: Skb, port: NetDevice, bridge: NetDevice, nexthop: bytes, okfn: OkFn) -> bool:
         """Behind the same bridge: only the MAC changes. Linux: br_nf_pre_routing_finish_bridge()."""
         neigh = self.net.ipv4.arp.neighbour(bridge, nexthop)
-        self._waiting = [entry for entry in self._waiting if not entry[0].ended]
-        self._waiting.append((skb, port, bytes(skb.data[6:12]), okfn))
+        self.waiting = [entry for entry in self.waiting if not entry[0].ended]
+        self.waiting.append((skb, port, bytes(skb.data[6:12]), okfn))
         if not neigh.table.resolve(neigh, skb):
             return False
-        self._waiting.pop()
+        self.waiting.pop()
         skb.steps.append(neigh.use_step)
         skb.data[0:6] = neigh.hh[0:6]
         return True

@@ -149,7 +149,7 @@ class Manip:
             old = new = 0
             if data[th] in (3, 4, 5, 11, 12):
                 return False
-        changed = old_port != port
+        changed: bool = old_port != port
         if changed:
             write_u16(data, at, port)
         if self.csum_at < 0 or (old == new and not changed):

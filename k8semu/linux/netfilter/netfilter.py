@@ -151,9 +151,12 @@ class Netfilter:
     def _table_hook(self, hook: Hook, name: str) -> HookFn:
         """A table's function at one hook. Linux: ipt_do_table()."""
         chain_name = _CHAIN_OF[hook]
-        tables = self.tables
+        tables, br = self.tables, self.br
+        prerouting = hook is Hook.PREROUTING
 
         def fn(skb: Skb, indev: NetDevice | None, outdev: NetDevice | None) -> bool:
+            if prerouting and br.passed is not None and br.passed is skb.life:
+                return True
             table = tables[name]
             chain = table.chains[chain_name]
             return self._run(table, chain, Pkt(self, hook, skb, indev, outdev)) is not Verdict.DROP

@@ -1,5 +1,6 @@
 """Connection tracking: states, timeouts, and what `conntrack` prints and deletes."""
 
+# ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,6 @@
 """Rules as text, in and out, and as packets meet them."""
 
+# ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
 import pytest
