@@ -29,7 +29,8 @@ def test_an_hour_of_sleep_passes_at_once(loop: SimLoop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("delay", "nanoseconds"), [(0.1, 100_000_000), (1e-9, 1), (0.3, 300_000_000), (-1, 0), (86400.1, 86_400_100_000_000)]
+    ("delay", "nanoseconds"),
+    [(0.1, 100_000_000), (1e-9, 1), (0.3, 300_000_000), (-1, 0), (86400.1, 86_400_100_000_000)],
 )
 def test_a_delay_is_exact_to_the_nanosecond(loop: SimLoop, delay: float, nanoseconds: int) -> None:
     due: list[int] = []
@@ -216,8 +217,7 @@ def test_asyncio_primitives_work(loop: SimLoop) -> None:
         queue: asyncio.Queue[int] = asyncio.Queue(1)
         async with asyncio.TaskGroup() as group:
             group.create_task(producer(queue))
-            got = [await queue.get() for _ in range(3)]
-        return got
+            return [await queue.get() for _ in range(3)]
 
     assert loop.run_until_complete(program()) == [0, 1, 2]
     assert loop.time() == 3.0

@@ -51,6 +51,7 @@ class TwoMachines:
 
     def close(self) -> None:
         self.loop.cancel_all()
+        self.loop.run_until_complete(asyncio.sleep(1))  # what was closed says goodbye
         self.loop.close()
 
 
