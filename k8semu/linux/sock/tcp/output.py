@@ -246,7 +246,7 @@ def _send_head(sk: TcpSock, head: Unsent, take: int, mss: int) -> None:
         sk.unsent.popleft()
     else:
         head.seq = end
-    buf, base = sk.buf, sk.buf_seq
+    buf, base, chunk = sk.buf, sk.buf_seq, seq
     if sk.ca_state in ("Recovery", "Loss"):
         sk.prr_out += (take + mss - 1) // mss or 1
     pieces: list[tuple[int, int, bytearray]] = []
@@ -255,7 +255,7 @@ def _send_head(sk: TcpSock, head: Unsent, take: int, mss: int) -> None:
         last = stop == end
         bits = ACK | flags if last else ACK
         pieces.append((seq, bits, buf[seq - base : stop - base]))
-        sk.rtx.append(Sent(seq, stop + (1 if bits & FIN else 0), bits, now))
+        sk.rtx.append(Sent(seq, stop + (1 if bits & FIN else 0), bits, now, chunk))
         seq = stop
         if last:
             break

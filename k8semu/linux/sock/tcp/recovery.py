@@ -153,22 +153,47 @@ def enter_loss(sk: TcpSock) -> None:
 
 
 def simple_retransmit(sk: TcpSock) -> None:
-    """Segments are too long for the path: cut them and send them again. Linux: tcp_simple_retransmit()."""
+    """Segments are too long for the path: cut them anew and send them again. Linux: tcp_simple_retransmit().
+
+    What was sent in one go is cut as one piece, as Linux has it cut below.
+    """
     mss = xmit.current_mss(sk)
+    rtx: list[Sent] = []
+    group: list[Sent] = []
     for sent in sk.rtx:
-        if sent.end - sent.seq > mss and not sent.sacked:
-            if sent.retrans:
-                sent.retrans = False
-                sk.retrans_out -= 1
-            if not sent.lost:
-                sent.lost = True
-                sk.lost_out += 1
+        if group and (sent.sacked or sent.chunk != group[0].chunk):
+            rtx += _cut_anew(group, mss)
+            group = []
+        if sent.sacked:
+            rtx.append(sent)
+        else:
+            group.append(sent)
+    sk.rtx[:] = rtx + _cut_anew(group, mss)
+    sk.lost_out = sum(sent.lost for sent in sk.rtx)
+    sk.retrans_out = sum(sent.retrans for sent in sk.rtx)
     if not sk.lost_out:
         return
     if sk.ca_state != "Loss":
         sk.high_seq = sk.snd_nxt
         sk.ca_state = "Loss"
     xmit_retransmit_queue(sk)
+
+
+def _cut_anew(group: list[Sent], mss: int) -> list[Sent]:
+    """Adjoining segments as segments of at most `mss` bytes, lost; as they are when they fit already."""
+    if all(sent.end - sent.seq - (sent.flags & FIN) <= mss for sent in group):
+        return group
+    first, last = group[0], group[-1]
+    cut: list[Sent] = []
+    seq, end = first.seq, last.end - (last.flags & FIN)
+    while seq < end or not cut:
+        stop = min(seq + mss, end)
+        sent = Sent(seq, stop, ACK, first.sent_at, first.chunk)
+        sent.lost, sent.tries = True, first.tries
+        cut.append(sent)
+        seq = stop
+    cut[-1].flags, cut[-1].end = last.flags, last.end
+    return cut
 
 
 def xmit_retransmit_queue(sk: TcpSock) -> None:
@@ -211,7 +236,7 @@ def retransmit(sk: TcpSock, sent: Sent) -> None:
 
 def _split(sk: TcpSock, sent: Sent, mss: int) -> None:
     """Cut a segment in flight; the rest keeps PSH and FIN. Linux: tcp_fragment()."""
-    rest = Sent(sent.seq + mss, sent.end, sent.flags, sent.sent_at)
+    rest = Sent(sent.seq + mss, sent.end, sent.flags, sent.sent_at, sent.chunk)
     rest.lost, rest.tries = sent.lost, sent.tries
     sk.lost_out += rest.lost
     sent.end = rest.seq

@@ -49,12 +49,15 @@ class Header:
 
 
 class Sent:
-    """A segment in flight, at most one MSS long. Linux: struct sk_buff on the tcp_rtx_queue, tcp_skb_cb."""
+    """A segment in flight, at most one MSS long. Linux: struct sk_buff on the tcp_rtx_queue, tcp_skb_cb.
 
-    __slots__ = ("end", "flags", "lost", "retrans", "sacked", "sent_at", "seq", "tries")
+    `chunk`: where that began which was sent in one go, and would be cut anew if the MSS shrinks.
+    """
 
-    def __init__(self, seq: int, end: int, flags: int, sent_at: int) -> None:
-        self.seq, self.end, self.flags, self.sent_at = seq, end, flags, sent_at
+    __slots__ = ("chunk", "end", "flags", "lost", "retrans", "sacked", "sent_at", "seq", "tries")
+
+    def __init__(self, seq: int, end: int, flags: int, sent_at: int, chunk: int = -1) -> None:
+        self.seq, self.end, self.flags, self.sent_at, self.chunk = seq, end, flags, sent_at, chunk
         self.sacked = False
         self.lost = False
         self.retrans = False  # its retransmission is in flight
