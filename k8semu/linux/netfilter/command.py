@@ -40,7 +40,7 @@ _FLAGS = {"-n": "n", "--numeric": "n", "-v": "v", "--verbose": "v", "--line-numb
 _CHAIN_OPTIONAL = frozenset("XFZLS")
 
 
-class IptablesCommand(msgspec.Struct, frozen=True):
+class IptablesCommand(msgspec.Struct, frozen=True, gc=False):
     """A command that was understood. `number` is 1-based, 0 if none was given."""
 
     op: str

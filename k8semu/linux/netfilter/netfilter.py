@@ -50,9 +50,9 @@ def _policy_step(chain: str, table: str, policy: str, walked: int) -> HookStep:
 
 
 class Netfilter:
-    """`net.netfilter`. `recent` and `memory` are what matches remember, `dice` what they throw."""
+    """`net.netfilter`. `recent` and `memory` are what matches remember."""
 
-    __slots__ = ("_registered", "br", "conntrack", "dice", "memory", "nat", "needs_defrag", "net", "recent", "tables")
+    __slots__ = ("_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent", "tables")
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -62,7 +62,6 @@ class Netfilter:
         self.br = BrNetfilter(self)
         self.recent: dict[str, Recent] = {}
         self.memory: dict[object, int] = {}
-        self.dice = net.random("statistic")
         self.needs_defrag = False
         self._registered: dict[tuple[Hook, str], int] = {}
 

@@ -9,6 +9,7 @@ Differs: names of services and protocols come from a short list, not from the ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from k8semu.linux.netfilter.matches import MATCHES
 from k8semu.linux.netfilter.rule import (
@@ -41,6 +42,29 @@ _IGNORED = {"-w", "--wait", "-4", "--ipv4", "-n", "--numeric"}
 
 def split(line: str) -> list[str]:
     """The words of a line of iptables-restore. Linux: xshared.c add_param_to_argv()."""
+    if '"' not in line:
+        return line.split()
+    return (None if "\\" in line else _split_plainly(line)) or _split_slowly(line)
+
+
+def _split_plainly(line: str) -> list[str] | None:
+    """Where every quoted word stands between blanks; None elsewhere."""
+    words: list[str] = []
+    parts = line.split('"')
+    last = len(parts) - 1
+    if last & 1:
+        return None
+    for at, part in enumerate(parts):
+        if at & 1:
+            words.append(part)
+        elif (at and part and part[0] != " ") or (at < last and (not part or part[-1] != " ")):
+            return None
+        else:
+            words += part.split()
+    return words
+
+
+def _split_slowly(line: str) -> list[str]:
     words: list[str] = []
     word, inside, quoted, escaped = "", False, False, False
     for c in line:
@@ -74,6 +98,7 @@ def parse_ip(text: str) -> bytes:
     return bytes(int(part) for part in text.split("."))
 
 
+@lru_cache(maxsize=65536)
 def parse_address(text: str, invert: bool) -> Address | None:
     """``ADDR[/PLEN|/MASK]``; None for any address. Host bits are cleared, as iptables does."""
     host, slash, mask_text = text.partition("/")

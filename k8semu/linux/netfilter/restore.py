@@ -46,7 +46,7 @@ class RuleLine:
 class Block:
     """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once."""
 
-    __slots__ = ("end", "error", "lines", "shared", "table")
+    __slots__ = ("end", "error", "lines", "result", "shared", "table")
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -54,6 +54,7 @@ class Block:
         self.error: CommandError | None = None
         self.end = 0
         self.shared: dict[str, RuleList] = {}
+        self.result: Table | None = None  # what it makes of an untouched table
 
 
 def usage_error(message: str, line: int) -> CommandError:
@@ -180,7 +181,13 @@ def _jumps(parsed: IptablesCommand) -> bool:
 
 def apply(block: Block, table: Table) -> None:
     """Carry out a block's lines on `table` (a copy that the caller then puts into force)."""
+    untouched = table.untouched
+    if untouched and block.result is not None:
+        table.chains = block.result.copy().chains
+        return
     _Applier(block, table).run()
+    if untouched:
+        block.result = table.copy()
 
 
 class _Applier:

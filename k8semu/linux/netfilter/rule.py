@@ -100,7 +100,7 @@ class Given:
         return bool(found and found[0])
 
 
-class Extension(msgspec.Struct, frozen=True):
+class Extension(msgspec.Struct, frozen=True, gc=False):
     """What matches and targets have in common: a name, options, and their text."""
 
     name: ClassVar[str] = ""
@@ -186,7 +186,7 @@ def _mask_text(addr: bytes, mask: bytes, hosts: bool) -> str:
     return text if plen == 32 and not hosts else f"{text}/{plen}"
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """`[!] ADDR/MASK`; the mask need not be contiguous."""
 
     addr: bytes
@@ -214,7 +214,7 @@ class Address(msgspec.Struct, frozen=True):
         return lambda p: (int.from_bytes(p.daddr, "big") & mask == want) is not invert
 
 
-class IfName(msgspec.Struct, frozen=True):
+class IfName(msgspec.Struct, frozen=True, gc=False):
     """`[!] NAME` or `NAME+` of a device."""
 
     name: str
@@ -235,7 +235,7 @@ PROTOCOLS = {
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
-class IpMatch(msgspec.Struct, frozen=True):
+class IpMatch(msgspec.Struct, frozen=True, gc=False):
     """The part of a rule that needs no `-m`. `proto` 0 is any. Linux: struct ipt_ip, ip_packet_match()."""
 
     src: Address | None = None
@@ -282,7 +282,7 @@ class IpMatch(msgspec.Struct, frozen=True):
         return checks
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, gc=False):
     """One rule. `origin` names the object that asked for it; it does not print."""
 
     ip: IpMatch = IpMatch()

@@ -143,6 +143,13 @@ class Table:
         twin.chains = {name: chain.copy() for name, chain in self.chains.items()}
         return twin
 
+    @property
+    def untouched(self) -> bool:
+        """Nobody has put anything into it."""
+        return len(self.chains) == len(BUILTIN[self.name]) and not any(
+            chain.rules.rules or chain.counting or chain.policy != "ACCEPT" for chain in self.chains.values()
+        )
+
     def ordered(self) -> list[Chain]:
         """Built-in chains, then the others by name, as iptables-save prints them."""
         builtin = [self.chains[name] for name in BUILTIN[self.name]]

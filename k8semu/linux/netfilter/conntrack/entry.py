@@ -11,7 +11,7 @@ from k8semu.linux.netfilter.conntrack.tuples import PROTO_NAME, tuple_text
 from k8semu.sim.clock import NS_PER_S
 
 if TYPE_CHECKING:
-    from k8semu.linux.netfilter.nat import Manip
+    from k8semu.linux.netfilter.manip import Manip
 
 EXPECTED = 1 << 0
 SEEN_REPLY = 1 << 1

@@ -75,7 +75,7 @@ class StatisticMatch(Match, frozen=True):
         invert = self.invert
         if self.mode == "random":
             probability = self.probability
-            return lambda p: (p.nf.dice.bits(31) < probability) is not invert
+            return lambda p: (p.nf.net.random("statistic").bits(31) < probability) is not invert
         last, start, key = self.every - 1, self.packet, object()
 
         def check(p: Pkt) -> bool:

@@ -26,7 +26,7 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-class Ports(msgspec.Struct, frozen=True):
+class Ports(msgspec.Struct, frozen=True, gc=False):
     """`[!] FIRST[:LAST]`."""
 
     first: int

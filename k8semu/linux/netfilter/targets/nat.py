@@ -10,7 +10,8 @@ from typing import ClassVar
 import msgspec
 
 from k8semu.linux.core.hooks import Hook
-from k8semu.linux.netfilter.nat import DST, SRC, NatRange
+from k8semu.linux.netfilter.manip import DST, SRC
+from k8semu.linux.netfilter.nat import NatRange
 from k8semu.linux.netfilter.rule import Action, Given, Pkt, Target, UsageError, Verdict
 from k8semu.wire.addr import IP_LOOPBACK, ip_ntoa
 
