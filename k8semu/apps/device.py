@@ -18,7 +18,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from k8semu.sim.program import Frame, same_packet
@@ -62,7 +61,7 @@ async def connect_tun(factory: Factory, name: str) -> tuple[DeviceTransport, Any
     if hasattr(loop, "connect_tun"):
         connected: tuple[DeviceTransport, Any] = await loop.connect_tun(factory, name)
         return connected
-    if not Path("/sys/class/net", name).exists():
+    if name not in [dev for _, dev in socket.if_nameindex()]:  # TUNSETIFF would make a new one
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

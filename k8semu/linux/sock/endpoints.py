@@ -1,7 +1,8 @@
 """How asyncio's calls become sockets: create_connection, create_server, create_datagram_endpoint.
 
 Arguments, order of things, exceptions and their words are those of asyncio's selector event loop
-on Linux. IPv4 only: an IPv6 address is refused as on a kernel without IPv6.
+on Linux; where Pythons differ, the words are those of 3.11 on all. IPv4 only: an IPv6 address is
+refused as on a kernel without IPv6.
 """
 
 from __future__ import annotations

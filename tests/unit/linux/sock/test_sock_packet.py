@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from sock_world import TwoMachines
 
 from k8semu.apps.device import DeviceProtocol, Frame, connect_packet, connect_tun, same_packet
 from k8semu.apps.icmp import echo_request, open_ping_socket
-from k8semu.linux.core.commands import AddrAdd, LinkSet, RouteAdd, TunAdd
+from k8semu.linux.core.commands import AddrAdd, LinkSet, RouteAdd, TunAdd, VethAdd
 
 
 class Forwarder(DeviceProtocol, asyncio.DatagramProtocol):
@@ -145,3 +148,98 @@ def test_a_packet_socket_takes_frames_and_sends_frames(machines: TwoMachines) ->
     transport.send(request)
     assert transport.get_extra_info("device") == "eth0"
     assert machines.run(machines.client, ping("10.0.0.2")) == 1
+
+
+class Mirror(DeviceProtocol):
+    """Sends each IP packet back with its addresses swapped."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def packet_received(self, data: bytes) -> None:
+        if data[0] >> 4 == 4:
+            with same_packet(data):
+                self.transport.send(data[:12] + data[16:20] + data[12:16] + data[20:])
+
+
+async def mirrored() -> list[Any]:
+    """A UDP datagram into a tun device whose program mirrors it: the answer seems to come from the target."""
+    transport, _ = await connect_tun(Mirror, "tun0")
+    await asyncio.sleep(0.05)
+    heard: list[Any] = []
+
+    class Listener(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            heard.append((bytes(data), addr))
+
+    udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(Listener, local_addr=("0.0.0.0", 7000))
+    udp.sendto(b"echo", ("10.7.0.9", 7000))
+    await asyncio.sleep(0.1)
+    udp.close()
+    transport.close()
+    await asyncio.sleep(0.01)
+    return heard
+
+
+async def frames_of(send: str) -> list[bytes]:
+    """Frames that arrive on v1 when an ARP request is sent out of v0 by a packet socket."""
+    frames: list[bytes] = []
+
+    class Recorder(DeviceProtocol):
+        def packet_received(self, data: bytes) -> None:
+            frames.append(bytes(data))
+
+    out, _ = await connect_packet(DeviceProtocol, "v0")
+    into, _ = await connect_packet(Recorder, "v1")
+    await asyncio.sleep(0.05)
+    out.send(bytes.fromhex(send))
+    await asyncio.sleep(0.05)
+    out.close()
+    into.close()
+    await asyncio.sleep(0.01)
+    return [frame for frame in frames if frame[12:14] == b"\x88\xb5"]
+
+
+FRAME = "ffffffffffff02000000000188b5" + "5a" * 46
+
+
+def test_a_program_behind_a_tun_device_answers(machines: TwoMachines) -> None:
+    machines.client.apply(TunAdd(name="tun0"))
+    machines.client.apply(AddrAdd(dev="tun0", address="10.7.0.1/24"))
+    machines.client.apply(LinkSet(name="tun0", up=True))
+    assert machines.run(machines.client, mirrored()) == [(b"echo", ("10.7.0.9", 7000))]
+
+
+def test_frames_pass_between_packet_sockets(machines: TwoMachines) -> None:
+    machines.client.apply(VethAdd(name="v0", peer="v1"))
+    for name in ("v0", "v1"):
+        machines.client.apply(LinkSet(name=name, up=True))
+    assert machines.run(machines.client, frames_of(FRAME)) == [bytes.fromhex(FRAME)]
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("setup", "program", "result"),
+    [
+        (
+            "ip tuntap add dev tun0 mode tun; ip addr add 10.7.0.1/24 dev tun0; ip link set tun0 up",
+            "mirrored()", [(b"echo", ("10.7.0.9", 7000))],
+        ),
+        (
+            "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up",
+            f"frames_of({FRAME!r})", [bytes.fromhex(FRAME)],
+        ),
+    ],
+    ids=["tun", "packet"],
+)  # fmt: skip
+def test_the_same_programs_run_on_a_real_kernel(setup: str, program: str, result: Any) -> None:
+    script = f"import asyncio, test_sock_packet as t; print(asyncio.run(t.{program}))"
+    shell = f'ip link set lo up; {setup}; exec "$0" -W ignore -c "$1"'
+    done = subprocess.run(
+        ["unshare", "-Urnm", "sh", "-c", shell, sys.executable, script],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert done.stdout == f"{result}\n", done.stderr

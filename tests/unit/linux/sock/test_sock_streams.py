@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from typing import Any
@@ -103,10 +104,11 @@ def test_a_megabyte_passes_both_flow_controls(run_program: Any) -> None:
 
 
 async def outcome(coroutine: Any) -> str:
+    """The error in the words of Python 3.11, which the emulator keeps; later ones repeat the errno."""
     try:
         await coroutine
     except Exception as exc:
-        return f"{type(exc).__name__}: {exc}"
+        return re.sub(r"\[errno \d+\] ", "", f"{type(exc).__name__}: {exc}")
     return "no error"
 
 
@@ -126,9 +128,6 @@ async def outcome(coroutine: Any) -> str:
          "gaierror: [Errno -8] Servname not supported for ai_socktype"),
         ("create_server", (), {}, "ValueError: Neither host/port nor sock were specified"),
         ("create_server", (HOST, 0), {"ssl": True}, "TypeError: ssl argument must be an SSLContext or None"),
-        ("create_server", ("198.51.100.9", 8), {},
-         "OSError: [Errno 99] error while attempting to bind on address ('198.51.100.9', 8): "
-         "cannot assign requested address"),
     ],
 )  # fmt: skip
 def test_errors_are_those_of_asyncio_on_linux(
@@ -388,6 +387,17 @@ def test_a_cancelled_connect_leaves_no_socket(run_program: Any) -> None:
         return (await asyncio.gather(connecting, return_exceptions=True))[0].__class__.__name__
 
     assert run_program(program) in ("CancelledError", "OSError")
+
+
+def test_a_server_needs_an_address_of_its_machine(run_program: Any) -> None:
+    async def program() -> str:
+        return await outcome(asyncio.start_server(lambda r, w: None, "198.51.100.9", 8))
+
+    assert run_program(program) in (
+        "OSError: [Errno 99] error while attempting to bind on address ('198.51.100.9', 8): "
+        "cannot assign requested address",
+        "OSError: could not bind on any address out of [('198.51.100.9', 8)]",  # Python 3.13
+    )
 
 
 # --- the emulated machine alone ------------------------------------------------------------------
