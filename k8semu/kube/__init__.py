@@ -1,0 +1,7 @@
+"""Kubernetes objects, and what decides about them.
+
+    objects    the objects as `kubectl apply` takes them, as far as the network needs them
+    images     what a container runs
+    workloads  Deployments, ReplicaSets, StatefulSets and DaemonSets become Pods
+    scheduler  which node a Pod goes to
+"""

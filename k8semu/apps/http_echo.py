@@ -1,0 +1,84 @@
+"""An HTTP server that answers who it is and whom it saw: what most containers of a scenario run.
+
+    GET /          {"servedBy": "web", "clientAddress": "172.17.0.2", "headers": {…}}
+    GET /bytes/N   N bytes
+
+It writes head and body in one go and closes when the client asked for `Connection: close`, so the
+frames of a call are the same on every machine.
+
+RFC: 9112 (parsed by h11)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+
+def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes]:
+    """(status, content type, body) for a request."""
+    path = event.target.decode("ascii", "replace")
+    if path.startswith("/bytes/"):
+        count = path[7:]
+        if not count.isdigit() or int(count) > 1 << 30:
+            return 400, "text/plain", b"how many bytes?\n"
+        return 200, "application/octet-stream", bytes(i & 0xFF for i in range(256)) * (int(count) // 256 + 1)
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers}
+    answer = {
+        "servedBy": name, "clientAddress": peer[0], "method": event.method.decode(), "path": path, "headers": headers,
+    }  # fmt: skip
+    return 200, "application/json", json.dumps(answer).encode() + b"\n"
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
+    import h11
+
+    connection = h11.Connection(h11.SERVER)
+    request: Any = None
+    try:
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(65536))
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.EndOfMessage):
+                status, kind, body = _body(request, name, writer.get_extra_info("peername"))
+                path = request.target
+                if path.startswith(b"/bytes/") and status == 200:
+                    body = body[: int(path[7:])]
+                head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+                if connection.their_state is h11.MUST_CLOSE or _wants_close(request):
+                    head.append(("Connection", "close"))
+                out = connection.send(h11.Response(status_code=status, headers=head, reason=b"OK")) or b""
+                if request.method != b"HEAD":
+                    out += connection.send(h11.Data(data=body)) or b""
+                out += connection.send(h11.EndOfMessage()) or b""
+                writer.write(out)
+                await writer.drain()
+                if connection.our_state is h11.MUST_CLOSE:
+                    return
+                connection.start_next_cycle()
+            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+                return
+    except (h11.RemoteProtocolError, ConnectionError):
+        return
+    finally:
+        writer.close()
+
+
+def _wants_close(request: Any) -> bool:
+    return any(key == b"connection" and value.lower() == b"close" for key, value in request.headers)
+
+
+async def http_echo(name: str, ports: list[int]) -> None:
+    """Serve on each port until cancelled."""
+    servers = [
+        await asyncio.start_server(lambda r, w: _serve(r, w, name), "0.0.0.0", port) for port in ports
+    ]  # fmt: skip
+    try:
+        await asyncio.gather(*(server.serve_forever() for server in servers))
+    finally:
+        for server in servers:
+            server.close()

@@ -1,0 +1,99 @@
+"""ping: is there an answer, how long does it take, and if not, who says why?
+
+Shown: `ping -c N HOST`, the output of iputils ping
+RFC: 792
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from k8semu.apps.http_client import error_name
+from k8semu.apps.icmp import echo_request, echo_sequence, icmp_of, open_ping_socket
+from k8semu.wire.addr import ip_ntoa
+
+_WHY = {
+    (3, 0): "Destination Net Unreachable", (3, 1): "Destination Host Unreachable",
+    (3, 2): "Destination Protocol Unreachable", (3, 3): "Destination Port Unreachable",
+    (3, 13): "Packet filtered", (11, 0): "Time to live exceeded", (11, 1): "Frag reassembly time exceeded",
+}  # fmt: skip
+
+
+class _Pinger(asyncio.DatagramProtocol):
+    """Takes answers; `waiting` is the sequence number asked about, with the future that waits for it."""
+
+    def __init__(self) -> None:
+        self.waiting: tuple[int, asyncio.Future[tuple[str, int]]] | None = None
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if self.waiting is not None and echo_sequence(data) == self.waiting[0] and not self.waiting[1].done():
+            self.waiting[1].set_result((addr[0], len(data)))
+
+    def error_received(self, exc: Exception) -> None:
+        if self.waiting is not None and not self.waiting[1].done():
+            self.waiting[1].set_exception(exc)
+
+
+def _describe(error: OSError, sequence: int) -> str:
+    info = icmp_of(error)
+    if info is None:
+        return f"ping: sendmsg: {error.strerror}"
+    if (info.type, info.code) == (3, 4):
+        return f"From {ip_ntoa(info.sender)} icmp_seq={sequence} Frag needed and DF set (mtu = {info.mtu})"
+    return f"From {ip_ntoa(info.sender)} icmp_seq={sequence} {_WHY.get((info.type, info.code), 'Unreachable')}"
+
+
+async def ping(
+    host: str, count: int = 1, size: int = 56, ttl: int | None = None, interval: float = 1.0, timeout: float = 4.0
+) -> dict[str, Any]:
+    """Ask `count` times with `size` bytes: `sent`, `received`, `errors` (errno names), `lines` as ping prints them."""
+    loop = asyncio.get_running_loop()
+    address = (await loop.getaddrinfo(host, 0))[0][4][0]
+    transport, pinger = await open_ping_socket(_Pinger, ttl=ttl)
+    payload = (bytes(16) + bytes(range(16, 256)) * (size // 240 + 1))[:size]
+    lines = [f"PING {host} ({address}) {size}({size + 28}) bytes of data."]
+    errors: list[str] = []
+    received = 0
+    started = loop.time()
+    try:
+        for sequence in range(1, count + 1):
+            if sequence > 1:
+                await asyncio.sleep(interval)
+            answer: asyncio.Future[tuple[str, int]] = loop.create_future()
+            pinger.waiting = (sequence, answer)
+            sent = loop.time()
+            transport.sendto(echo_request(sequence, payload), (address, 0))
+            try:
+                sender, length = await asyncio.wait_for(answer, timeout)
+            except TimeoutError:
+                errors.append("ETIMEDOUT")
+            except OSError as error:
+                errors.append(error_name(error))
+                lines.append(_describe(error, sequence))
+            else:
+                received += 1
+                ms = (loop.time() - sent) * 1000
+                lines.append(f"{length} bytes from {sender}: icmp_seq={sequence} time={_ms(ms)} ms")
+    finally:
+        transport.close()
+    lines += _statistics(host, count, received, errors, (loop.time() - started) * 1000)
+    return {"sent": count, "received": received, "errors": errors, "error": errors[0] if errors else "", "lines": lines}
+
+
+def _ms(ms: float) -> str:
+    """Three significant figures, as ping writes a time."""
+    return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+
+
+def _statistics(host: str, sent: int, received: int, errors: list[str], ms: float) -> list[str]:
+    failed = len([e for e in errors if e != "ETIMEDOUT"])
+    extra = f", +{failed} errors" if failed else ""
+    loss = 100 * (sent - received) // sent
+    return [
+        "",
+        f"--- {host} ping statistics ---",
+        f"{sent} packets transmitted, {received} received{extra}, {loss}% packet loss, time {ms:.0f}ms",
+    ]
+
+

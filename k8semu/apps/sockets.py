@@ -1,0 +1,115 @@
+"""Plain TCP and UDP: echo servers, one-shot clients, and a program that only listens."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from k8semu.apps.http_client import error_name
+
+MAX_TIME = 30.0
+
+
+async def tcp_echo(ports: list[int]) -> None:
+    """Send back what comes in, until cancelled."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    servers = [await asyncio.start_server(serve, "0.0.0.0", port) for port in ports]
+    try:
+        await asyncio.gather(*(server.serve_forever() for server in servers))
+    finally:
+        for server in servers:
+            server.close()
+
+
+class _UdpEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def udp_echo(ports: list[int]) -> None:
+    """Send back each datagram, until cancelled."""
+    loop = asyncio.get_running_loop()
+    transports = [(await loop.create_datagram_endpoint(_UdpEcho, ("0.0.0.0", port)))[0] for port in ports]
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        for transport in transports:
+            transport.close()
+
+
+async def tcp_call(host: str, port: int, send: str = "", timeout: float = MAX_TIME) -> dict[str, Any]:
+    """Connect, send a text, close the sending half, and read to the end: `reply`, `error`."""
+
+    async def call() -> str:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            if send:
+                writer.write(send.encode())
+            writer.write_eof()
+            return (await reader.read()).decode("utf-8", "replace")
+        finally:
+            writer.close()
+
+    try:
+        return {"reply": await asyncio.wait_for(call(), timeout), "error": ""}
+    except (OSError, TimeoutError) as error:
+        return {"reply": "", "error": error_name(error)}
+
+
+class _UdpCall(asyncio.DatagramProtocol):
+    def __init__(self, answer: asyncio.Future[bytes]) -> None:
+        self.answer = answer
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(exc)
+
+
+async def udp_call(host: str, port: int, send: str = "", timeout: float = 2.0) -> dict[str, Any]:
+    """Send one datagram and wait for one: `reply`, `error`."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+    try:
+        transport, _ = await loop.create_datagram_endpoint(lambda: _UdpCall(answer), remote_addr=(host, port))
+    except OSError as error:
+        return {"reply": "", "error": error_name(error)}
+    try:
+        transport.sendto(send.encode())
+        return {"reply": (await asyncio.wait_for(answer, timeout)).decode("utf-8", "replace"), "error": ""}
+    except (OSError, TimeoutError) as error:
+        return {"reply": "", "error": error_name(error)}
+    finally:
+        transport.close()
+
+
+async def listen(port: int, address: str = "0.0.0.0") -> dict[str, Any]:
+    """Try to open a listening port, and let go of it again: `error` is EADDRINUSE if it is taken."""
+    try:
+        server = await asyncio.start_server(lambda r, w: None, address, port)
+    except OSError as error:
+        return {"error": error_name(error)}
+    server.close()
+    await server.wait_closed()
+    return {"error": ""}
+
+
+async def sleep_forever() -> None:
+    """What an idle container does."""
+    await asyncio.get_running_loop().create_future()

@@ -1,0 +1,79 @@
+"""traceroute: which machines does a packet pass? UDP probes whose TTL runs out one hop further each time.
+
+    probe TTL 1 ─▶ first router ─▶ ICMP time exceeded
+    probe TTL 2 ─▶ … second router ─▶ ICMP time exceeded
+    probe TTL n ─▶ … the host itself ─▶ ICMP port unreachable: done
+
+Shown: `traceroute -n HOST`, the output of traceroute 2.1
+Differs: needs the emulated loop, whose sockets say which router answered (Linux: IP_RECVERR).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from k8semu.wire.addr import ip_ntoa
+
+FIRST_PORT = 33434
+PAYLOAD = bytes(range(64, 96))
+WAIT = 5.0
+
+
+class _Probe(asyncio.DatagramProtocol):
+    """One probe's answer: who, and whether it was the end."""
+
+    def __init__(self, answer: asyncio.Future[tuple[str, str]]) -> None:
+        self.answer = answer
+
+    def error_received(self, exc: Exception) -> None:
+        error = getattr(exc, "icmp", None)
+        if error is None or self.answer.done():
+            return
+        mark = ""
+        if error.type == 3:
+            mark = {3: "end", 0: "!N", 1: "!H", 2: "!P", 4: f"!F-{error.mtu}", 13: "!X"}.get(error.code, "!")
+        self.answer.set_result((ip_ntoa(error.sender), mark))
+
+
+async def _probe(host: str, ttl: int, port: int) -> tuple[str, str, float] | None:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[tuple[str, str]] = loop.create_future()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Probe(answer), remote_addr=(host, port))
+    try:
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        sent = loop.time()
+        transport.sendto(PAYLOAD)
+        sender, mark = await asyncio.wait_for(answer, WAIT)
+        return sender, mark, (loop.time() - sent) * 1000
+    except TimeoutError:
+        return None
+    finally:
+        transport.close()
+
+
+async def traceroute(host: str, max_hops: int = 30, queries: int = 3) -> dict[str, Any]:
+    """Trace the way to `host`: `hops` (address or None per TTL) and the `lines` that traceroute prints."""
+    lines = [f"traceroute to {host} ({host}), {max_hops} hops max, 60 byte packets"]
+    hops: list[str | None] = []
+    port = FIRST_PORT
+    for ttl in range(1, max_hops + 1):
+        text, seen, done = f"{ttl:2d} ", None, False
+        for _ in range(queries):
+            result = await _probe(host, ttl, port)
+            port += 1
+            if result is None:
+                text += " *"
+                continue
+            sender, mark, ms = result
+            if sender != seen:
+                text += f" {sender} ({sender})"
+                seen = sender
+            text += f"  {ms:.3f} ms" + (f" {mark}" if mark not in ("", "end") else "")
+            done = done or bool(mark)
+        lines.append(text)
+        hops.append(seen)
+        if done:
+            break
+    return {"hops": hops, "lines": lines}

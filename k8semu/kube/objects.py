@@ -1,0 +1,96 @@
+"""Kubernetes objects as `kubectl apply` takes them, as far as the network needs them.
+
+Unknown fields are passed over, as an API server prunes them; a wrong type is an error with its path.
+
+Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1/types.go
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+DnsLabel = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+DnsName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class KubeObject(Struct, rename="camel", kw_only=True):
+    """Base of all parts: camelCase in the file."""
+
+
+class ObjectMeta(KubeObject, kw_only=True):
+    name: DnsName
+    namespace: DnsLabel = "default"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class ContainerPort(KubeObject, kw_only=True):
+    container_port: PortNumber
+    host_port: PortNumber | None = None
+    host_ip: str = ""
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    name: str = ""
+
+
+class EnvVar(KubeObject, kw_only=True):
+    name: str
+    value: str = ""
+
+
+class Container(KubeObject, kw_only=True):
+    name: DnsLabel
+    image: str = ""
+    command: list[str] = []
+    args: list[str] = []
+    ports: list[ContainerPort] = []
+    env: list[EnvVar] = []
+
+
+class PodSpec(KubeObject, kw_only=True):
+    containers: Annotated[list[Container], Meta(min_length=1)]
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    host_network: bool = False
+
+
+class TemplateMeta(KubeObject, kw_only=True):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class PodTemplateSpec(KubeObject, kw_only=True):
+    metadata: TemplateMeta = field(default_factory=TemplateMeta)
+    spec: PodSpec
+
+
+class Pod(KubeObject, kw_only=True):
+    api_version: Literal["v1"]
+    kind: Literal["Pod"]
+    metadata: ObjectMeta
+    spec: PodSpec
+
+
+class WorkloadSpec(KubeObject, kw_only=True):
+    template: PodTemplateSpec
+    replicas: Annotated[int, Meta(ge=0, le=100_000)] = 1
+    selector: dict[str, Any] = {}
+
+
+class Workload(KubeObject, kw_only=True):
+    """A Deployment, ReplicaSet, StatefulSet or DaemonSet: something that makes Pods."""
+
+    api_version: Literal["apps/v1"]
+    kind: Literal["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
+    metadata: ObjectMeta
+    spec: WorkloadSpec
+
+
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
+
+INERT = (
+    "Service", "EndpointSlice", "Endpoints", "Ingress", "IngressClass", "NetworkPolicy",
+)  # fmt: skip
+"""Kinds that have an effect on a real cluster's network, and not yet here."""
