@@ -24,7 +24,7 @@ the border to the wire.
 
 Linux: net/ipv4/tcp*.c
 RFC: 9293, 7323 (timestamps, window scale), 2018 (SACK), 6298 (RTO), 6675, 6937 (recovery), 9438 (CUBIC)
-Differs: loss is detected by counting SACKed segments, not by RACK; there are no tail loss probes,
-no F-RTO, no undo of a mistaken recovery, no pacing, no HyStart, no SYN cookies, no MTU probing.
+Differs: loss is detected by counting SACKed segments and by a simple RACK; there is no F-RTO, no undo
+of a mistaken recovery, no pacing, no HyStart, no SYN cookies, no MTU probing.
 Not modelled: urgent data, ECN, Fast Open, MD5/AO.
 """

@@ -66,6 +66,8 @@ def tcp_ack(sk: TcpSock, h: Header, seq: int, opts: Options | None, ts: tuple[in
     dup = not advanced and not updated and h.data == h.end and not h.flags & FIN and not sk.sack_ok
     if sacked or dup or sk.sacked_out or sk.ca_state != "Open":
         recovery.fastretrans_alert(sk, ack, delivered + sacked, advanced, dup)
+    if sk.tlp_high and ack >= sk.tlp_high:
+        _loss_probe_answered(sk, ack)
     if advanced and sk.ca_state in ("Open", "Disorder", "Loss") and delivered + sacked:
         if prior_flight >= sk.cwnd:
             sk.cwnd_limited = True
@@ -73,6 +75,13 @@ def tcp_ack(sk: TcpSock, h: Header, seq: int, opts: Options | None, ts: tuple[in
     if sk.lost_out > sk.retrans_out:
         recovery.xmit_retransmit_queue(sk)
     return None
+
+
+def _loss_probe_answered(sk: TcpSock, ack: int) -> None:
+    """If the probe was old data and more than it is acknowledged, it filled a hole. Linux: tcp_process_tlp_ack()."""
+    if sk.tlp_retrans and ack > sk.tlp_high:
+        sk.ssthresh = sk.cwnd = sk.ca.ssthresh(sk.cwnd)
+    sk.tlp_high = 0
 
 
 def _ack_sacks(sk: TcpSock, ack: int, opts: Options) -> None:
@@ -154,7 +163,7 @@ def _clean_rtx_queue(sk: TcpSock, ack: int, ts: tuple[int, int] | None) -> int:
             sk.sacked_out = 0
             sk.dupacks = 0
     if rtx:
-        timer.set_rto(sk, sk.rto)
+        timer.set_xmit_timer(sk, True)
     else:
         sk.retrans_stamp = 0
         timer.clear_rto(sk)

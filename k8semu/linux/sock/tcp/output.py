@@ -143,7 +143,7 @@ def in_flight(sk: TcpSock) -> int:
     return len(sk.rtx) - sk.sacked_out - sk.lost_out + sk.retrans_out
 
 
-def write_xmit(sk: TcpSock, push: bool = False, one: bool = False) -> None:
+def write_xmit(sk: TcpSock, push: bool = False, one: bool = False, probe: bool = False) -> None:
     """Send from the write queue as far as windows and Nagle allow. Linux: tcp_write_xmit()."""
     if sk.state not in CAN_TRANSMIT:
         return
@@ -155,6 +155,8 @@ def write_xmit(sk: TcpSock, push: bool = False, one: bool = False) -> None:
     while unsent:
         head = unsent[0]
         quota = sk.cwnd - (len(sk.rtx) - sk.sacked_out - sk.lost_out + sk.retrans_out)
+        if quota <= 0 and probe:
+            quota = 1
         if quota <= 0:
             limited = True
             break
@@ -188,7 +190,9 @@ def _sent_some(sk: TcpSock, limited: bool, had_flight: bool) -> None:
     if flight > sk.max_packets_out or limited:
         sk.max_packets_out = flight
     sk.cwnd_limited = limited
-    if not had_flight or not sk.rto_at or sk.probing:
+    if not timer.schedule_loss_probe(sk, False) and (
+        not had_flight or not sk.rto_at or sk.pending is not timer.RETRANS
+    ):
         timer.rearm_rto(sk)
 
 

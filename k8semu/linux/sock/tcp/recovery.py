@@ -6,7 +6,8 @@
 Linux: net/ipv4/tcp_input.c tcp_fastretrans_alert(), tcp_enter_loss(), tcp_cwnd_reduction()
        net/ipv4/tcp_output.c tcp_retransmit_skb(), tcp_xmit_retransmit_queue()
 RFC: 6675 (SACK recovery), 6937 (proportional rate reduction), 6582 (NewReno, without SACK)
-Differs: no RACK, except that a retransmission counts as lost once something sent later has arrived.
+Differs: RACK (RFC 8985) without its timer and without a window that adapts to reordering; three SACKs
+above a hole count as loss too.
 """
 
 from __future__ import annotations
@@ -114,23 +115,33 @@ def mark_lost(sk: TcpSock) -> bool:
                     sent.lost = True
                     sk.lost_out += 1
                     found = True
-    if sk.retrans_out and sk.rack_at:
-        _lost_again(sk)
+    if sk.sack_ok and sk.rack_at and (sk.retrans_out or sk.sacked_out):
+        found |= _detect_by_time(sk)
     return found
 
 
-def _lost_again(sk: TcpSock) -> None:
-    """A retransmission is lost too when something sent well after it has arrived."""
-    limit = sk.rack_at - (sk.min_rtt >> 2)
-    left = sk.retrans_out
+def _detect_by_time(sk: TcpSock) -> bool:
+    """What was sent well before something that has arrived is lost; a retransmission too.
+
+    Linux: net/ipv4/tcp_recovery.c tcp_rack_detect_loss()
+    """
+    reorder = sk.min_rtt >> 2
+    limit = sk.rack_at - reorder
+    oldest = sk.clock.now - sk.srtt - reorder
+    found = False
     for sent in sk.rtx:
-        if sent.retrans:
-            if sent.sent_at < limit and sk.clock.now - sent.sent_at > sk.srtt:
-                sent.retrans = False
-                sk.retrans_out -= 1
-            left -= 1
-            if not left:
-                return
+        if sent.sent_at >= limit:
+            if not sent.tries:
+                break
+        elif sent.sacked or sent.sent_at > oldest:
+            continue
+        elif sent.retrans:
+            sent.retrans = False
+            sk.retrans_out -= 1
+        elif not sent.lost:
+            sent.lost = found = True
+            sk.lost_out += 1
+    return found
 
 
 def enter_loss(sk: TcpSock) -> None:

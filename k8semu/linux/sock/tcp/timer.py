@@ -20,13 +20,16 @@ TIMEOUT_INIT = NS_PER_S
 RTO_MIN = 200 * NS_PER_MS
 RTO_MAX = 120 * NS_PER_S
 ATO_MIN = 40 * NS_PER_MS
+TIMEOUT_MIN = 8 * NS_PER_MS
+"""Two ticks at 250 Hz. Linux: TCP_TIMEOUT_MIN."""
 ORPHAN_RETRIES = 8
+RETRANS, PROBE0, LOSS_PROBE = "retransmit", "window probe", "loss probe"
 
 
-def set_rto(sk: TcpSock, delay: int, probing: bool = False) -> None:
-    """Have the retransmission (or probe) timer fire in `delay` ns."""
+def set_rto(sk: TcpSock, delay: int, what: str = RETRANS) -> None:
+    """Have the one timer of the sending side fire in `delay` ns, for `what`. Linux: icsk_pending."""
     at = sk.clock.now + delay
-    sk.rto_at, sk.probing = at, probing
+    sk.rto_at, sk.pending = at, what
     timer = sk.rto_timer
     if timer is None or timer.fn is None or timer.when > at:
         if timer is not None:
@@ -48,6 +51,44 @@ def rearm_rto(sk: TcpSock) -> None:
         set_rto(sk, sk.rto)
     else:
         clear_rto(sk)
+
+
+def set_xmit_timer(sk: TcpSock, advancing: bool) -> None:
+    """Something is in flight: a loss probe first if it may be one, else the RTO. Linux: tcp_set_xmit_timer()."""
+    if not schedule_loss_probe(sk, advancing):
+        rearm_rto(sk)
+
+
+def schedule_loss_probe(sk: TcpSock, advancing: bool) -> bool:
+    """Two round trips without an answer: ask, sooner than the RTO would. Linux: tcp_schedule_loss_probe()."""
+    rtx = sk.rtx
+    if not rtx or not sk.sack_ok or sk.ca_state != "Open":
+        return False
+    delay = TIMEOUT_INIT
+    if sk.srtt:
+        delay = 2 * sk.srtt + (RTO_MIN if len(rtx) == 1 else TIMEOUT_MIN)
+    left = sk.rto if advancing else rtx[0].sent_at + sk.rto - sk.clock.now
+    set_rto(sk, min(delay, left) if left > 0 else delay, LOSS_PROBE)
+    return True
+
+
+def _send_loss_probe(sk: TcpSock) -> None:
+    """New data if there is some, else the last segment again. Linux: tcp_send_loss_probe(). RFC: 8985 section 7."""
+    from k8semu.linux.sock.tcp import output, recovery
+
+    if not sk.rtx:
+        return
+    if not sk.tlp_high:
+        before = len(sk.rtx)
+        if sk.unsent:
+            output.write_xmit(sk, push=True, one=True, probe=True)
+        if len(sk.rtx) == before:
+            recovery.retransmit(sk, sk.rtx[-1])
+            sk.tlp_retrans = True
+        else:
+            sk.tlp_retrans = False
+        sk.tlp_high = sk.snd_nxt
+    rearm_rto(sk)
 
 
 def clear_all(sk: TcpSock) -> None:
@@ -89,8 +130,10 @@ def _rto_fires(sk: TcpSock) -> None:
         sk.rto_timer = sk.clock.timer(at - now, _rto_fires, sk)
         return
     sk.rto_at = 0
-    if sk.probing:
+    if sk.pending is PROBE0:
         _probe_timer(sk)
+    elif sk.pending is LOSS_PROBE:
+        _send_loss_probe(sk)
     else:
         _retransmit_timer(sk)
     if sk.has_news:
@@ -137,6 +180,7 @@ def _retransmit_timer(sk: TcpSock) -> None:
     if not sk.rtx or _write_timeout(sk):
         return
     if sk.state not in (SYN_SENT, SYN_RECV):
+        sk.tlp_high = 0
         recovery.enter_loss(sk)
     if not sk.retrans_stamp:
         sk.retrans_stamp = sk.rtx[0].sent_at or 1
@@ -154,7 +198,7 @@ def _retransmit_timer(sk: TcpSock) -> None:
 
 def set_probe(sk: TcpSock) -> None:
     """Ask for the window after a while. Linux: tcp_check_probe_timer(), tcp_probe0_when()."""
-    set_rto(sk, min(max(sk.rto, RTO_MIN) << min(sk.backoff, 9), RTO_MAX), probing=True)
+    set_rto(sk, min(max(sk.rto, RTO_MIN) << min(sk.backoff, 9), RTO_MAX), PROBE0)
 
 
 def _probe_timer(sk: TcpSock) -> None:

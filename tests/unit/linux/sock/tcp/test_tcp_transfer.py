@@ -138,7 +138,29 @@ def test_latest_sack_block_comes_first_and_three_fit_beside_timestamps() -> None
     rig.run(1)
 
 
-def test_lost_tail_waits_for_the_timer() -> None:
+def test_tail_of_several_segments_is_probed_after_two_round_trips() -> None:
+    """As seen on Linux 6.18: the last segment after some 8 ms, the first after the RTO."""
+    rig = Rig()
+    client, _ = rig.connect()
+    rig.wire.fate = lambda number, frame: []
+    client.write(b"x" * 4000)
+    del rig.log[:]
+    rig.run(0.02)
+    assert rig.log == ["a>b P. 2897:4001 ack 1"]
+    rig.run(0.25)
+    assert rig.log[1:] == ["a>b . 1:1449 ack 1"]
+
+
+def test_lost_tail_of_several_segments_is_recovered_without_a_timeout() -> None:
+    rig = Rig()
+    client, server = rig.connect()
+    rig.lose(lambda line: line.startswith(("a>b . 4345:", "a>b P. 5793:")), times=2)
+    client.write(b"x" * 7240)
+    rig.run(0.05)
+    assert len(server.received) == 7240, "the probe for the last finds that the one before is missing"
+
+
+def test_lost_tail_of_one_segment_waits_for_the_timer() -> None:
     rig = Rig()
     client, server = rig.connect()
     rig.lose(lambda line: line.startswith("a>b P. "))
@@ -158,7 +180,7 @@ def test_silence_doubles_the_timer_until_the_connection_times_out() -> None:
     client.write(b"x")
     rig.run(2000)
     gaps = [round(later - earlier, 1) for earlier, later in itertools.pairwise(times)]
-    assert gaps[:6] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert gaps[:7] == [0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4], "a loss probe, then timeouts"
     assert gaps[-1] == 120
     assert 800 < times[-1] < 810, "the timer after the last one, at 924.7 s, gives up (tcp_retries2)"
     assert client.events[-1] == "lost TimeoutError"
