@@ -108,3 +108,28 @@ def test_every_answer_comes_back_to_whoever_asked(rules: str, asked: list[tuple[
             assert got[38] << 8 | got[39] == sport
         else:
             assert (got[34] << 8 | got[35], got[36] << 8 | got[37]) == (dport, sport)
+
+
+headers = st.tuples(
+    st.sampled_from([5, 6, 15]), st.sampled_from([1, 6, 17, 132, 50, 255]), st.sampled_from([0, 0x2000, 1]),
+    st.sampled_from([bytes([10, 96, 0, 1]), NODE, bytes([8, 8, 8, 8])]),
+)  # fmt: skip
+
+
+@given(rule_sets, st.lists(st.tuples(headers, st.binary(max_size=60), st.booleans()), max_size=6))
+def test_any_bytes_behind_an_ip_header_go_on_or_are_dropped(
+    rules: str, sent: list[tuple[tuple[int, int, int, bytes], bytes, bool]]
+) -> None:
+    net = node(rules)
+    net.netfilter.restore("*filter\n-A FORWARD -p tcp -m tcp --syn -m multiport --dports 1:9\n"
+                          "-A FORWARD -p icmp -m icmp --icmp-type 3\nCOMMIT\n")  # fmt: skip
+    for (words, proto, frag, daddr), body, outwards in sent:
+        data = ip_build(bytes([172, 17, 0, 2]), daddr, proto, len(body) + 4 * words - 20) + bytes(4 * words - 20) + body
+        data[14] = 0x40 | words
+        write_u16(data, 20, frag)
+        i, o = (net.devs[name] for name in (("in", "out") if outwards else ("out", "in")))
+        skb = Skb(net, data, 1, Receive("in"))
+        for hook, indev, outdev in ((Hook.PREROUTING, i, None), (Hook.FORWARD, i, o), (Hook.POSTROUTING, None, o)):
+            if not nf_hook(net.hooks, hook, skb, indev, outdev):
+                assert skb.ended
+                break

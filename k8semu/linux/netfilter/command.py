@@ -68,6 +68,8 @@ def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
                 raise UsageError(f'option "{word}" requires an argument')
             table = words[at]
             at += 1
+        elif word in ("-w", "--wait"):
+            at += at < len(words) and words[at].isdecimal()
         elif word in _OPS and not op:
             op = _OPS[word]
             while at < len(words) and len(operands) < 3 and not _is_option(words[at]):

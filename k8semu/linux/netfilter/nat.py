@@ -8,6 +8,7 @@
     reply       daddr := the original saddr       saddr := the original daddr
 
 Linux: net/netfilter/nf_nat_core.c, nf_nat_proto.c
+Differs: which address of a range a source gets is a hash of our own (the kernel's is seeded at boot).
 """
 
 from __future__ import annotations
@@ -139,15 +140,14 @@ class Nat:
 
     def setup(self, ct: CtEntry | None, wanted: NatRange, side: int, origin: str = "") -> Verdict:
         """Bind one side of a connection; `origin` asked for it. Linux: nf_nat_setup_info()."""
-        if ct is None or ct.status & _DONE[side]:
-            return Verdict.ACCEPT
+        if ct is None or ct.status & (_DONE[side] | CONFIRMED):
+            return Verdict.ACCEPT  # a connection older than the nat table stays as it is
         current = invert(ct.reply)
         assert current is not None
         new = self._unique_tuple(current, wanted, ct, side)
         if new != current:
             reply = invert(new)
             assert reply is not None
-            assert not ct.status & CONFIRMED or side == DST, "a confirmed connection keeps its tuples"
             ct.reply = reply
             ct.status |= _STATUS[side]
             ct.origins = (origin, ct.origins[DST]) if side == SRC else (ct.origins[SRC], origin)

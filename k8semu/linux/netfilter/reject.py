@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from k8semu.linux.core.hooks import Hook
 from k8semu.linux.core.skb import CtInfo, Skb
-from k8semu.trace.steps import IcmpStep, NotModelled, Originate
+from k8semu.trace.steps import HookStep, Originate
 from k8semu.wire.addr import ip_ntoa
 from k8semu.wire.build import ip_build
 from k8semu.wire.checksum import checksum, transport_checksum
@@ -62,7 +62,7 @@ def nf_send_reset(net: Net, skb: Skb, hook: Hook) -> None:
     try:
         rt = net.ipv4.route_output(saddr, daddr if net.ipv4.addr_type(daddr) == "local" else None)
     except OSError:
-        skb.steps.append(NotModelled("no route back for the TCP reset"))
+        skb.steps.append(HookStep(hook.name, "filter", "no TCP reset: there is no route to the sender"))
         return
     frame = ip_build(daddr, saddr, 6, 20, ttl=net.sysctl.ip_default_ttl, df=True)
     segment = bytearray(_TCP.pack(dport, sport, reply[0], reply[1], 0x50, reply[2], 0, 0, 0))
@@ -73,5 +73,5 @@ def nf_send_reset(net: Net, skb: Skb, hook: Hook) -> None:
         reset.ct = skb.ct
         original = skb.ctinfo in (CtInfo.NEW, CtInfo.ESTABLISHED, CtInfo.RELATED)
         reset.ctinfo = CtInfo.RELATED_REPLY if original else CtInfo.RELATED
-    skb.steps.append(IcmpStep(f"tcp reset to {ip_ntoa(saddr)}:{sport}"))
+    skb.steps.append(HookStep(hook.name, "filter", f"REJECT sends a TCP reset to {ip_ntoa(saddr)}:{sport}"))
     net.ipv4.local_out(reset, rt)

@@ -77,6 +77,12 @@ def test_a_refusal_is_in_iptables_words_and_changes_nothing(line: str, words: st
     assert net.netfilter.save() == before
 
 
+def test_a_listing_without_n_speaks_of_any() -> None:
+    assert iptables(node(), "-w 5 -t nat -L KUBE-X -v").splitlines()[-1] == (
+        "    0     0 MASQUERADE  all  --  any    any     10.0.0.1             anywhere            "
+    )
+
+
 def test_check_finds_a_rule_however_it_is_spelled() -> None:
     iptables(node(), "-t nat -C KUBE-X --source 10.0.0.1/255.255.255.255 --jump MASQUERADE")
 

@@ -164,6 +164,14 @@ def test_a_masqueraded_connection_that_changes_its_way_out_is_dropped() -> None:
     assert moved.ended
 
 
+def test_a_connection_older_than_the_nat_table_is_not_translated() -> None:
+    net = FakeNet("*filter\n-A FORWARD -m state --state INVALID -j DROP\nCOMMIT\n")
+    net.forward(udp("172.17.0.2:5000", "8.8.8.8:53"))
+    net.netfilter.restore(MASQ, True, {})
+    assert ends(net.forward(udp("172.17.0.2:5000", "8.8.8.8:53")).data)[0] == "172.17.0.2:5000"
+    assert ends(net.forward(udp("172.17.0.2:5001", "8.8.8.8:53")).data)[0] == "10.100.0.2:5001"
+
+
 def test_the_translation_names_the_object_that_asked_for_it() -> None:
     line = "-A PREROUTING -d 10.96.0.20/32 -p tcp -j DNAT --to-destination 172.17.0.3"
     net = FakeNet()
