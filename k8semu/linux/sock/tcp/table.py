@@ -270,6 +270,21 @@ class TcpTable:
             del self.hash[sk.key]
         self._leave_port(sk)
 
+    def destroy(self) -> None:
+        """The namespace goes away: its sockets end without a word, and no timer of theirs is left."""
+        for same_port in list(self.listeners.values()):
+            for listener in list(same_port):
+                listener.accept_queue.clear()
+                listener.close()
+        for entry in list(self.hash.values()):
+            if isinstance(entry, TcpSock):
+                entry.orphan = True
+                entry.done()
+            elif isinstance(entry, RequestSock):
+                entry.forget()
+            else:
+                self.kill(entry)
+
     def _leave_port(self, sk: TcpSock | TimeWait) -> None:
         holders = self.ports.get(sk.sport)
         if holders is not None and sk in holders:

@@ -134,6 +134,20 @@ def test_listing_shows_what_ss_shows() -> None:
     ]
 
 
+def test_nothing_is_left_of_a_namespace_that_goes_away() -> None:
+    rig = Rig()
+    client, _ = rig.connect()
+    client.write(b"x" * 100_000)
+    sk, _ = rig.a.socket()
+    sk.connect(B, 99)
+    rig.a.tcp.destroy()
+    rig.b.tcp.destroy()
+    rig.run(0.001)
+    assert rig.world.clock.next_due() is None
+    for machine in (rig.a, rig.b):
+        assert (machine.tcp.hash, machine.tcp.ports, machine.tcp.listeners) == ({}, {}, {})
+
+
 def test_same_seed_same_frames() -> None:
     def frames(seed: int) -> list[bytes]:
         rig = Rig(seed)

@@ -310,6 +310,27 @@ def test_window_grows_for_a_program_that_reads_fast() -> None:
     assert client.sk.sndbuf > 500_000
 
 
+def test_numbers_wrap_around() -> None:
+    rig = Rig()
+    for machine in (rig.a, rig.b):
+        machine.tcp.isn = lambda key: 0xFFFFFF00        # type: ignore[method-assign]
+        machine.tcp.ts_offset = lambda key: 0xFFFFFFF0  # type: ignore[method-assign]
+    client, server = rig.connect()
+    rig.lose(lambda line: line.startswith("a>b . 1449:"))
+    data = bytes(range(256)) * 400
+    client.write(data)
+    rig.run(0.1)
+    server.write(data)
+    rig.run(0.1)
+    assert bytes(server.received) == bytes(client.received) == data
+    client.sk.close()
+    rig.run(0.1)
+    server.sk.close()
+    rig.run(0.1)
+    assert rig.states() == ("TIME_WAIT", "-")
+    assert not rig.a.net.drops
+
+
 @pytest.mark.parametrize(("loss", "size"), [(0.0, 10 << 20), (0.01, 10 << 20), (0.1, 1 << 20)])
 def test_large_transfer_arrives_intact_through_loss_and_reordering(loss: float, size: int) -> None:
     rig = Rig(seed=7)
