@@ -32,7 +32,7 @@ _CACHE = 4096
 class CompiledRule:
     """One rule, ready to be asked. `number` is its place in the chain, from 1."""
 
-    __slots__ = ("_step", "act", "chain", "checks", "goto", "jump", "number", "rule", "table")
+    __slots__ = ("act", "chain", "checks", "goto", "jump", "made_step", "number", "rule", "table")
 
     def __init__(self, table: str, chain: str, number: int, rule: Rule) -> None:
         self.table, self.chain, self.number, self.rule = table, chain, number, rule
@@ -46,15 +46,15 @@ class CompiledRule:
         self.jump = target.chain if type(target) is Jump else ""
         self.goto = type(target) is Jump and target.goto
         self.act: Action | None = target.compile() if target is not None and not self.jump else None
-        self._step: RuleStep | None = None
+        self.made_step: RuleStep | None = None
 
     @property
     def step(self) -> RuleStep:
         """What a trace says of it; made once."""
-        step = self._step
+        step = self.made_step
         if step is None:
             rule = self.rule
-            step = self._step = RuleStep(self.table, self.chain, self.number, rule.text(self.chain), rule.origin)
+            step = self.made_step = RuleStep(self.table, self.chain, self.number, rule.text(self.chain), rule.origin)
         return step
 
 

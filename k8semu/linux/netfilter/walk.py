@@ -22,19 +22,20 @@ def walk(table: Table, chain: Chain, p: Pkt) -> Decision | None:
     """The verdict and the rule that gave it; None if the packet comes out at the chain's end."""
     compiled = chain.rules.compiled
     hits = chain.hits
+    steps = p.skb.steps
+    size = len(p.data) - 14
     for rule in compiled.candidates(p):
         for check in rule.checks:
             if not check(p):
                 break
         else:
             hit = hits.get(rule.number - 1)
-            size = len(p.data) - 14
             if hit is None:
                 hits[rule.number - 1] = [1, size]
             else:
                 hit[0] += 1
                 hit[1] += size
-            p.skb.steps.append(rule.step)
+            steps.append(rule.made_step or rule.step)
             if rule.jump:
                 decision = walk(table, table.chains[rule.jump], p)
                 if decision is not None or rule.goto:

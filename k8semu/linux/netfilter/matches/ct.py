@@ -18,18 +18,33 @@ if TYPE_CHECKING:
 STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 STATUSES = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED")
 _STATUS_BITS = {"EXPECTED": 1, "SEEN_REPLY": 2, "ASSURED": 4, "CONFIRMED": 8}
-_STATE_OF = {
+_UNTRACKED = CtInfo.UNTRACKED
+_STATE_OF: dict[int, str] = {
     CtInfo.ESTABLISHED: "ESTABLISHED", CtInfo.ESTABLISHED_REPLY: "ESTABLISHED", CtInfo.NEW: "NEW",
     CtInfo.RELATED: "RELATED", CtInfo.RELATED_REPLY: "RELATED",
 }  # fmt: skip
 
 
-def ct_state(p: Pkt) -> str:
-    """NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED."""
-    skb = p.skb
-    if skb.ct is not None:
-        return _STATE_OF[skb.ctinfo]
-    return "UNTRACKED" if skb.ctinfo == CtInfo.UNTRACKED else "INVALID"
+def state_check(states: tuple[str, ...], invert: bool) -> Check:
+    """Is the packet's state one of `states`? Answers are laid out beforehand, by ctinfo."""
+    by_info = [(_STATE_OF.get(info, "") in states) is not invert for info in range(8)]
+    untracked, invalid = ("UNTRACKED" in states) is not invert, ("INVALID" in states) is not invert
+    src, dst = "SNAT" in states, "DNAT" in states
+    nat = not invert
+
+    def plain(p: Pkt) -> bool:
+        skb = p.skb
+        if skb.ct is None:
+            return untracked if skb.ctinfo is _UNTRACKED else invalid
+        return by_info[skb.ctinfo]
+
+    def with_nat(p: Pkt) -> bool:
+        ct = p.skb.ct
+        if ct is not None and ((src and ct.src_nat) or (dst and ct.dst_nat)):
+            return nat
+        return plain(p)
+
+    return with_nat if src or dst else plain
 
 
 def _states(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
@@ -64,8 +79,7 @@ class StateMatch(Match, frozen=True):
         return f"state {'!' if self.invert else ''}{','.join(self.states)}"
 
     def compile(self) -> Check | None:
-        states, invert = self.states, self.invert
-        return lambda p: (ct_state(p) in states) is not invert
+        return state_check(self.states, self.invert)
 
 
 class ConnmarkMatch(MarkMatch, frozen=True):
@@ -167,19 +181,11 @@ class ConntrackMatch(Match, frozen=True):
         return " ".join(f"{'! ' if invert else ''}{option} {value}" for option, value, invert in self._parts(True))
 
     def compile(self) -> Check | None:
-        states, invert = self.states, self.states_invert
+        states = self.states
         simple = not (
             self.proto or any(self.addrs) or any(self.ports) or self.status or self.expire or self.direction
         )
-        nat = "SNAT" in states or "DNAT" in states
-
-        def state_holds(p: Pkt) -> bool:
-            found = ct_state(p) in states
-            ct = p.skb.ct
-            if not found and nat and ct is not None:
-                found = ("SNAT" in states and ct.src_nat) or ("DNAT" in states and ct.dst_nat)
-            return found is not invert
-
+        state_holds = state_check(states, self.states_invert)
         if simple:
             return state_holds
 
