@@ -14,6 +14,7 @@ subprocesses, pipes and Unix sockets do not exist in here: asking for one is a N
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import linecache
 from asyncio import events
 from collections.abc import Callable, Coroutine
@@ -23,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from k8semu.errors import StalledError
 from k8semu.sim.clock import NS_PER_S, Clock, Timer
-from k8semu.sim.program import current_program, current_stack
+from k8semu.sim.program import OpenFiles, current_files, current_program, current_stack
 
 __all__ = ["SimLoop", "Stack", "current_program", "current_stack"]
 
@@ -127,14 +128,25 @@ class SimLoop(asyncio.BaseEventLoop):
         self, coro: Coroutine[Any, Any, Any], *, name: object = None, context: Context | None = None, **kwargs: Any
     ) -> asyncio.Task[Any]:
         task = super().create_task(coro, name=name, context=context, **kwargs)
-        program = current_program.get() if context is None else context.get(current_program, "a program")
+        here = contextvars.copy_context() if context is None else context
         self._started += 1
-        self._programs[task] = (self._started, program)
+        self._programs[task] = (self._started, here.get(current_program, "a program"))
+        files = here.get(current_files)
+        if files is not None:
+            files.tasks.add(task)
         return task
 
     def pending_tasks(self) -> list[asyncio.Task[Any]]:
         """What has not finished, in the order it was started."""
         return sorted(asyncio.all_tasks(self), key=lambda task: self._programs.get(task, (0, ""))[0])
+
+    def exit_process(self, files: OpenFiles) -> None:
+        """A process ends: its other tasks are cancelled, and the kernel closes what it has open. Linux: do_exit()."""
+        for task in sorted(files.tasks, key=lambda task: self._programs.get(task, (0, ""))[0]):
+            task.cancel()
+        for file in list(files.files):
+            file.exit()
+        files.files.clear()
 
     def cancel_all(self) -> None:
         """Cancel every task and let each clean up; what still waits then is left behind."""
@@ -149,6 +161,8 @@ class SimLoop(asyncio.BaseEventLoop):
                     task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), asyncio.CancelledError):
+            return  # Python 3.11's streams report a cancelled handler; that is no crash
         self.crashes.append(context)
         super().default_exception_handler(context)
 

@@ -2,6 +2,7 @@
 
     current_stack     the network namespace (linux.sock.sockets.Sockets) whose sockets it opens
     current_program   its name, as `ss -p` would show it ("nginx")
+    current_files     what the process has open, to be closed when it ends
     current_packet    the packet that what it sends now is a form of (user-space tunnels)
 
 A program sees none of this. Kept apart from the loop because asyncio takes long to import.
@@ -12,13 +13,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 if TYPE_CHECKING:
+    import asyncio
+
     from k8semu.sim.loop import Stack
+
+
+
+class OpenFile(Protocol):
+    """A socket or device that a process holds."""
+
+    def exit(self) -> None:
+        """The process is gone: close, and tell no protocol."""
+
+
+class OpenFiles:
+    """The tasks of a process and what it has open; `SimLoop.exit_process` ends both. Linux: struct files_struct."""
+
+    def __init__(self) -> None:
+        self.tasks: WeakSet[asyncio.Task[object]] = WeakSet()
+        self.files: dict[OpenFile, None] = {}
+
 
 current_stack: ContextVar[Stack] = ContextVar("current_stack")
 current_program: ContextVar[str] = ContextVar("current_program", default="a program")
+current_files: ContextVar[OpenFiles | None] = ContextVar("current_files", default=None)
 current_packet: ContextVar[int | None] = ContextVar("current_packet", default=None)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from k8semu.linux.sock.file import SocketView
 from k8semu.linux.sock.names import packed, socket_address
 from k8semu.linux.sock.transports import _wake
+from k8semu.sim.program import current_files
 
 if TYPE_CHECKING:
     from k8semu.linux.sock.ping import PingSock
@@ -37,7 +38,9 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._protocol: Any = protocol
         self._address = address
         self._context = copy_context()
-        self._paused = self._closing = self._read_due = self._reading = False
+        self._paused = self._closing = self._read_due = self._reading = self._gone = False
+        self._view = view
+        view.hold(current_files.get(), self)
         sock.owner = self
         self._soon(protocol.connection_made, self)
         self._soon(self._start_reading)
@@ -135,6 +138,11 @@ class DatagramTransport(asyncio.DatagramTransport):
     def abort(self) -> None:
         self.close()
 
+    def exit(self) -> None:
+        """The process is gone (`OpenFile`)."""
+        self._closing = self._gone = True
+        self._view.close()
+
     def _fatal_error(self, exc: BaseException) -> None:
         self._loop.call_exception_handler(
             {
@@ -147,7 +155,9 @@ class DatagramTransport(asyncio.DatagramTransport):
             self._soon(self._call_connection_lost, exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
+        if self._gone:
+            return
         try:
             self._protocol.connection_lost(exc)
         finally:
-            self._sock.close()
+            self._view.close()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from k8semu.linux.sock.tcp.sock import TcpSock
-from k8semu.sim.program import current_program
+from k8semu.sim.program import OpenFile, OpenFiles, current_files, current_program
 from k8semu.wire.addr import IP_ANY, ip_aton, ip_ntoa
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def linux_option(level: int, name: int) -> tuple[int, int]:
 class SocketView:
     """The part of `socket.socket` that asyncio lets programs see."""
 
-    __slots__ = ("_end", "sock")
+    __slots__ = ("_held", "sock")
     type = socket.SOCK_DGRAM
     family = socket.AF_INET
 
     def __init__(self, sock: TcpSock | UdpSock | PingSock) -> None:
         self.sock: Any = sock
-        self._end: tuple[tuple[str, int], tuple[str, int]] | None = None
+        self._held: tuple[OpenFiles | None, OpenFile | None] = (None, None)
 
     @property
     def proto(self) -> int:
@@ -65,6 +65,28 @@ class SocketView:
 
     def fileno(self) -> int:
         return -1
+
+    def hold(self, files: OpenFiles | None, file: OpenFile) -> None:
+        """`file` stands for this socket among what its process has open, until `close`."""
+        self.release()
+        if files is not None:
+            files.files[file] = None
+        self._held = (files, file)
+
+    @property
+    def files(self) -> OpenFiles | None:
+        """Where it is held."""
+        return self._held[0]
+
+    def release(self) -> None:
+        files, file = self._held
+        if files is not None and file is not None:
+            files.files.pop(file, None)
+        self._held = (None, None)
+
+    def exit(self) -> None:
+        """Its process is gone (`OpenFile`)."""
+        self.close()
 
     def getsockname(self) -> tuple[str, int]:
         addr, port = self.sock.local
@@ -99,6 +121,7 @@ class SocketView:
         return 0
 
     def close(self) -> None:
+        self.release()
         self.sock.close()
 
     def __repr__(self) -> str:
@@ -135,6 +158,7 @@ class StreamSocket(SocketView):
         stream = cls.__new__(cls)
         sock = TcpSock(sockets, stream)
         stream.__init__(sock, current_program.get())  # type: ignore[misc]
+        stream.hold(current_files.get(), stream)
         return stream
 
     # --- for the program ----------------------------------------------------------------------
@@ -166,7 +190,7 @@ class StreamSocket(SocketView):
     def close(self) -> None:
         self.on_connect = self.on_accept = self.on_event = None
         self.chunks.clear()
-        self.sock.close()
+        super().close()
 
     # --- TcpOwner -----------------------------------------------------------------------------
 
@@ -180,6 +204,7 @@ class StreamSocket(SocketView):
 
     def accepted(self, child: TcpSock) -> StreamSocket:
         stream = StreamSocket(child, self.program)
+        stream.hold(self._held[0], stream)
         if self.on_accept is not None:
             self.on_accept(stream)
         return stream

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8semu.linux.drivers.tun import TunDevice
 from k8semu.linux.sock.dgram import os_error
-from k8semu.sim.program import Frame, current_packet
+from k8semu.sim.program import Frame, current_files, current_packet
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
@@ -38,6 +38,9 @@ class DeviceTransport(asyncio.BaseTransport):
         self._loop, self._dev, self._protocol, self._write, self._detach = loop, dev, protocol, write, detach
         self._context = copy_context()
         self._closing = False
+        self._files = current_files.get()
+        if self._files is not None:
+            self._files.files[self] = None
         self._soon(protocol.connection_made, self)
 
     def _soon(self, callback: Any, *args: Any) -> None:
@@ -61,9 +64,16 @@ class DeviceTransport(asyncio.BaseTransport):
 
     def close(self) -> None:
         if not self._closing:
+            self.exit()
+            self._soon(self._protocol.connection_lost, None)
+
+    def exit(self) -> None:
+        """The process is gone (`OpenFile`)."""
+        if not self._closing:
             self._closing = True
             self._detach()
-            self._soon(self._protocol.connection_lost, None)
+            if self._files is not None:
+                self._files.files.pop(self, None)
 
 
 def _device(net: Net, name: str) -> NetDevice:

@@ -51,6 +51,7 @@ class StreamTransport(transports._FlowControlMixin):
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
+        sock.hold(sock.files, self)
         sock.sock.setsockopt(SOL_TCP, TCP_NODELAY, 1)
         sock.on_event = self._event
         self._soon(protocol.connection_made, self)
@@ -238,6 +239,19 @@ class StreamTransport(transports._FlowControlMixin):
     def abort(self) -> None:
         self._force_close(None)
 
+    def exit(self) -> None:
+        """The process is gone (`OpenFile`): nobody is left to be told."""
+        self._buffer.clear()
+        self._closing = self._done = True
+        self._conn_lost += 1
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        self._sock.close()
+        if self._server is not None:
+            self._server._detach(self)
+            self._server = None
+
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         if not isinstance(exc, OSError):
             self._loop.call_exception_handler(
@@ -261,10 +275,7 @@ class StreamTransport(transports._FlowControlMixin):
         try:
             self._protocol.connection_lost(exc)
         finally:
-            self._sock.close()
-            if self._server is not None:
-                self._server._detach(self)
-                self._server = None
+            self._close_socket()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

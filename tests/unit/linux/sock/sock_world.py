@@ -12,7 +12,7 @@ from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb
 from k8semu.linux.netns import NetNs
 from k8semu.sim.loop import SimLoop
-from k8semu.sim.program import current_program, current_stack
+from k8semu.sim.program import OpenFiles, current_files, current_program, current_stack
 from k8semu.sim.world import World
 
 
@@ -69,3 +69,17 @@ def emulated(program: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return result
     finally:
         machines.close()
+
+
+class Process:
+    """A program as a process: when it ends, or is killed, the kernel closes what it has open."""
+
+    def __init__(self, machines: TwoMachines, net: NetNs, program: Coroutine[Any, Any, Any], name: str) -> None:
+        self.machines = machines
+        self.files = OpenFiles()
+        context = contextvars.copy_context()
+        context.run(current_files.set, self.files)
+        self.task = context.run(machines.start, net, program, name)
+
+    def kill(self) -> None:
+        self.machines.loop.exit_process(self.files)
