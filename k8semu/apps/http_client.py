@@ -29,7 +29,9 @@ def error_name(error: BaseException) -> str:
     return type(error).__name__
 
 
-async def _exchange(host: str, port: int, target: str, host_header: str, headers: dict[str, str]) -> dict[str, Any]:
+async def _exchange(
+    host: str, port: int, target: str, host_header: str, headers: dict[str, str]
+) -> tuple[dict[str, Any], bytes]:
     import h11
 
     reader, writer = await asyncio.open_connection(host, port)
@@ -54,7 +56,7 @@ async def _exchange(host: str, port: int, target: str, host_header: str, headers
             pass  # the server closes first
     finally:
         writer.close()
-    return _result(status, body, answer_headers)
+    return _result(status, body, answer_headers), body
 
 
 def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
@@ -66,6 +68,19 @@ def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]
     return result
 
 
+async def fetch(
+    url: str, timeout: float = MAX_TIME, headers: dict[str, str] | None = None
+) -> tuple[dict[str, Any], bytes]:
+    """GET `url` once: the result, and the body."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    call = _exchange(parts.hostname or "", parts.port or 80, target, parts.netloc, headers or {})
+    try:
+        return await asyncio.wait_for(call, timeout)
+    except (OSError, TimeoutError) as error:
+        return {"status": 0, "bytes": 0, "error": error_name(error)}, b""
+
+
 async def http_get(
     url: str, count: int = 1, headers: dict[str, str] | None = None, timeout: float = MAX_TIME
 ) -> list[dict[str, Any]]:
@@ -73,15 +88,4 @@ async def http_get(
 
     A result has `status`, `bytes`, `servedBy`, `clientAddress`, and `error` ('' or an errno's name).
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 80
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host_header = parts.netloc
-    results = []
-    for _ in range(count):
-        try:
-            call = _exchange(host, port, target, host_header, headers or {})
-            results.append(await asyncio.wait_for(call, timeout))
-        except (OSError, TimeoutError) as error:
-            results.append({"status": 0, "bytes": 0, "error": error_name(error)})
-    return results
+    return [(await fetch(url, timeout, headers))[0] for _ in range(count)]

@@ -11,7 +11,6 @@ stream, locally administered.
 
 from __future__ import annotations
 
-from k8semu.sim.streams import Stream
 from k8semu.wire.addr import ip_aton, mac_ntoa
 
 
@@ -29,8 +28,3 @@ def switch_mac(number: int) -> str:
     """The switch itself (1, 2, …)."""
     return mac_ntoa(b"\x02\x02" + number.to_bytes(4, "big"))
 
-
-def random_mac(stream: Stream) -> str:
-    """As eth_random_addr(): random, unicast, locally administered."""
-    raw = stream.bits(48).to_bytes(6, "big")
-    return mac_ntoa(bytes([raw[0] & 0xFE | 0x02]) + raw[1:])

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from k8semu.apps.program import Program
 from k8semu.linux.core.commands import Command
 
 
@@ -37,15 +38,6 @@ class NetnsDel(Entry, frozen=True, kw_only=True):
 class Tell(Entry, frozen=True, kw_only=True):
     netns: str
     command: Command
-
-
-class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A program as both worlds run it: an `async def` found by name, and its keyword arguments (JSON values)."""
-
-    function: str
-    """``k8semu.apps.echo:http_echo``."""
-    args: dict[str, Any] = {}
-    env: dict[str, str] = {}
 
 
 class Start(Entry, frozen=True, kw_only=True):
@@ -74,6 +66,9 @@ class Call(Entry, frozen=True, kw_only=True):
     program: Program
     result: Any = None
     """What it returned in the emulator (JSON values)."""
+
+
+__all__ = ["Call", "Entry", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell"]
 
 
 class Journal:

@@ -31,6 +31,7 @@ from k8semu.linux.core.commands import (
     Sysctl,
     VethAdd,
 )
+from k8semu.linux.core.etherdevice import eth_random_addr
 from k8semu.linux.drivers.veth import VethDevice
 from k8semu.wire.addr import ip_aton, mac_ntoa
 
@@ -112,11 +113,10 @@ class BridgePlugin:
         address = ip.address.partition("/")[0]
         stream = node.random("veth")
         host = f"veth{stream.hex(8)}"
-        mac = stream.bits(40).to_bytes(5, "big")
         why = f"Pod {args.netns}"
         node.tell(node.netns_name, VethAdd(
             name=host, peer=args.ifname, peer_netns=args.netns, mtu=conf.mtu,
-            address=mac_ntoa(bytes([stream.bits(8) & 0xFC | 0x02]) + mac), peer_address=docker_mac(address), origin=why,
+            address=mac_ntoa(eth_random_addr(stream)), peer_address=docker_mac(address), origin=why,
         ))  # fmt: skip
         node.tell(node.netns_name, LinkSet(name=host, up=True, origin=why))
         node.tell(args.netns, LinkSet(name=args.ifname, up=True, origin=why))

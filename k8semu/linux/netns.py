@@ -14,6 +14,7 @@ from k8semu.errors import CommandError
 from k8semu.linux.bridge.bridge import BridgeDevice
 from k8semu.linux.core import commands as c
 from k8semu.linux.core.dev import NetDevice
+from k8semu.linux.core.etherdevice import eth_random_addr
 from k8semu.linux.core.neighbour import Nud
 from k8semu.linux.core.net import Net
 from k8semu.linux.drivers.dummy import DummyDevice
@@ -80,6 +81,7 @@ class NetNs(Net):
             self.ipv4.device_up(dev)
         else:
             self.ipv4.device_down(dev)
+            self.netfilter.device_down(dev)
         if isinstance(dev.master, BridgeDevice):
             if not dev.up:
                 port = dev.master.ports.get(dev.name)
@@ -108,8 +110,7 @@ class NetNs(Net):
                 return mac_aton(text)
             except ValueError:
                 raise CommandError(f'Error: argument "{text}" is wrong: "address" is not a valid lladdr') from None
-        raw = self.random(f"mac/{name}").bits(48).to_bytes(6, "big")
-        return bytes([raw[0] & 0xFE | 0x02]) + raw[1:]
+        return eth_random_addr(self.random(f"mac/{name}"))
 
     def _veth_add(self, cmd: c.VethAdd) -> None:
         """Linux: drivers/net/veth.c veth_newlink()."""

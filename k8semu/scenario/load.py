@@ -20,7 +20,7 @@ from k8semu.scenario.yaml import documents, line_of
 
 API = "k8semu/v1"
 DEFAULT_NODES = (("host1", "10.100.0.2/24"), ("host2", "10.100.0.3/24"))
-_AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$(.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(.*?)(?: - at (?:`key` in )?`\$(.*)`)?$", re.DOTALL)
 _PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 
 

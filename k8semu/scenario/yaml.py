@@ -35,6 +35,15 @@ class _Loader(_Base):  # type: ignore[misc]
         return mapping
 
 
+# Only true and false are booleans (YAML 1.2): `on:` is a key of ours, and "off" a word.
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def documents(text: str, file: str) -> list[Any]:
     """The documents of a stream, empty ones left out; ScenarioError if it is no YAML."""
     if len(text) > MAX_BYTES:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from k8semu.sim.clock import Clock
 from k8semu.sim.streams import Streams
 
@@ -11,13 +9,18 @@ from k8semu.sim.streams import Streams
 class World:
     """The one clock, the random streams, and the packet counter of a run."""
 
-    __slots__ = ("_packet_ids", "clock", "random")
+    __slots__ = ("_packet_id", "clock", "random")
 
     def __init__(self, seed: int = 1) -> None:
         self.clock = Clock()
         self.random = Streams(seed)
-        self._packet_ids = count(1)
+        self._packet_id = 0
 
     def next_packet_id(self) -> int:
         """A number for a newly made packet; it keeps it through NAT, forwarding and tunnels."""
-        return next(self._packet_ids)
+        self._packet_id += 1
+        return self._packet_id
+
+    def peek_packet_id(self) -> int:
+        """The number that the next new packet will get."""
+        return self._packet_id + 1

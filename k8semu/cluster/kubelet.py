@@ -1,0 +1,109 @@
+"""The kubelet: brings Pods up and down on its node.
+
+    sandbox: netns + pause container ─▶ CNI ADD ─▶ the Pod's containers, all in that one netns
+
+Kubernetes: pkg/kubelet/kuberuntime/kuberuntime_sandbox.go, kuberuntime_container.go
+Differs: containers start at once; no image pulls, probes, or restarts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from k8semu.apps.shell.docker import Container
+from k8semu.cluster.journal import Program
+from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
+from k8semu.cni.spec import Args
+from k8semu.kube.images import command_line, launch
+from k8semu.kube.objects import Pod
+
+if TYPE_CHECKING:
+    from k8semu.cluster.cluster import Cluster
+
+
+def netns_of(pod: Pod) -> str:
+    """``client``; outside the default namespace ``kube-system.coredns``."""
+    meta = pod.metadata
+    return meta.name if meta.namespace == "default" else f"{meta.namespace}.{meta.name}"
+
+
+class PodMachine(Machine):
+    """A running Pod."""
+
+    def __init__(self, cluster: Cluster, pod: Pod, node: Node, netns_name: str, sandbox: Container) -> None:
+        super().__init__(cluster, netns_name, pod.metadata.name)
+        self.pod = pod
+        self.node = node
+        self.sandbox = sandbox
+
+
+def _runtime_name(container: str, pod: Pod) -> str:
+    """k8s_CONTAINER_POD_NAMESPACE_UID_0, as the kubelet has always named them."""
+    meta = pod.metadata
+    digest = hashlib.sha256(f"{meta.namespace}/{meta.name}".encode()).hexdigest()
+    uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+    return f"k8s_{container}_{meta.name}_{meta.namespace}_{uid}_0"
+
+
+def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
+    """SyncPod for a new Pod; CniError if the network cannot take it."""
+    sandbox = node.run_container(_runtime_name("POD", pod), PAUSE_IMAGE, "/pause")
+    if pod.spec.host_network:
+        machine = PodMachine(cluster, pod, node, node.netns_name, sandbox)
+        machine.address = node.address
+    else:
+        machine = _sandbox(cluster, node, pod, sandbox)
+    _files(machine)
+    for container in pod.spec.containers:
+        node.run_container(_runtime_name(container.name, pod), container.image, command_line(container))
+        start = launch(container, pod.metadata.name, pod.metadata.annotations)
+        if start is not None:
+            pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
+            cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))
+    return machine
+
+
+def _sandbox(cluster: Cluster, node: Node, pod: Pod, sandbox: Container) -> PodMachine:
+    """The namespace that the pause container holds, plugged in by CNI."""
+    name = netns_of(pod)
+    cluster.add_netns(name)
+    mappings = tuple(
+        (port.host_port, port.container_port, port.protocol.lower(), port.host_ip)
+        for container in pod.spec.containers for port in container.ports if port.host_port is not None
+    )  # fmt: skip
+    assert node.cni is not None
+    try:
+        result = node.cni.add(Args(sandbox.id, name, "eth0", mappings))
+    except Exception:
+        cluster.del_netns(name)
+        node.remove_container(_runtime_name("POD", pod))
+        raise
+    machine = PodMachine(cluster, pod, node, name, sandbox)
+    machine.address = result.address()
+    return machine
+
+
+def _files(machine: PodMachine) -> None:
+    name, ip = machine.hostname, machine.address
+    machine.files["/etc/hosts"] = (
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        f"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
+    )
+    machine.files["/etc/resolv.conf"] = (
+        f"search {machine.pod.metadata.namespace}.svc.cluster.local svc.cluster.local cluster.local\n"
+        "nameserver 10.96.0.10\noptions ndots:5\n"
+    )
+
+
+def stop_pod(cluster: Cluster, machine: PodMachine) -> None:
+    """KillPod: programs end, CNI DEL, the sandbox goes."""
+    pod, node = machine.pod, machine.node
+    for container in pod.spec.containers:
+        cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
+        node.remove_container(_runtime_name(container.name, pod))
+    if not pod.spec.host_network:
+        assert node.cni is not None
+        node.cni.delete(Args(machine.sandbox.id, machine.netns_name))
+        cluster.del_netns(machine.netns_name)
+    node.remove_container(_runtime_name("POD", pod))

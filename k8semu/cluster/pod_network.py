@@ -1,0 +1,143 @@
+"""The Pod network of a cluster: which plugin makes it, and what it tells nodes and router.
+
+    bridge    each node its bridge; nothing leads from node to node
+    routed    the same, and a router that knows which node has which Pod subnet
+    flannel   host-gw, vxlan or udp
+    weave     one layer 2 over all nodes
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from k8semu.cluster.journal import Program
+from k8semu.cluster.node import Node
+from k8semu.cluster.underlay import ROUTER
+from k8semu.cni import flannel, weave
+from k8semu.cni.bridge import BridgeConf, BridgePlugin
+from k8semu.cni.portmap import PortmapPlugin
+from k8semu.cni.runtime import CniRuntime
+from k8semu.linux.core.commands import IptablesRestore, RouteAdd, Sysctl
+from k8semu.wire.addr import Prefix
+
+if TYPE_CHECKING:
+    from k8semu.cluster.cluster import Cluster
+
+
+class PodNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scenario says of the Pod network."""
+
+    plugin: str
+    backend: str
+    bridge: str
+    cidr: str
+    mtu: int | None
+    direct_routing: bool
+    node_mtu: int = 1500
+
+
+def setup(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    """Bring the Pod network up on all nodes."""
+    for node in nodes:
+        cluster.tell(node.netns_name, Sysctl(name="net.ipv4.ip_forward", value=1, origin="the node's set-up"))
+    _PLUGINS[spec.plugin](cluster, spec, nodes)
+
+
+def _masquerade(spec: PodNetworkSpec, node: Node, bridge: str) -> IptablesRestore:
+    """Pod to Pod keeps its address; Pod to outside gets the node's. What docker's own rule would do,
+    narrowed to destinations outside the Pod network, as every multi-node cluster has to."""
+    return IptablesRestore(origin=f"masquerade of {node.name}'s Pods", text=(
+        "*nat\n"
+        f"-A POSTROUTING -s {node.pod_cidr} ! -d {spec.cidr} ! -o {bridge} -j MASQUERADE\n"
+        "COMMIT\n"
+        "*filter\n"
+        f"-A FORWARD -s {spec.cidr} -j ACCEPT\n"
+        f"-A FORWARD -d {spec.cidr} -j ACCEPT\n"
+        "COMMIT\n"
+    ))  # fmt: skip
+
+
+def _bridge_cni(node: Node, conf: BridgeConf) -> None:
+    node.cni = CniRuntime(BridgePlugin(node, conf), PortmapPlugin(node, conf.name, conf.bridge))
+
+
+def _setup_bridge(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    name = spec.bridge or "docker0"
+    for node in nodes:
+        conf = BridgeConf(name="bridge", bridge=name, subnet=node.pod_cidr, mtu=spec.mtu or spec.node_mtu)
+        _bridge_cni(node, conf)
+        assert node.cni is not None
+        node.cni.bridge.setup_bridge()
+        cluster.tell(node.netns_name, _masquerade(spec, node, name))
+
+
+def _setup_routed(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    _setup_bridge(cluster, spec, nodes)
+    for node in nodes:
+        cluster.tell(ROUTER, RouteAdd(dst=node.pod_cidr, via=node.address, origin=f"Node {node.name} podCIDR"))
+
+
+def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    conf = flannel.FlannelConf(
+        network=spec.cidr, backend=spec.backend, direct_routing=spec.direct_routing, mtu=spec.node_mtu
+    )
+    leases = {
+        node.name: flannel.Lease(
+            node.name, node.pod_cidr, node.address, flannel.vtep_mac(node) if spec.backend == "vxlan" else ""
+        )
+        for node in nodes
+    }
+    bridge = spec.bridge or "docker0"
+    for node in nodes:
+        lease = leases[node.name]
+        node.files["/run/flannel/subnet.env"] = flannel.subnet_env(conf, lease)
+        cluster.tell_all(node.netns_name, flannel.node_up(conf, lease))
+        for peer in leases.values():
+            if peer.node != node.name:
+                cluster.tell_all(node.netns_name, flannel.peer_added(conf, peer, same_network=True))
+        _bridge_cni(node, BridgeConf(
+            name="cbr0", bridge=bridge, subnet=node.pod_cidr, mtu=spec.mtu or conf.pod_mtu, hairpin_mode=True,
+            routes=(spec.cidr,),
+        ))  # fmt: skip
+        assert node.cni is not None
+        node.cni.bridge.setup_bridge()
+    if spec.backend == "udp":
+        for node in nodes:
+            peers = {peer.subnet: peer.public_ip for peer in leases.values() if peer.node != node.name}
+            cluster.start(node.netns_name, f"{node.name}/flanneld", Program(
+                function="k8semu.apps.flanneld:flanneld",
+                args={
+                    "tun": "flannel0", "tun_ip": flannel.base_address(node.pod_cidr), "address": node.address,
+                    "peers": peers, "ports": [flannel.UDP_PORT],
+                },
+            ))  # fmt: skip
+
+
+def _setup_weave(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    shorts = weave.short_ids([node.name for node in nodes])
+    plen = Prefix.parse(spec.cidr).plen
+    for node in nodes:
+        cluster.tell_all(node.netns_name, weave.node_up(node.name, spec.cidr))
+        conf = BridgeConf(
+            name="weave", bridge=weave.BRIDGE, subnet=node.pod_cidr, mtu=spec.mtu or weave.MTU, hairpin_mode=True,
+            address_plen=plen,
+        )  # fmt: skip
+        _bridge_cni(node, conf)
+        assert node.cni is not None
+        node.cni.bridge.setup_bridge()
+    for node in nodes:
+        peers = {peer.address: shorts[peer.name] for peer in nodes if peer is not node}
+        cluster.start(node.netns_name, f"{node.name}/weaver", Program(
+            function="k8semu.apps.weaver:weaver",
+            args={
+                "device": weave.DATAPATH, "address": node.address, "own_short": shorts[node.name], "peers": peers,
+                "ports": [weave.UDP_PORT],
+            },
+        ))  # fmt: skip
+
+
+_PLUGINS = {"bridge": _setup_bridge, "routed": _setup_routed, "flannel": _setup_flannel, "weave": _setup_weave}
+
+

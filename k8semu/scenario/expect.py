@@ -1,0 +1,48 @@
+"""What a step was expected to give, against what it gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from k8semu.scenario.model import Expect
+
+
+def _list(value: list[str] | str) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def check(expect: Expect | None, result: Any) -> list[str]:
+    """What is otherwise than expected, a line each; [] if all is well. `result` of several calls is a list."""
+    if expect is None:
+        return []
+    calls: list[dict[str, Any]] = result if isinstance(result, list) else [result]
+    failures = []
+    for name, key in _PLAIN:
+        wanted = getattr(expect, name)
+        if wanted is None:
+            continue
+        got = [call.get(key) for call in calls]
+        if any(value != wanted for value in got):
+            failures.append(f"{key}: expected {wanted!r}, got {_short(got)}")
+    if expect.served_by is not None:
+        got_names = sorted({str(call.get("servedBy", "")) for call in calls})
+        if got_names != sorted(_list(expect.served_by)):
+            failures.append(f"servedBy: expected {_list(expect.served_by)}, got {got_names}")
+    text = "\n".join(str(call.get("output", "")) for call in calls)
+    for part in _list(expect.contains or []):
+        if part not in text:
+            failures.append(f"the output does not contain {part!r}")
+    for part in _list(expect.excludes or []):
+        if part in text:
+            failures.append(f"the output contains {part!r}")
+    return failures
+
+
+_PLAIN = (
+    ("status", "status"), ("client_address", "clientAddress"), ("error", "error"), ("received", "received"),
+    ("sent", "sent"), ("reply", "reply"), ("bytes", "bytes"), ("code", "code"), ("address", "address"),
+)  # fmt: skip
+
+
+def _short(got: list[Any]) -> str:
+    return repr(got[0]) if len({repr(value) for value in got}) == 1 else repr(got)

@@ -1,0 +1,190 @@
+"""Running a scenario: build the cluster, take the steps, check what was expected.
+
+    file ─▶ Loaded ─▶ Built cluster ─▶ step, step, step ─▶ RunResult (and the capture)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from k8semu.capture.tap import CaptureSession, Sink
+from k8semu.cluster.build import Built, build
+from k8semu.cluster.cluster import Cluster
+from k8semu.cluster.journal import Step as StepEntry
+from k8semu.cluster.pod_network import PodNetworkSpec
+from k8semu.cluster.underlay import UNDERLAY
+from k8semu.errors import CniError, ScenarioError
+from k8semu.scenario.expect import check
+from k8semu.scenario.load import Loaded
+from k8semu.scenario.model import Scenario, Step, action_of
+from k8semu.scenario.steps import TAKE
+
+if TYPE_CHECKING:
+    from k8semu.linux.core.dev import NetDevice
+    from k8semu.linux.core.net import Net
+    from k8semu.trace.hop import TraceSink
+
+SETTLE = 0.005
+"""Seconds between steps, and before the first: servers listen, last frames arrive."""
+
+
+class StepResult(msgspec.Struct):
+    """What came of a step: `result` has what its `expect` can ask for; `failures` what was otherwise."""
+
+    name: str
+    kind: str
+    ok: bool
+    result: Any
+    expect: dict[str, Any]
+    failures: list[str]
+    packets: tuple[int, int] = (0, 0)
+    """The first packet id of the step, and the first after it."""
+
+
+class RunResult(msgspec.Struct):
+    """A whole run."""
+
+    scenario: str
+    ok: bool
+    frames: int
+    capture: str
+    steps: list[StepResult]
+    crashes: list[str] = []
+
+
+def captured(net: Net, dev: NetDevice) -> bool:
+    """Capture points: every device of nodes, Pods, hosts and router; the switch between them has none."""
+    return net.name != UNDERLAY
+
+
+class Run:
+    """One run of a scenario: `built` can be looked at afterwards. Close it."""
+
+    def __init__(self, loaded: Loaded, seed: int | None = None, trace: TraceSink | None = None) -> None:
+        self.loaded = loaded
+        spec = loaded.scenario.spec
+        self.cluster = Cluster(seed if seed is not None else spec.seed, trace)
+        self.built: Built
+        self.session: CaptureSession | None = None
+
+    def capture(self, sink: Sink) -> None:
+        """Capture everything from now on into `sink`."""
+        self.session = CaptureSession(sink, captured)
+        self.cluster.on_netns.append(self.session.attach)
+
+    def build(self) -> None:
+        """Build the cluster; what is wrong with a manifest is a ScenarioError that says where."""
+        scenario = self.loaded.scenario
+        spec = scenario.spec
+        try:
+            self.built = build(
+                self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
+                self.loaded.pods, self.loaded.workloads,
+            )  # fmt: skip
+        except CniError as error:
+            raise self.loaded.error(f"CNI error {error.code}: {error.msg}", "spec.nodes", error.details) from None
+        except ScenarioError as error:
+            if error.file is None:
+                error.file = self.loaded.file
+            raise
+
+    def steps(self, each: Callable[[StepResult], None] | None = None) -> list[StepResult]:
+        """Take all steps, in order; `each` is told of each result."""
+        results: list[StepResult] = []
+
+        async def take_all() -> None:
+            await asyncio.sleep(SETTLE)
+            for number, step in enumerate(self.loaded.scenario.spec.steps, 1):
+                result = await self._take(step, number)
+                results.append(result)
+                await asyncio.sleep(SETTLE)
+                if each is not None:
+                    each(result)
+
+        self.cluster.run(take_all())
+        return results
+
+    async def _take(self, step: Step, number: int) -> StepResult:
+        kind, action = action_of(step)
+        name = step.name or f"{kind} {number}"
+        self.cluster.journal.add(StepEntry(number=number, name=name))
+        first = self.cluster.world.peek_packet_id()
+        result = await TAKE[kind](self.built, action)
+        failures = check(step.expect, result)
+        expect = msgspec.to_builtins(step.expect) if step.expect is not None else {}
+        packets = (first, self.cluster.world.peek_packet_id())
+        return StepResult(name, kind, not failures, result, expect, failures, packets)
+
+    def finish(self) -> int:
+        """Write the rest of the capture; the number of frames."""
+        if self.session is None:
+            return 0
+        self.session.close()
+        return self.session.frames
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+def network_of(scenario: Scenario) -> PodNetworkSpec:
+    """The Pod network as the cluster builder takes it."""
+    net = scenario.spec.pod_network
+    return PodNetworkSpec(
+        plugin=net.plugin, backend=net.backend, bridge=net.bridge, cidr=net.cidr, mtu=net.mtu,
+        direct_routing=net.direct_routing,
+    )  # fmt: skip
+
+
+def open_sink(out: Path, name: str, form: str) -> tuple[Any, Path]:
+    """A capture file (or folder of classic pcaps) that appears whole or not at all."""
+    if form == "pcap":
+        from k8semu.capture.pcap import PcapFolder
+
+        return PcapFolder(out / name), out / name
+    from k8semu.capture.pcapng import PcapngFile
+
+    return PcapngFile(out / f"{name}.pcapng"), out / f"{name}.pcapng"
+
+
+def run(
+    loaded: Loaded,
+    out: Path | None = None,
+    *,
+    form: str = "pcapng",
+    seed: int | None = None,
+    trace: TraceSink | None = None,
+    each: Callable[[StepResult], None] | None = None,
+    built: Callable[[Run], None] | None = None,
+) -> RunResult:
+    """Run a scenario; with `out`, its capture is written there. `built` is called once the cluster stands."""
+    gc.disable()  # a run makes few cycles; collecting while it lasts costs a fifth of a short one
+    this = Run(loaded, seed, trace)
+    sink, path = open_sink(out, loaded.name, form) if out is not None else (None, None)
+    try:
+        if sink is not None:
+            this.capture(sink)
+        this.build()
+        if sink is not None:
+            sink.names(this.built.names())
+        if built is not None:
+            built(this)
+        steps = this.steps(each)
+        frames = this.finish()
+    except BaseException:
+        if sink is not None:
+            sink.abort()
+        raise
+    finally:
+        this.close()
+        gc.enable()
+    crashes = [f"{pid}: {type(error).__name__}: {error}" for pid, error in this.cluster.crashes]
+    ok = all(step.ok for step in steps) and not crashes
+    return RunResult(loaded.name, ok, frames, str(path) if path is not None else "", steps, crashes)
+
+
