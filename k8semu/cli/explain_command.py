@@ -1,0 +1,66 @@
+"""`k8semu explain`: one packet's way, hop by hop, with reasons; three depths."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from k8semu.cli.console import Terminal
+from k8semu.errors import InputError
+
+
+@click.command("explain")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--packet", type=int, default=None, metavar="N", help="The packet's number (Wireshark: frame.packet_id).")
+@click.option(
+    "--depth", type=click.Choice(["minimal", "summary", "detailed"]), default="summary", show_default=True,
+    help="What an outsider sees, what the node decides, or the kernel's own bookkeeping.",
+)
+@click.option("--list", "listing", is_flag=True, help="All packets, one line each.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def command(name: str, packet: int | None, depth: str, listing: bool, as_json: bool) -> None:
+    """One packet's way, hop by hop, with reasons.
+
+    Without --packet: the first packet that a program sent.
+    """
+    from k8semu.scenario.load import load
+    from k8semu.scenario.run import run
+    from k8semu.trace.hop import Recorder
+    from k8semu.trace.render import Depth, render_hop, to_json
+    from k8semu.trace.steps import Originate
+
+    recorder = Recorder()
+    run(load(name), trace=recorder)
+    firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
+    terminal = Terminal()
+    if listing:
+        for number in sorted(firsts):
+            hop = firsts[number]
+            terminal.line(("name", f"{number:5d}"), f"  {hop.start / 1e9:.9f}  {hop.netns:<12} {hop.steps[0].text}")
+        return
+    if packet is None:
+        from k8semu.scenario.story import KERNELS_OWN
+
+        own = [n for n in sorted(firsts) if not firsts[n].steps[0].text.startswith(KERNELS_OWN)]
+        if not own:
+            raise InputError(f"{name} sends no packet")
+        packet = own[0]
+    hops = recorder.of(packet)
+    if not hops:
+        known = recorder.packet_ids()
+        raise InputError(
+            f"no packet {packet}", hint=f"packets are {min(known)} to {max(known)}" if known else "there is none"
+        )
+    level = Depth[depth.upper()]
+    if as_json:
+        click.echo(json.dumps(to_json(hops, level), indent=2))
+        return
+    terminal.line(("title", f"packet {packet} of {len(firsts)}"))
+    for hop in hops:
+        if hop.netns == "underlay" and level < Depth.DETAILED:
+            continue
+        head, *rest = render_hop(hop, level)
+        terminal.line(("head", head))
+        for row in rest:
+            terminal.line(("bad" if "dropped:" in row else "", row))

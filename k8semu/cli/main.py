@@ -1,0 +1,90 @@
+"""k8semu: the commands, their exit statuses, and what happens on Ctrl-C.
+
+Exit status: 0 as expected, 1 an expectation or comparison failed, 2 bad input, 130 interrupted.
+Each command is imported when it is called, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+from k8semu import __version__
+from k8semu.cli.console import error
+from k8semu.errors import K8semuError, StalledError
+
+_COMMANDS = ("list", "run", "explain", "exec", "verify", "export", "diff")
+_SHORT = {
+    "list": "Scenarios by layer, one sentence each.",
+    "run": "Run scenarios, tell the story, check expectations, write captures.",
+    "explain": "One packet's way, hop by hop, with reasons.",
+    "exec": "Run a scenario, then a command on one of its machines.",
+    "verify": "Compare with the real Linux kernel.",
+    "export": "The shell script that builds it on Linux.",
+    "diff": "Semantic comparison of two captures.",
+}
+
+
+class _Commands(click.Group):
+    """Finds a command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = import_module(f"k8semu.cli.{name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _SHORT[name]) for name in _COMMANDS])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="k8semu")
+def cli() -> None:
+    """See every frame of a Kubernetes cluster's network, without a cluster.
+
+    \b
+    k8semu list
+    k8semu run pod-cross-node-vxlan
+    k8semu explain pod-cross-node-vxlan
+    """
+
+
+def main() -> None:
+    """The entry point: runs a command and turns errors into exit statuses."""
+    sys.exit(run_command(lambda: cli.main(standalone_mode=False)))
+
+
+def run_command(call: Callable[[], Any]) -> int:
+    """The exit status of a command."""
+    try:
+        result = call()
+    except click.exceptions.Abort:
+        error("interrupted")
+        return 130
+    except KeyboardInterrupt:
+        error("interrupted")
+        return 130
+    except click.ClickException as exc:
+        exc.show()
+        return 2
+    except StalledError as exc:
+        error(str(exc))
+        return 1
+    except K8semuError as exc:
+        error(str(exc))
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone, as `k8semu list | head -1` does.
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0
