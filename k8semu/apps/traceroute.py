@@ -5,15 +5,15 @@
     probe TTL n ─▶ … the host itself ─▶ ICMP port unreachable: done
 
 Shown: `traceroute -n HOST`, the output of traceroute 2.1
-Differs: needs the emulated loop, whose sockets say which router answered (Linux: IP_RECVERR).
+Linux: IP_RECVERR, ip(7)
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any
 
+from k8semu.apps.icmp import icmp_of, open_probe_socket
 from k8semu.wire.addr import ip_ntoa
 
 FIRST_PORT = 33434
@@ -28,7 +28,7 @@ class _Probe(asyncio.DatagramProtocol):
         self.answer = answer
 
     def error_received(self, exc: Exception) -> None:
-        error = getattr(exc, "icmp", None)
+        error = icmp_of(exc) if isinstance(exc, OSError) else None
         if error is None or self.answer.done():
             return
         mark = ""
@@ -40,11 +40,10 @@ class _Probe(asyncio.DatagramProtocol):
 async def _probe(host: str, ttl: int, port: int) -> tuple[str, str, float] | None:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[tuple[str, str]] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Probe(answer), remote_addr=(host, port))
+    transport, _ = await open_probe_socket(lambda: _Probe(answer), ttl=ttl)
     try:
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         sent = loop.time()
-        transport.sendto(PAYLOAD)
+        transport.sendto(PAYLOAD, (host, port))
         sender, mark = await asyncio.wait_for(answer, WAIT)
         return sender, mark, (loop.time() - sent) * 1000
     except TimeoutError:

@@ -19,12 +19,16 @@ from k8semu.cluster.journal import Call, Journal, NetnsAdd, NetnsDel, Program, S
 from k8semu.errors import CommandError, InputError
 from k8semu.linux.core.commands import Command
 from k8semu.linux.netns import NetNs
-from k8semu.sim.loop import SimLoop, current_program, current_stack
+from k8semu.sim.clock import NS_PER_S
+from k8semu.sim.loop import SimLoop
+from k8semu.sim.program import OpenFiles, current_files, current_program, current_stack
 from k8semu.sim.world import World
 
 if TYPE_CHECKING:
     from k8semu.trace.hop import TraceSink
 
+LAST_WORDS = NS_PER_S
+"""Simulated time that programs get to close their connections at the end of a run."""
 ProgramFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -44,10 +48,12 @@ def load_program(function: str) -> ProgramFunction:
 class Process:
     """A program that runs: its task, and what it was started from."""
 
-    __slots__ = ("netns", "pid", "program", "task")
+    __slots__ = ("files", "netns", "pid", "program", "task")
 
-    def __init__(self, pid: str, netns: str, program: Program, task: asyncio.Task[Any]) -> None:
-        self.pid, self.netns, self.program, self.task = pid, netns, program, task
+    def __init__(
+        self, pid: str, netns: str, program: Program, task: asyncio.Task[Any], files: OpenFiles
+    ) -> None:
+        self.pid, self.netns, self.program, self.task, self.files = pid, netns, program, task, files
 
 
 class Cluster:
@@ -103,29 +109,33 @@ class Cluster:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def _task(self, netns: str, name: str, program: Program) -> asyncio.Task[Any]:
+    def _task(self, netns: str, name: str, program: Program) -> tuple[asyncio.Task[Any], OpenFiles]:
+        """A program as a process of its own: its namespace, its name, what it opens."""
         function = load_program(program.function)
+        files = OpenFiles()
         context = contextvars.copy_context()
         context.run(current_stack.set, self._find(netns).sockets)
         context.run(current_program.set, name.rpartition("/")[2])
-        return self.loop.create_task(function(**program.args), name=name, context=context)
+        context.run(current_files.set, files)
+        return self.loop.create_task(function(**program.args), name=name, context=context), files
 
     def start(self, netns: str, pid: str, program: Program) -> Process:
         """Start a program that runs until it is stopped."""
         assert pid not in self.processes, f"{pid} runs already"
         self.journal.add(Start(netns=netns, pid=pid, program=program))
-        process = Process(pid, netns, program, self._task(netns, pid, program))
+        process = Process(pid, netns, program, *self._task(netns, pid, program))
         self.processes[pid] = process
-        process.task.add_done_callback(lambda task: self._ended(pid, task))
+        process.task.add_done_callback(lambda task: self._ended(process, task))
         return process
 
-    def _ended(self, pid: str, task: asyncio.Task[Any]) -> None:
-        self.processes.pop(pid, None)
+    def _ended(self, process: Process, task: asyncio.Task[Any]) -> None:
+        self.processes.pop(process.pid, None)
+        self.loop.exit_process(process.files)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.crashes.append((pid, error))
+            self.crashes.append((process.pid, error))
 
     def stop(self, pid: str) -> None:
-        """End a program: its task is cancelled, its sockets close."""
+        """End a program: its tasks are cancelled, its sockets close."""
         process = self.processes.pop(pid, None)
         if process is not None:
             self.journal.add(Stop(netns=process.netns, pid=pid))
@@ -133,7 +143,9 @@ class Cluster:
 
     async def call(self, netns: str, name: str, program: Program) -> Any:
         """Run a client program to its end and return its result (JSON values)."""
-        result = await self._task(netns, name, program)
+        task, files = self._task(netns, name, program)
+        result = await task
+        self.loop.exit_process(files)
         self.journal.add(Call(netns=netns, program=program, result=result))
         return result
 
@@ -144,10 +156,7 @@ class Cluster:
         return self.loop.run_until_complete(main)
 
     def close(self) -> None:
-        """End all programs and the loop."""
-        for process in list(self.processes.values()):
-            process.task.cancel()
-        pending = [process.task for process in self.processes.values()]
-        if pending:
-            self.loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        """End all programs, let their last frames pass, and end the loop."""
+        self.loop.cancel_all()
+        self.clock.run_until(self.clock.now + LAST_WORDS)
         self.loop.close()
