@@ -14,7 +14,7 @@ import asyncio
 import ipaddress
 from typing import Any
 
-from k8semu.apps.device import connect_tun, same_packet
+from k8semu.apps.device import DeviceProtocol, connect_tun, same_packet
 from k8semu.wire.build import icmp_build, ip_build
 from k8semu.wire.header import ETH_HLEN, IP, IP_TTL, ip_decrease_ttl
 
@@ -32,7 +32,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.proxy.from_peer(data)
 
 
-class Flanneld:
+class Flanneld(DeviceProtocol):
     """One node's proxy. `peers`: subnet to the node's address."""
 
     def __init__(self, tun_ip: str, peers: dict[str, str], port: int) -> None:

@@ -18,8 +18,6 @@ MAX_TIME = 30.0
 
 def error_name(error: BaseException) -> str:
     """``ECONNREFUSED``: what a failed call is called."""
-    if isinstance(error, TimeoutError) and not isinstance(error, OSError):
-        return "ETIMEDOUT"
     if isinstance(error, socket.gaierror):
         return "EAI_NONAME"
     if isinstance(error, OSError) and error.errno is not None:

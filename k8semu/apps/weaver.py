@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from k8semu.apps.device import connect_packet, same_packet
+from k8semu.apps.device import DeviceProtocol, connect_packet, same_packet
 
 VXLAN_HLEN = 8
 
@@ -25,7 +25,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.router.from_peer(data, addr[0])
 
 
-class Weaver:
+class Weaver(DeviceProtocol):
     """One node's router. `peers`: address to short name."""
 
     def __init__(self, own_short: int, peers: dict[str, int], port: int) -> None:

@@ -73,7 +73,10 @@ class BridgePlugin:
         return self.conf.address_plen or self.range.prefix.plen
 
     def setup_bridge(self) -> None:
-        """The bridge with its gateway address, made when missing. Kubernetes: bridge.go ensureBridge(), ensureAddr()."""
+        """The bridge with its gateway address, made when missing.
+
+        Kubernetes: bridge.go ensureBridge(), ensureAddr()
+        """
         node, conf = self.node, self.conf
         net = node.netns(node.netns_name)
         why = f"CNI bridge plugin, network {conf.name}"
@@ -84,7 +87,8 @@ class BridgePlugin:
                 LinkSet(name=conf.bridge, up=True),
             ])  # fmt: skip
         if not net.devs[conf.bridge].addresses:
-            node.tell(node.netns_name, AddrAdd(dev=conf.bridge, address=f"{self.range.gateway}/{self.plen}", origin=why))
+            gateway = f"{self.range.gateway}/{self.plen}"
+            node.tell(node.netns_name, AddrAdd(dev=conf.bridge, address=gateway, origin=why))
             node.tell(node.netns_name, Sysctl(name="net.ipv4.ip_forward", value=1))
 
     def add(self, args: Args) -> Result:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import msgspec
 
-from k8semu.linux.core.etherdevice import eth_random_addr
 from k8semu.cni.node import Node
 from k8semu.linux.core.commands import (
     AddrAdd,
@@ -24,6 +23,7 @@ from k8semu.linux.core.commands import (
     TunAdd,
     VxlanAdd,
 )
+from k8semu.linux.core.etherdevice import eth_random_addr
 from k8semu.wire.addr import Prefix, ip_ntoa, mac_ntoa
 
 VNI = 1

@@ -87,7 +87,7 @@ def parse(text: str, file: str, name: str) -> Loaded:
     docs = documents(text, file)
     if not docs:
         raise ScenarioError("nothing in it", file=file, hint=f"a scenario starts with `apiVersion: {API}`")
-    scenario = Scenario(api_version=API, kind="Scenario")
+    scenario = Scenario(api_version="k8semu/v1", kind="Scenario")
     start = 0
     loaded = Loaded(scenario, name, file, text, [], [], [])
     if isinstance(docs[0], dict) and _is_scenario(docs[0]):
@@ -234,9 +234,8 @@ def _defaults(loaded: Loaded) -> None:
         if not node.pod_cidr:
             found = next((net for net in free if net not in taken), None)
             if found is None:
-                raise loaded.error(
-                    f"{cidr} has no room for a Pod subnet of {node.name}", f"spec.nodes[{i}]", "a larger podNetwork.cidr"
-                )
+                what = f"{cidr} has no room for a Pod subnet of {node.name}"
+                raise loaded.error(what, f"spec.nodes[{i}]", "a larger podNetwork.cidr")
             node.pod_cidr = found
 
 
@@ -310,7 +309,7 @@ def _check_steps(loaded: Loaded) -> None:
 def _check_machine(loaded: Loaded, name: str, path: str) -> None:
     spec = loaded.scenario.spec
     plain = name.removeprefix("default/")
-    known = [m.name for m in (*spec.nodes, *spec.hosts)]
+    known = [node.name for node in spec.nodes] + [host.name for host in spec.hosts]
     known += [_pod_name(p) for p in loaded.pods]
     prefixes = tuple(f"{w.metadata.name}-" for w in loaded.workloads)
     owners = [w.metadata.name for w in loaded.workloads]

@@ -38,7 +38,7 @@ def _because(text: str, origin: str) -> str:
 # --- a hop's first and last steps -------------------------------------------------------------
 
 
-class Receive(Step):
+class Receive(Step, frozen=True):
     """A frame came in on `dev`."""
 
     place = "linux.core.dev"
@@ -50,7 +50,7 @@ class Receive(Step):
         return f"received on {self.dev}"
 
 
-class Originate(Step):
+class Originate(Step, frozen=True):
     """This machine made the packet: a socket, or a part of the kernel (ARP, ICMP errors)."""
 
     place = "linux.sock"
@@ -62,7 +62,7 @@ class Originate(Step):
         return f"sent by {self.by}"
 
 
-class Transmit(Step):
+class Transmit(Step, frozen=True):
     """The frame left this machine by `dev`."""
 
     place = "linux.core.dev"
@@ -74,7 +74,7 @@ class Transmit(Step):
         return f"transmitted on {self.dev}"
 
 
-class Deliver(Step):
+class Deliver(Step, frozen=True):
     """The packet reached `to`: a socket."""
 
     place = "linux.sock"
@@ -86,7 +86,7 @@ class Deliver(Step):
         return f"delivered to {self.to}"
 
 
-class Consume(Step):
+class Consume(Step, frozen=True):
     """The kernel itself used the packet up: `by` says what for."""
 
     place = "linux.core"
@@ -98,7 +98,7 @@ class Consume(Step):
         return f"consumed: {self.by}"
 
 
-class DropStep(Step):
+class DropStep(Step, frozen=True):
     """The packet ends here; `reason_name` is the kernel's drop reason, `detail` what led to it."""
 
     place = "linux.core.drop"
@@ -116,7 +116,7 @@ class DropStep(Step):
 # --- in between -------------------------------------------------------------------------------
 
 
-class BridgeStep(Step):
+class BridgeStep(Step, frozen=True):
     """A bridge decided: forward to one port, flood, pass up to the node, or hold back."""
 
     place = "linux.bridge"
@@ -128,7 +128,7 @@ class BridgeStep(Step):
         return f"bridge {self.bridge}: {self.decision}"
 
 
-class FdbStep(Step):
+class FdbStep(Step, frozen=True):
     """The forwarding database learned, moved, or had an entry used."""
 
     place = "linux.bridge.fdb"
@@ -141,7 +141,7 @@ class FdbStep(Step):
         return _because(f"fdb {self.dev}: {self.what}", self.origin)
 
 
-class FibStep(Step):
+class FibStep(Step, frozen=True):
     """A route was looked up: `route` is the line `ip route` shows, `table` where it stands."""
 
     place = "linux.ipv4.fib"
@@ -156,7 +156,7 @@ class FibStep(Step):
         return _because(f"route to {self.daddr}: {self.route}{table}", self.origin)
 
 
-class NeighStep(Step):
+class NeighStep(Step, frozen=True):
     """A neighbour entry was used, asked for, resolved, or failed."""
 
     place = "linux.ipv4.arp"
@@ -170,7 +170,7 @@ class NeighStep(Step):
         return _because(f"neigh {self.addr} dev {self.dev} {self.what}", self.origin)
 
 
-class EncapStep(Step):
+class EncapStep(Step, frozen=True):
     """The packet was put into a tunnel: `outer` says from where to where."""
 
     place = "linux.drivers.vxlan"
@@ -183,7 +183,7 @@ class EncapStep(Step):
         return _because(f"{self.dev}: encapsulated {self.outer}", self.origin)
 
 
-class DecapStep(Step):
+class DecapStep(Step, frozen=True):
     """The packet was taken out of a tunnel."""
 
     place = "linux.drivers.vxlan"
@@ -195,7 +195,7 @@ class DecapStep(Step):
         return f"{self.dev}: decapsulated {self.outer}"
 
 
-class HookStep(Step):
+class HookStep(Step, frozen=True):
     """A netfilter chain gave a verdict without any rule matching: its policy, or an empty chain."""
 
     place = "linux.netfilter"
@@ -209,7 +209,7 @@ class HookStep(Step):
         return f"{self.hook} {self.table}: {self.verdict}"
 
 
-class RuleStep(Step):
+class RuleStep(Step, frozen=True):
     """A rule matched: `chain` and its number in it (1-based), as `iptables-save` prints the rule."""
 
     place = "linux.netfilter"
@@ -224,7 +224,7 @@ class RuleStep(Step):
         return _because(f"{self.table} {self.chain} rule {self.number}: {self.rule}", self.origin)
 
 
-class CtStep(Step):
+class CtStep(Step, frozen=True):
     """Connection tracking: an entry made, found, confirmed, changed state, or expired."""
 
     place = "linux.netfilter.conntrack"
@@ -236,7 +236,7 @@ class CtStep(Step):
         return f"conntrack: {self.what}"
 
 
-class NatStep(Step):
+class NatStep(Step, frozen=True):
     """Addresses or ports were rewritten: ``dst 10.96.0.20:80 -> 172.17.1.3:8080``."""
 
     place = "linux.netfilter.nat"
@@ -248,7 +248,7 @@ class NatStep(Step):
         return _because(f"nat: {self.what}", self.origin)
 
 
-class IcmpStep(Step):
+class IcmpStep(Step, frozen=True):
     """The kernel answered the packet with an ICMP message."""
 
     place = "linux.ipv4.icmp"
@@ -259,7 +259,7 @@ class IcmpStep(Step):
         return f"icmp: {self.what}"
 
 
-class FragStep(Step):
+class FragStep(Step, frozen=True):
     """The packet was cut into fragments, or put together from them."""
 
     place = "linux.ipv4.frag"
@@ -270,7 +270,7 @@ class FragStep(Step):
         return f"fragments: {self.what}"
 
 
-class SockStep(Step):
+class SockStep(Step, frozen=True):
     """A socket changed state because of the packet."""
 
     place = "linux.sock"
@@ -282,7 +282,7 @@ class SockStep(Step):
         return f"socket: {self.what}"
 
 
-class NotModelled(Step):
+class NotModelled(Step, frozen=True):
     """Something a real kernel would do here is not modelled: never passed over in silence."""
 
     place = "linux"
