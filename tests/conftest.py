@@ -39,6 +39,12 @@ def kernel_missing() -> str:
     return "" if probe.returncode == 0 else f"no network namespaces here: {probe.stderr.strip()}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--topologies", type=int, default=25, metavar="N", help="random clusters to compare with the kernel"
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kernel") and kernel_missing():
         pytest.skip(kernel_missing())

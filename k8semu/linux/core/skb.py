@@ -93,6 +93,7 @@ class Skb:
         self.ct = None
         self.ctinfo = CtInfo.NEW
         self.dst = None
+        self.iif = None
         self.bridge_port = None
 
     def _end(self, step: Step) -> None:
