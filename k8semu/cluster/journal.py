@@ -11,6 +11,8 @@ prints it. Because both worlds are driven by the same entries, they are the same
     Stop         it is ended
     Step         from here on, what belongs to step N of the scenario
     Call         a client program runs to its end; its result is the step's result
+    Exec         a command line that sends nothing (ip addr); what the emulated machine answered
+    Wait         nothing is done for a while
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class Step(Entry, frozen=True, kw_only=True):
     name: str
     verifiable: bool = True
     reason: str = ""
+    time: int = 0
+    """When it began in the emulator, in ns."""
 
 
 class Call(Entry, frozen=True, kw_only=True):
@@ -68,7 +72,20 @@ class Call(Entry, frozen=True, kw_only=True):
     """What it returned in the emulator (JSON values)."""
 
 
-__all__ = ["Call", "Entry", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell"]
+class Exec(Entry, frozen=True, kw_only=True):
+    netns: str
+    argv: tuple[str, ...]
+    result: Any = None
+    """Its `output` and `code`."""
+
+
+class Wait(Entry, frozen=True, kw_only=True):
+    seconds: float
+
+
+__all__ = [
+    "Call", "Entry", "Exec", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell", "Wait",
+]  # fmt: skip
 
 
 class Journal:

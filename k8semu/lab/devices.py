@@ -8,6 +8,7 @@ Shown: `ethtool -K DEV tx off rx off sg off tso off gso off gro off`
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import socket
 import struct
@@ -28,10 +29,8 @@ def offloads_off(sock: socket.socket, name: str) -> None:
     """Have frames be on the device what they are on a wire: whole checksums, one segment each."""
     for command in OFFLOADS:
         value = array.array("I", [command, 0])
-        try:
+        with contextlib.suppress(OSError):  # a device that has not this offload (lo, tun) cannot turn it off
             fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", name.encode(), value.buffer_info()[0]))
-        except OSError:
-            pass  # a device that has not this offload (lo, tun) cannot turn it off
 
 
 def set_up(sock: socket.socket, name: str) -> None:

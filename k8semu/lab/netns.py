@@ -45,6 +45,14 @@ class NamedNetns:
         umount(str(FOLDER / name))
         (FOLDER / name).unlink()
 
+    def open(self, name: str) -> None:
+        """Know a namespace that another process made."""
+        self._fds[name] = os.open(FOLDER / name, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self, name: str) -> None:
+        """Forget a namespace without deleting it."""
+        os.close(self._fds.pop(name))
+
     def _fd(self, name: str) -> int:
         if name not in self._fds:
             raise CommandError(f'Cannot open network namespace "{name}": No such file or directory')

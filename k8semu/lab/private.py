@@ -12,6 +12,7 @@ Shown: `unshare -Urnm --pid --fork --kill-child bash`
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -93,10 +94,8 @@ def _private_mounts() -> None:
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs")
     Path("/run/netns").mkdir()
-    try:
+    with contextlib.suppress(OSError):  # in a container: the outer /proc shows other pids, which harms nothing
         mount("proc", "/proc", "proc")
-    except OSError:
-        pass  # inside a container: the outer /proc shows other pids, which only matters to people
 
 
 def spawn(main: Callable[[], None]) -> int:
@@ -148,10 +147,8 @@ def end(guard: int) -> None:
         os.kill(guard, signal.SIGKILL)
     except ProcessLookupError:
         return
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(guard, 0)
-    except ChildProcessError:
-        pass
 
 
 def try_namespaces() -> None:

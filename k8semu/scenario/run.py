@@ -113,7 +113,7 @@ class Run:
     async def _take(self, step: Step, number: int) -> StepResult:
         kind, action = action_of(step)
         name = step.name or f"{kind} {number}"
-        self.cluster.journal.add(StepEntry(number=number, name=name))
+        self.cluster.journal.add(StepEntry(number=number, name=name, time=self.cluster.clock.now))
         first = self.cluster.world.peek_packet_id()
         result = await TAKE[kind](self.built, action)
         failures = check(step.expect, result)

@@ -13,13 +13,16 @@ from typing import Any
 from k8semu.apps.shell.commands import NETWORK_COMMANDS, answer
 from k8semu.apps.shell.network import program_of
 from k8semu.cluster.build import Built
-from k8semu.cluster.journal import Program
+from k8semu.cluster.journal import Exec, Program, Wait
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args
 from k8semu.errors import CniError
 from k8semu.linux.core.commands import LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
+
+REAL_COMMANDS = ("ip", "bridge", "ss", "iptables-save", "iptables", "conntrack", "sysctl")
+"""Those whose answers a real machine without containers gives, too."""
 
 Taker = Callable[[Built, Any], Awaitable[Any]]
 
@@ -75,7 +78,10 @@ async def run_command(built: Built, machine: str, argv: list[str]) -> dict[str, 
             return {"output": result["output"], "code": result["code"]}
         return {"output": program.text, "code": program.code}
     output = answer(where, argv)
-    return {"output": output.text, "code": output.code}
+    result = {"output": output.text, "code": output.code}
+    if argv and argv[0] in REAL_COMMANDS:
+        built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), result=result))
+    return result
 
 
 async def cni(built: Built, action: model.Cni) -> Any:
@@ -116,6 +122,7 @@ async def link(built: Built, action: model.Link) -> Any:
 
 
 async def wait(built: Built, action: float) -> Any:
+    built.cluster.journal.add(Wait(seconds=action))
     await asyncio.sleep(action)
     return {"error": ""}
 

@@ -1,0 +1,26 @@
+"""A real command line as a program: what the emulator's shell answers, the twin asks the real tool.
+
+Shown: `ip netns exec NODE COMMAND`
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+NOT_FOUND = 127
+
+
+async def execute(argv: list[str], timeout: float = 60.0) -> dict[str, Any]:
+    """Run `argv` in the namespace: exit status `code`, and the `output` a terminal would show."""
+    import os
+    import subprocess
+
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=timeout, check=False, env={**os.environ, "LC_ALL": "C", "COLUMNS": "500", "PATH": path},
+        )  # fmt: skip
+    except FileNotFoundError:
+        return {"code": NOT_FOUND, "output": f"sh: {argv[0]}: not found\n"}
+    return {"code": done.returncode, "output": done.stdout}

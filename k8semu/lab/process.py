@@ -1,0 +1,95 @@
+"""One program of a Pod or node: a process in its namespace, with a real event loop.
+
+    supervisor ─fork▶ enter the namespace ─▶ run `package.module:function`
+        idle             the first time it waits for something: its ports are bound by then
+        ended, result    it returned
+        failed, text     it raised
+
+`b"stop"` on the channel cancels the program, as the emulator cancels its task; then the process
+ends, and the kernel closes what it left open.
+Differs: a program that binds only after it heard from somebody counts as ready before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from k8semu.cluster.cluster import load_program
+from k8semu.cluster.journal import Program
+from k8semu.lab.channel import Channel
+from k8semu.lab.netns import enter_for_good
+from k8semu.lab.private import die_with_parent
+
+IDLE, ENDED, FAILED = "idle", "ended", "failed"
+
+
+class Word(NamedTuple):
+    """What a program's process tells. `modules`: what it imported, for the next process to have at once."""
+
+    kind: str
+    value: Any = None
+    modules: tuple[str, ...] = ()
+
+
+class _Selector(selectors.DefaultSelector):
+    """Tells the first time there is nothing to do but wait."""
+
+    def __init__(self, on_wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_wait = on_wait
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout > 0:
+            ready = super().select(0)
+            if ready:
+                return ready
+            self._on_wait()
+        return super().select(timeout)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A real event loop; `on_idle` is called once, when it waits and no thread works for it."""
+
+    def __init__(self, on_idle: Callable[[], None]) -> None:
+        super().__init__(_Selector(self._waits))
+        self._on_idle: Callable[[], None] | None = on_idle
+        self._threads = 0
+
+    def _waits(self) -> None:
+        if self._on_idle is not None and not self._threads:
+            on_idle, self._on_idle = self._on_idle, None
+            on_idle()
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        future = super().run_in_executor(executor, func, *args)  # name resolution, mostly
+        self._threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _: Any) -> None:
+        self._threads -= 1
+
+
+def run_program(channel: Channel, netns: str, program: Program, parent: int) -> None:
+    """The main function of a program's process. Returns when the program has ended and been reported."""
+    die_with_parent(parent)
+    known = set(sys.modules)
+    try:
+        enter_for_good(netns)
+        os.environ.update(program.env)
+        function = load_program(program.function)
+        loop = _Loop(lambda: channel.send(Word(IDLE)))
+        asyncio.set_event_loop(loop)
+        task = loop.create_task(function(**program.args))
+        loop.add_reader(channel.fileno(), task.cancel)
+        outcome = Word(ENDED, loop.run_until_complete(task))
+    except asyncio.CancelledError:
+        outcome = Word(ENDED)
+    except BaseException as error:
+        outcome = Word(FAILED, f"{type(error).__name__}: {error}")
+    channel.send(outcome._replace(modules=tuple(name for name in sys.modules if name not in known)))

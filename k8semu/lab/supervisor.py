@@ -1,0 +1,220 @@
+"""The first process inside: builds, and runs the programs.
+
+    build(entries)               what NetnsAdd and Tell say
+    start(netns, pid, program)   returns when the program waits for something, or has ended
+    stop(pid)                    returns when its process is gone
+    call(netns, program, limit)  returns the program's result
+    delete(netns)                ends what runs in it, then the namespace
+
+It is pid 1 of its pid namespace: when it ends, all that it started ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from k8semu.cluster.journal import Entry, Program
+from k8semu.errors import K8semuError
+from k8semu.lab.builder import Builder
+from k8semu.lab.channel import Channel, Gone
+from k8semu.lab.private import MS_BIND, die_with_parent, mount
+from k8semu.lab.sniffer import sniff
+
+if TYPE_CHECKING:
+    from k8semu.lab.process import Word
+
+START_LIMIT = 10.0
+"""Seconds after which a program counts as started though it never rested."""
+STOP_LIMIT = 5.0
+"""Seconds that a cancelled program has to end by itself."""
+
+
+class ProgramFailed(K8semuError):
+    """A program raised, or did not end."""
+
+
+class _Running(msgspec.Struct):
+    """A program's process."""
+
+    os_pid: int
+    channel: Channel
+    netns: str
+
+
+class Supervisor:
+    """The state of the process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.builder = Builder()
+        self.running: dict[str, _Running] = {}
+
+    def run(self) -> None:
+        """Serve until the other end goes."""
+        while True:
+            try:
+                request = self.channel.receive()
+            except Gone:
+                return
+            answer: Any
+            try:
+                answer = getattr(self, f"_{request[0]}")(*request[1:])
+            except Exception as error:  # told to who asked
+                answer = error
+            self.channel.send(answer)
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _build(self, entries: list[Entry]) -> float:
+        """Seconds it took."""
+        before = time.perf_counter()
+        self.builder.build(entries)
+        return time.perf_counter() - before
+
+    def _warnings(self) -> list[str]:
+        found, self.builder.warnings = self.builder.warnings, []
+        return found
+
+    def _hosts(self, text: str) -> None:
+        """Names that resolve everywhere inside."""
+        Path("/run/hosts").write_text(text)
+        mount("/run/hosts", "/etc/hosts", "none", MS_BIND)
+
+    def _delete(self, netns: str) -> None:
+        for pid in [pid for pid, process in self.running.items() if process.netns == netns]:
+            self._stop(pid)
+        self.builder.delete_netns(netns)
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def _spawn(self, netns: str, program: Program) -> _Running:
+        # imported once here, so that each program's process need not
+        importlib.import_module("k8semu.lab.process")
+        importlib.import_module("h11")
+        with contextlib.suppress(ImportError):  # told by the process itself
+            importlib.import_module(program.function.partition(":")[0])
+        from k8semu.lab.process import run_program
+
+        ours, theirs = Channel.pair()
+        me = os.getpid()
+        gc.freeze()
+        os_pid = os.fork()
+        if os_pid == 0:
+            _process_main(lambda: run_program(theirs, netns, program, me))
+        theirs.close()
+        return _Running(os_pid, ours, netns)
+
+    def _start(self, netns: str, pid: str, program: Program) -> str:
+        """'' or what the program failed with."""
+        if pid in self.running:
+            raise ProgramFailed(f"{pid} runs already")
+        process = self._spawn(netns, program)
+        word = _receive(process.channel, START_LIMIT)
+        if word is not None and word.kind != "idle":
+            _reap(process, word)
+            return str(word.value) if word.kind == "failed" else ""
+        self.running[pid] = process
+        return ""
+
+    def _stop(self, pid: str) -> None:
+        process = self.running.pop(pid, None)
+        if process is not None:
+            with contextlib.suppress(Gone):
+                process.channel.send("stop")
+            _reap(process, _until_end(process.channel, STOP_LIMIT))
+
+    def _call(self, netns: str, program: Program, limit: float) -> Any:
+        process = self._spawn(netns, program)
+        word = _until_end(process.channel, limit)
+        _reap(process, word)
+        if word is None:
+            raise ProgramFailed(f"{program.function} in {netns} has not ended after {limit:g} s")
+        if word.kind == "failed":
+            raise ProgramFailed(f"{program.function} in {netns}: {word.value}")
+        return word.value
+
+    def _crashes(self) -> list[tuple[str, str]]:
+        """Programs that ended with an exception by themselves: (pid, what)."""
+        found = []
+        for pid, process in list(self.running.items()):
+            word = _receive(process.channel, 0)
+            if word is not None and word.kind != "idle":
+                if word.kind == "failed":
+                    found.append((pid, str(word.value)))
+                _reap(process, word)
+                del self.running[pid]
+        return found
+
+
+def _receive(channel: Channel, limit: float) -> Word | None:
+    """The next word of a program, or None after `limit` seconds."""
+    if not select.select([channel], [], [], limit)[0]:
+        return None
+    try:
+        word: Word = channel.receive()
+    except Gone:
+        from k8semu.lab.process import Word as Told
+
+        return Told("failed", "its process died")
+    return word
+
+
+def _until_end(channel: Channel, limit: float) -> Word | None:
+    """How a program ended, or None if it has not after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while True:
+        word = _receive(channel, max(0.0, deadline - time.monotonic()))
+        if word is None or word.kind != "idle":
+            return word
+
+
+def _reap(process: _Running, word: Word | None) -> None:
+    """Wait until a process that has reported its end is gone; kill one that has not."""
+    if word is None:
+        os.kill(process.os_pid, signal.SIGKILL)
+    os.waitpid(process.os_pid, 0)
+    process.channel.close()
+    for name in word.modules if word is not None else ():
+        with contextlib.suppress(Exception):  # what cannot be had here, the next process finds out itself
+            importlib.import_module(name)
+
+
+def _process_main(main: Callable[[], None]) -> None:
+    """Run `main` in a process just forked, and never return."""
+    status = 1
+    try:
+        main()
+        status = 0
+    except Gone:
+        pass
+    except BaseException:
+        import traceback
+
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+def supervise(channel: Channel, sniffer: Channel) -> None:
+    """The main function of the first process inside: it starts the sniffer, then serves."""
+    me = os.getpid()
+    if os.fork() == 0:
+        def capture() -> None:
+            die_with_parent(me)
+            channel.close()
+            sniff(sniffer)()
+
+        _process_main(capture)
+    sniffer.close()
+    Supervisor(channel).run()
