@@ -97,7 +97,7 @@ class BridgePlugin:
         sandbox = node.netns(args.netns)
         if args.ifname in sandbox.devs:
             raise CniError(
-                Code.INTERNAL, f'container veth name provided ("{args.ifname}") already exists', f"netns {args.netns}"
+                Code.INTERNAL, f"container veth name provided ({args.ifname}) already exists"
             )
         ip = self.ipam.add(args)
         ip = msgspec.structs.replace(ip, address=f"{ip.address.partition('/')[0]}/{self.plen}", interface=2)
