@@ -8,6 +8,7 @@ Linux: net/core/net_namespace.c, and the netlink handlers named at each command
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from k8semu.errors import CommandError
@@ -28,7 +29,7 @@ from k8semu.linux.ipv4.stack import Ipv4
 from k8semu.linux.netfilter.netfilter import Netfilter
 from k8semu.linux.sock.sockets import Sockets
 from k8semu.sim.world import World
-from k8semu.wire.addr import Prefix, ip_aton, mac_aton
+from k8semu.wire.addr import Interface, Prefix, ip_aton, mac_aton
 
 
 class NetNs(Net):
@@ -59,7 +60,7 @@ class NetNs(Net):
         if dev.name in self.devs:
             raise CommandError("RTNETLINK answers: File exists", hint=f"{self.name} has a {dev.name} already")
         if not 0 < len(dev.name) <= 15:
-            raise CommandError(f'Error: argument "{dev.name}" is wrong: "name" not a valid ifname')
+            raise CommandError("Error: Attribute failed policy validation.", hint=f"{dev.name}: at most 15 characters")
         dev.origin = origin
         self.sysctl.add_dev(dev.name, dev.conf, dev.neigh_conf)
         self.register(dev)
@@ -83,18 +84,19 @@ class NetNs(Net):
             self.ipv4.device_down(dev)
             self.netfilter.device_down(dev)
         if isinstance(dev.master, BridgeDevice):
-            if not dev.up:
-                port = dev.master.ports.get(dev.name)
-                if port is not None:
-                    dev.master.fdb.flush_port(port, also_fixed=False)
-            dev.master.carrier_changed()
+            dev.master.port_changed(dev)
+
+    def address_changed(self, dev: NetDevice) -> None:
+        devinet.address_changed(self.ipv4, dev)
+        if isinstance(dev.master, BridgeDevice):
+            dev.master.port_address_changed(dev)
 
     def carrier_changed(self, dev: NetDevice) -> None:
         if not dev.carrier:
             self.ipv4.arp.table.flush(dev, keep_permanent=True)
         self.ipv4.fib.changed()
         if isinstance(dev.master, BridgeDevice):
-            dev.master.carrier_changed()
+            dev.master.port_changed(dev)
 
     def destroy(self) -> None:
         """`ip netns del`: every device goes, and with each veth its far end."""
@@ -109,7 +111,7 @@ class NetNs(Net):
             try:
                 return mac_aton(text)
             except ValueError:
-                raise CommandError(f'Error: argument "{text}" is wrong: "address" is not a valid lladdr') from None
+                raise CommandError(f'"{text}" is invalid lladdr.') from None
         return eth_random_addr(self.random(f"mac/{name}"))
 
     def _veth_add(self, cmd: c.VethAdd) -> None:
@@ -129,6 +131,7 @@ class NetNs(Net):
 
     def _bridge_add(self, cmd: c.BridgeAdd) -> None:
         bridge = BridgeDevice(self, cmd.name, self._mac(cmd.address, cmd.name), cmd.mtu, cmd.ageing_time)
+        bridge.address_set = bool(cmd.address)
         if cmd.mtu != 1500:
             bridge.set_mtu(cmd.mtu)
         self._register(bridge, cmd.origin)
@@ -136,12 +139,18 @@ class NetNs(Net):
     def _vxlan_add(self, cmd: c.VxlanAdd) -> None:
         """Linux: drivers/net/vxlan/vxlan_core.c vxlan_newlink()."""
         link = self.dev(cmd.dev) if cmd.dev else None
-        mtu = cmd.mtu if cmd.mtu is not None else (link.mtu - VXLAN_HEADROOM if link is not None else 1500)
+        others = (dev for dev in self.devs.values() if isinstance(dev, VxlanDevice))
+        if any(dev.vni == cmd.vni and dev.dstport == cmd.dstport for dev in others):
+            raise CommandError("Error: A VXLAN device with the specified VNI already exists.")
+        mtu = cmd.mtu if cmd.mtu is not None else 1500
+        if link is not None:  # never more than fits, whatever was asked for
+            most = link.mtu - VXLAN_HEADROOM
+            mtu = most if cmd.mtu is None else min(mtu, most)
         self._register(
             VxlanDevice(
                 self, cmd.name, self._mac(cmd.address, cmd.name), mtu, vni=cmd.vni, dstport=cmd.dstport,
-                local=ip_aton(cmd.local) if cmd.local else None, link=link, learning=cmd.learning,
-                remote=ip_aton(cmd.remote) if cmd.remote else None, udpcsum=cmd.udpcsum,
+                local=_address(cmd.local) if cmd.local else None, link=link, learning=cmd.learning,
+                remote=_address(cmd.remote) if cmd.remote else None, udpcsum=cmd.udpcsum,
             ),
             cmd.origin,
         )  # fmt: skip
@@ -162,10 +171,7 @@ class NetNs(Net):
         """Linux: net/core/rtnetlink.c do_setlink()."""
         dev = self.dev(cmd.name)
         if cmd.address:
-            dev.addr = self._mac(cmd.address, cmd.name)
-            self.ipv4.arp.table.flush(dev, keep_permanent=True)
-            if isinstance(dev, BridgeDevice):
-                dev.fdb.add_local(dev.addr, None)
+            dev.set_address(self._mac(cmd.address, cmd.name))
         if cmd.mtu is not None:
             if not 68 <= cmd.mtu <= 65535:
                 raise CommandError("Error: mtu less than device minimum." if cmd.mtu < 68 else
@@ -183,7 +189,9 @@ class NetNs(Net):
                 return
             dev.master.del_port(dev)
         if master:
-            bridge = self.dev(master)
+            bridge = self.devs.get(master)
+            if bridge is None:
+                raise CommandError(f'Error: argument "{master}" is wrong: Device does not exist')
             if not isinstance(bridge, BridgeDevice):
                 raise CommandError("Error: Device does not allow enslaving to a bridge.", hint=f"{master} is no bridge")
             bridge.add_port(dev)
@@ -215,15 +223,17 @@ class NetNs(Net):
     def _route_add(self, cmd: c.RouteAdd) -> None:
         """Linux: net/ipv4/fib_semantics.c fib_create_info(), fib_check_nh()."""
         dst = _prefix(cmd.dst)
-        via = ip_aton(cmd.via) if cmd.via else None
+        via = _address(cmd.via) if cmd.via else None
         dev = self.dev(cmd.dev) if cmd.dev else None
         if cmd.type == "unicast":
             dev = self._nexthop_dev(via, dev, cmd.onlink)
         default_scope = "global" if via is not None or cmd.type != "unicast" else "link"
         scope = cmd.scope or default_scope
         if scope not in SCOPES:
-            raise CommandError(f'Error: argument "{scope}" is wrong: "scope" value is invalid')
-        src = ip_aton(cmd.src) if cmd.src else None
+            raise CommandError(f'Error: argument "{cmd.scope}" is wrong: invalid "scope" value')
+        if via is not None and SCOPES[scope] >= SCOPES["link"]:
+            raise CommandError("Error: Nexthop has invalid gateway.", hint="a route with `via` is of scope global")
+        src = _address(cmd.src) if cmd.src else None
         if src is not None and self.ipv4.addr_type(src) != "local":
             raise CommandError("Error: Invalid prefsrc address.", hint=f"{cmd.src} is not an address of {self.name}")
         route = Route(
@@ -241,7 +251,7 @@ class NetNs(Net):
             if dev is None:
                 raise CommandError("RTNETLINK answers: No such device", hint="a route needs `via` or `dev`")
             return dev
-        if self.ipv4.addr_type(via) != "unicast" and not onlink:
+        if self.ipv4.addr_type(via) not in ("unicast", "local") and not onlink:
             raise CommandError("Error: Nexthop has invalid gateway.")
         if onlink:
             if dev is None:
@@ -253,7 +263,9 @@ class NetNs(Net):
         return route.dev
 
     def _route_del(self, cmd: c.RouteDel) -> None:
-        via = ip_aton(cmd.via) if cmd.via else None
+        via = _address(cmd.via) if cmd.via else None
+        if cmd.dev:
+            self.dev(cmd.dev)
         for route in self.ipv4.fib.table(table_id(cmd.table)).find(_prefix(cmd.dst)):
             if (via is None or route.via == via) and (not cmd.dev or (route.dev and route.dev.name == cmd.dev)):
                 self.ipv4.fib.remove(route)
@@ -274,41 +286,45 @@ class NetNs(Net):
         """Linux: net/core/neighbour.c neigh_add()."""
         dev = self.dev(cmd.dev)
         table = self.ipv4.arp.table
-        neigh = table.get(dev, ip_aton(cmd.address))
+        neigh = table.get(dev, _address(cmd.address))
         neigh.origin = cmd.origin
         try:
             state = Nud(cmd.state.upper())
         except ValueError:
             raise CommandError(f'Error: argument "{cmd.state}" is wrong: nud state is bad') from None
-        table.update(neigh, mac_aton(cmd.lladdr), state, override=True, admin=True)
+        table.update(neigh, _lladdr(cmd.lladdr), state, override=True, admin=True)
 
     def _neigh_del(self, cmd: c.NeighDel) -> None:
         table = self.ipv4.arp.table
-        neigh = table.lookup(self.dev(cmd.dev), ip_aton(cmd.address))
+        neigh = table.lookup(self.dev(cmd.dev), _address(cmd.address))
         if neigh is None:
             raise CommandError("RTNETLINK answers: No such file or directory")
         table.remove(neigh)
 
     def _fdb_add(self, cmd: c.FdbAdd) -> None:
         dev = self.dev(cmd.dev)
-        mac = mac_aton(cmd.mac)
+        mac = _lladdr(cmd.mac)
         if cmd.master:
             if not isinstance(dev.master, BridgeDevice):
                 raise CommandError("RTNETLINK answers: Operation not supported", hint=f"{cmd.dev} is no bridge port")
             dev.master.fdb.add(mac, dev.master.ports[dev.name], cmd.state, cmd.origin)
         elif isinstance(dev, VxlanDevice):
-            dev.fdb_add(mac, ip_aton(cmd.dst), cmd.state, cmd.append, cmd.origin)
+            if not cmd.dst:
+                raise CommandError("RTNETLINK answers: Invalid argument", hint="an entry of a VXLAN device needs `dst`")
+            if not cmd.append and (mac[0] & 1 or not any(mac)):
+                raise CommandError("RTNETLINK answers: Operation not supported", hint="`append` what is for many")
+            dev.fdb_add(mac, _address(cmd.dst), cmd.state, cmd.append, cmd.origin)
         else:
             raise CommandError("RTNETLINK answers: Operation not supported", hint=f"{cmd.dev} is no VXLAN device")
 
     def _fdb_del(self, cmd: c.FdbDel) -> None:
         dev = self.dev(cmd.dev)
-        mac = mac_aton(cmd.mac)
+        mac = _lladdr(cmd.mac)
         if cmd.master and isinstance(dev.master, BridgeDevice):
             if not dev.master.fdb.delete(mac, dev.master.ports[dev.name]):
                 raise CommandError("RTNETLINK answers: No such file or directory")
         elif isinstance(dev, VxlanDevice):
-            dev.fdb_del(mac, ip_aton(cmd.dst) if cmd.dst else None)
+            dev.fdb_del(mac, _address(cmd.dst) if cmd.dst else None)
         else:
             raise CommandError("RTNETLINK answers: Operation not supported")
 
@@ -328,10 +344,30 @@ class NetNs(Net):
         self.netfilter.conntrack_delete(list(cmd.args))
 
 
+def _lladdr(text: str) -> bytes:
+    try:
+        return mac_aton(text)
+    except ValueError:
+        parts = text.split(":")
+        if all(0 < len(part) < 3 and set(part) <= set("0123456789abcdefABCDEF") for part in parts):
+            raise CommandError("Error: Invalid link address.", hint=f"{text} has {len(parts)} bytes") from None
+        raise CommandError(f'"{text}" is invalid lladdr.') from None
+
+
+def _address(text: str) -> bytes:
+    try:
+        return ip_aton(text)
+    except ValueError:
+        raise CommandError(f'Error: any valid address is expected rather than "{text}".') from None
+
+
 def _prefix(text: str) -> Prefix:
     try:
         return Prefix.parse(text)
     except ValueError:
+        with suppress(ValueError):
+            Interface.parse(text)
+            raise CommandError("Error: Invalid prefix for given prefix length.", hint=f"{text} has host bits") from None
         raise CommandError(f'Error: any valid prefix is expected rather than "{text}".') from None
 
 

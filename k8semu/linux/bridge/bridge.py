@@ -55,6 +55,7 @@ class BridgeDevice(NetDevice):
     def __init__(self, net: Net, name: str, addr: bytes, mtu: int, ageing_time: int) -> None:
         super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
         self.ports: dict[str, Port] = {}
+        self.address_set = False               # by a person, not by chance
         self.fdb = Fdb(self, ageing_time * NS_PER_S)
         self.fdb.add_local(addr, None)
         self._up_step = BridgeStep(name, "for this node")
@@ -73,7 +74,7 @@ class BridgeDevice(NetDevice):
         if dev.master is not None:
             raise CommandError("RTNETLINK answers: Device or resource busy", hint=f"{dev.name} is a port already")
         if isinstance(dev, BridgeDevice):
-            raise CommandError("RTNETLINK answers: Too many levels of symbolic links", hint="a bridge is no port")
+            raise CommandError("Error: Can not enslave a bridge to a bridge.")
         if dev.flags & Iff.LOOPBACK or dev.hard_header_len == 0:
             raise CommandError("RTNETLINK answers: Invalid argument", hint=f"{dev.name} cannot be a port")
         used = {port.number for port in self.ports.values()}
@@ -83,6 +84,7 @@ class BridgeDevice(NetDevice):
         dev.master = self
         dev.rx_handler = lambda skb: self.handle_frame(skb, port)
         self.fdb.add_local(dev.addr, port)
+        self._auto_address()
         self._auto_mtu()
         self.carrier_changed()
         return port
@@ -93,8 +95,38 @@ class BridgeDevice(NetDevice):
         dev.master = None
         dev.rx_handler = None
         self.fdb.flush_port(port, also_fixed=True)
+        self._auto_address()
         self._auto_mtu()
         self.carrier_changed()
+
+    def port_changed(self, dev: NetDevice) -> None:
+        """A port came up, went down, or its link did. Linux: br_device_event(), br_port_carrier_check()."""
+        port = self.ports.get(dev.name)
+        if port is not None and not port.forwarding:
+            self.fdb.flush_port(port, also_fixed=False)
+        if self.active != self.running:
+            self.carrier_changed()
+
+    def port_address_changed(self, dev: NetDevice) -> None:
+        """Linux: br_device_event(NETDEV_CHANGEADDR), br_fdb_changeaddr()."""
+        port = self.ports[dev.name]
+        self.fdb.change_local(dev.addr, port)
+        self._auto_address()
+
+    def set_address(self, addr: bytes) -> None:
+        self.address_set = True
+        self._change_address(addr)
+
+    def _change_address(self, addr: bytes) -> None:
+        self.fdb.change_local(addr, None)
+        super().set_address(addr)
+
+    def _auto_address(self) -> None:
+        """Unless told, a bridge has its ports' lowest MAC. Linux: br_stp_recalculate_bridge_id()."""
+        if not self.address_set:
+            lowest = min((port.dev.addr for port in self.ports.values()), default=bytes(6))
+            if lowest != self.addr:
+                self._change_address(lowest)
 
     def set_mtu(self, mtu: int) -> None:
         super().set_mtu(mtu)
@@ -152,6 +184,7 @@ class BridgeDevice(NetDevice):
         entry = self.fdb.lookup(bytes(data[0:6]))
         if entry is not None and entry.is_local:
             skb.steps.append(self._up_step)
+            skb.iif = port.dev
             self.pass_frame_up(skb)
             return
         if self.flags & Iff.PROMISC and self.tap is not None:
@@ -171,6 +204,10 @@ class BridgeDevice(NetDevice):
         if skb.bridge_port is not None and net.sysctl.bridge_nf_call_iptables:
             skb.bridge_port = None
         netif_receive_skb(skb, self)
+
+    def is_ours(self, skb: Skb) -> bool:
+        """A frame for the MAC of the very port that it came in by is for the node."""
+        return skb.iif is not None and skb.iif.master is self and skb.data[0:6] == skb.iif.addr
 
     # --- frames out ---------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Fdb:
         if entry.is_local:
             return
         entry.updated = now
-        if entry.port is not port and not entry.is_static:
+        if entry.port is not port:  # also a static entry moves; only a local one stays
             entry.port = port
             skb.steps.append(self._step(entry, "moved "))
             entry.step = self._step(entry, "")
@@ -85,6 +85,12 @@ class Fdb:
             return
         entry = self.entries[mac] = FdbEntry(mac, port, self._now(), True, True, "")
         entry.step = self._step(entry, "")
+
+    def change_local(self, mac: bytes, port: Port | None) -> None:
+        """The bridge or a port has another address. Linux: br_fdb_changeaddr(), br_fdb_change_mac_address()."""
+        for old in [m for m, e in self.entries.items() if e.is_local and e.port is port]:
+            del self.entries[old]
+        self.add_local(mac, port)
 
     def add(self, mac: bytes, port: Port, state: str, origin: str) -> None:
         """`bridge fdb replace MAC dev PORT master static|permanent|dynamic`. Linux: fdb_add_entry()."""

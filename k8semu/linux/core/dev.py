@@ -86,6 +86,7 @@ class NetDevice:
         self.mtu = mtu
         self.flags = flags
         self.master: NetDevice | None = None
+        self.active = False                    # up, with carrier: kept by `update`, asked for each frame
         self.rx_handler: Callable[[Skb], None] | None = None
         self.tap: Tap | None = None
         self.addresses: list[IfAddr] = []
@@ -112,6 +113,10 @@ class NetDevice:
         """Up, with carrier: able to carry frames."""
         return self.up and self.carrier
 
+    def is_ours(self, skb: Skb) -> bool:
+        """Is a frame for another MAC still for this machine? Linux: PACKET_HOST in spite of the address."""
+        return False
+
     def xmit(self, skb: Skb) -> None:
         """Send `skb`. Linux: ndo_start_xmit."""
         raise NotImplementedError
@@ -121,11 +126,18 @@ class NetDevice:
         if up == self.up:
             return
         self.flags = self.flags | Iff.UP if up else self.flags & ~Iff.UP
+        self.active = self.running
         self.net.dev_changed(self)
 
     def carrier_changed(self) -> None:
         """The link beneath came or went. Linux: netif_carrier_on(), netif_carrier_off()."""
+        self.active = self.running
         self.net.carrier_changed(self)
+
+    def set_address(self, addr: bytes) -> None:
+        """`ip link set DEV address MAC`. Linux: dev_set_mac_address()."""
+        self.addr = addr
+        self.net.address_changed(self)
 
     def set_mtu(self, mtu: int) -> None:
         """`ip link set DEV mtu N`. Linux: dev_set_mtu()."""
@@ -163,9 +175,12 @@ class NetDevice:
 def dev_queue_xmit(skb: Skb, dev: NetDevice) -> None:
     """Send a complete frame out of `dev`. Linux: net/core/dev.c __dev_queue_xmit()."""
     skb.dev = dev
-    if not dev.flags & Iff.UP:
+    if not dev.active:  # before any tap: tcpdump does not see it either
         dev.stats.tx_dropped += 1
-        drop(skb, Drop.DEV_READY, f"{dev.name} is down")
+        if dev.up:
+            drop(skb, Drop.QDISC_DROP, f"{dev.name} has no carrier")
+        else:
+            drop(skb, Drop.DEV_READY, f"{dev.name} is down")
         return
     stats = dev.stats
     stats.tx_packets += 1

@@ -160,15 +160,17 @@ class NeighTable:
             return True
         if state in VALID:
             return True
-        if state in (Nud.NONE, Nud.FAILED):
-            neigh.probes = 0
-            neigh.updated = now
-            neigh.set_state(Nud.INCOMPLETE)
-            self._enqueue(neigh, skb)
-            self._probe(neigh)
-            return False
         self._enqueue(neigh, skb)
+        self.ask(neigh)
         return False
+
+    def ask(self, neigh: Neighbour) -> None:
+        """Begin to ask for an address that is not known. Linux: neigh_event_send()."""
+        if neigh.state in (Nud.NONE, Nud.FAILED):
+            neigh.probes = 0
+            neigh.updated = self.net.clock.now
+            neigh.set_state(Nud.INCOMPLETE)
+            self._probe(neigh)
 
     def _enqueue(self, neigh: Neighbour, skb: Skb) -> None:
         skb.steps.append(neigh._step("INCOMPLETE: waits for the answer"))
@@ -180,7 +182,7 @@ class NeighTable:
         """Ask once more and wait. Linux: neigh_probe()."""
         neigh.probes += 1
         self._arm(neigh, neigh.dev.neigh_conf.retrans_time_ms * NS_PER_MS)
-        self.solicit(neigh, neigh.queue[0] if neigh.queue else None, neigh.state is Nud.PROBE)
+        self.solicit(neigh, neigh.queue[-1] if neigh.queue else None, neigh.state is Nud.PROBE)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -241,8 +243,10 @@ class NeighTable:
             return
         if state in CONNECTED:
             neigh.confirmed = now
-        neigh.updated = now
-        self._stop_timer(neigh)
+        if changed or state is not old:
+            neigh.updated = now
+        if state is not old:
+            self._stop_timer(neigh)
         if changed:
             neigh.set_lladdr(ha)
             neigh.state = Nud.NONE  # the step must say the new address also if the state stays
@@ -250,8 +254,9 @@ class NeighTable:
         if old not in VALID:
             waiting, neigh.queue = neigh.queue, deque()
             for skb in waiting:
-                skb.steps.append(neigh.use_step)
-                self.send_resolved(neigh, skb)
+                if self.resolve(neigh, skb):  # an entry that is STALE only starts to be checked with it
+                    skb.steps.append(neigh.use_step)
+                    self.send_resolved(neigh, skb)
 
     send_resolved: Callable[[Neighbour, Skb], None]
     """Sends a packet that waited; set by the protocol."""

@@ -92,6 +92,10 @@ class Net:
         """A device was set up or down. Linux: the netdev notifier chain, NETDEV_UP and NETDEV_DOWN."""
         raise NotImplementedError
 
+    def address_changed(self, dev: NetDevice) -> None:
+        """A device has another MAC. Linux: NETDEV_CHANGEADDR."""
+        raise NotImplementedError
+
     def carrier_changed(self, dev: NetDevice) -> None:
         """A device's link came or went. Linux: NETDEV_CHANGE."""
         raise NotImplementedError

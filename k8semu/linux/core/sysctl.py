@@ -224,6 +224,7 @@ class SysctlTable:
             self.ip_forward = int(value)
             for conf in self._dev_conf.values():  # Linux: net/ipv4/devinet.c inet_forward_change()
                 conf.forwarding = int(value)
+            self.conf_all.accept_redirects = int(not int(value))  # a router believes no other router
         elif name == "net.ipv4.ip_default_ttl":
             self.ip_default_ttl = int(value)
         elif name == "net.bridge.bridge-nf-call-iptables":

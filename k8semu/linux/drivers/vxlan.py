@@ -66,6 +66,12 @@ class VxlanDevice(NetDevice):
         if remote is not None:
             self.fdb_add(MAC_ZERO, remote, "permanent")
 
+    def set_mtu(self, mtu: int) -> None:
+        """Linux: vxlan_change_mtu()."""
+        if self.link is not None and mtu > self.link.mtu - VXLAN_HEADROOM:
+            raise CommandError("RTNETLINK answers: Invalid argument", hint=f"{self.link.name} has MTU {self.link.mtu}")
+        super().set_mtu(mtu)
+
     # --- fdb ----------------------------------------------------------------------------------
 
     def fdb_add(self, mac: bytes, dst: bytes, state: str, append: bool = False, origin: str = "") -> None:
@@ -90,17 +96,19 @@ class VxlanDevice(NetDevice):
         if dst is None or not entry.remotes:
             del self.fdb[mac]
 
-    def _snoop(self, mac: bytes, remote: bytes, skb: Skb) -> None:
-        """Learn where a sender is. Linux: vxlan_snoop()."""
+    def _snoop(self, mac: bytes, remote: bytes, skb: Skb) -> bool:
+        """Learn where a sender is; False if it was told to be elsewhere. Linux: vxlan_snoop()."""
         entry = self.fdb.get(mac)
-        if entry is None or (entry.state == "reachable" and entry.remotes != [remote]):
-            self.fdb_add(mac, remote, "reachable")
-        else:
+        if entry is not None and entry.remotes[:1] == [remote]:
             entry.updated = self.net.clock.now
-            return
+            return True
+        if entry is not None and entry.state != "reachable":
+            return False
+        self.fdb_add(mac, remote, "reachable")
         step = self.fdb[mac].step
         assert step is not None
         skb.steps.append(FdbStep(self.name, f"learned {step.what}"))
+        return True
 
     def _lookup(self, mac: bytes) -> VxlanFdbEntry | None:
         now = self.net.clock.now
@@ -160,7 +168,7 @@ class VxlanDevice(NetDevice):
             net.ipv4.next_ident(), df=False,
         )  # fmt: skip
         if self.udpcsum:
-            segment = memoryview(skb.data)[34:]
+            segment = bytes(skb.data[34:])
             write_u16(skb.data, 40, transport_checksum(source, remote, IPPROTO_UDP, segment) or 0xFFFF)
         skb.scrub()
         skb.mark = 0
@@ -211,22 +219,24 @@ class VxlanDevice(NetDevice):
         if data[6:12] == self.addr:
             drop(skb, Drop.MAC_INVALID_SOURCE, "the frame carries our own MAC as source")
             return
-        if self.learning:
-            self._snoop(bytes(data[6:12]), saddr, skb)
-        if outer_tos & 3 == 3 and not self._ecn_decapsulate(data):
+        if self.learning and not self._snoop(bytes(data[6:12]), saddr, skb):
+            drop(skb, Drop.VXLAN_ENTRY_EXISTS, f"a fixed entry says that {mac_ntoa(bytes(data[6:12]))} is elsewhere")
+            return
+        if outer_tos & 1 and not self._ecn_decapsulate(data, outer_tos & 3):
             drop(skb, Drop.IP_TUNNEL_ECN, "congestion was experienced by a packet that cannot say so")
             return
         netif_receive_skb(skb, self)
 
-    def _ecn_decapsulate(self, inner: bytearray) -> bool:
-        """Carry congestion marks inwards (RFC 6040). Linux: INET_ECN_decapsulate()."""
+    def _ecn_decapsulate(self, inner: bytearray, outer: int) -> bool:
+        """Carry a mark of the outer header inwards (RFC 6040). Linux: INET_ECN_decapsulate()."""
         if inner[12] << 8 | inner[13] != ETH_P_IP or len(inner) < IP + 20:
             return True
-        if inner[IP_TOS] & 3 == 0:
-            return False
-        if inner[IP_TOS] & 3 != 3:
+        ecn = inner[IP_TOS] & 3
+        if ecn == 0:
+            return outer != 3  # congestion was experienced by a packet that cannot say so
+        if outer == 3 or ecn == 2:
             old = inner[IP] << 8 | inner[IP_TOS]
-            inner[IP_TOS] |= 3
+            inner[IP_TOS] = inner[IP_TOS] & 0xFC | outer
             check = csum_replace(inner[24] << 8 | inner[25], old, inner[IP] << 8 | inner[IP_TOS])
             write_u16(inner, 24, check)
         return True
@@ -274,8 +284,8 @@ class VxlanPorts:
             if (transport_checksum(saddr, daddr, IPPROTO_UDP, segment) or 0xFFFF) != check:
                 drop(skb, Drop.UDP_CSUM)
                 return
-        if not data[th + 8] & 0x08:
-            drop(skb, Drop.VXLAN_INVALID_HDR, "the VNI flag is not set")
+        if data[th + 8 : th + 12] != b"\x08\0\0\0" or data[th + 15]:
+            drop(skb, Drop.VXLAN_INVALID_HDR, "flags other than VNI, or a reserved field is not zero")
             return
         vni = data[th + 12] << 16 | data[th + 13] << 8 | data[th + 14]
         dev = self._devs.get((data[th + 2] << 8 | data[th + 3], vni))

@@ -17,7 +17,8 @@ from k8semu.linux.core.dev import Iff, dev_queue_xmit
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.neighbour import Neighbour, NeighTable, Nud
 from k8semu.linux.core.skb import Skb, consume, drop
-from k8semu.linux.ipv4.route import Refusal
+from k8semu.linux.ipv4.route import Refusal, RouteError
+from k8semu.sim.clock import NS_PER_S
 from k8semu.trace.steps import Originate
 from k8semu.wire.addr import IP_ANY, MAC_BROADCAST, MAC_ZERO, ip_is_loopback, ip_is_multicast, ip_ntoa, mac_ntoa
 from k8semu.wire.build import arp_build
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ARPOP_REQUEST, ARPOP_REPLY = 1, 2
 _ETHERNET_IPV4 = b"\x00\x01\x08\x00\x06\x04"
 _ORIGINATE = Originate("ARP")
+LOCKTIME = NS_PER_S
+"""For how long the first of several answers counts. Linux: net.ipv4.neigh.DEV.locktime."""
 
 
 class Arp:
@@ -71,10 +74,13 @@ class Arp:
     def _solicit(self, neigh: Neighbour, skb: Skb | None, unicast: bool) -> None:
         """Ask for `neigh`, with the source of the packet that waits if that is ours. Linux: arp_solicit()."""
         dev = neigh.dev
+        mode = max(dev.conf.arp_announce, self.net.sysctl.conf_all.arp_announce)
         sip = b""
-        if skb is not None and not max(dev.conf.arp_announce, self.net.sysctl.conf_all.arp_announce):
+        if skb is not None and mode < 2:
             source = bytes(skb.data[IP_SADDR : IP_SADDR + 4])
-            if self.ipv4.addr_type(source) == "local":
+            if self.ipv4.addr_type(source) == "local" and (
+                mode == 0 or self.ipv4.on_link(dev, source, neigh.addr)
+            ):
                 sip = source
         sip = sip or self.ipv4.select_addr(dev, neigh.addr, 253)
         self._send(dev, ARPOP_REQUEST, neigh.ha if unicast else MAC_BROADCAST, sip, MAC_ZERO, neigh.addr)
@@ -82,7 +88,7 @@ class Arp:
     def announce(self, dev: NetDevice, addr: bytes) -> None:
         """A gratuitous request for our own address. Linux: inetdev_send_gratuitous_arp()."""
         if not dev.flags & (Iff.NOARP | Iff.LOOPBACK):
-            self._send(dev, ARPOP_REQUEST, MAC_BROADCAST, addr, dev.addr, addr)
+            self._send(dev, ARPOP_REQUEST, MAC_BROADCAST, addr, MAC_ZERO, addr)
 
     def _error_report(self, neigh: Neighbour, skb: Skb) -> None:
         """Nobody answered: tell the sender. Linux: arp_error_report(), ipv4_link_failure()."""
@@ -109,12 +115,13 @@ class Arp:
         if data[14:20] != _ETHERNET_IPV4 or op not in (ARPOP_REQUEST, ARPOP_REPLY):
             drop(skb, Drop.UNHANDLED_PROTO, f"ARP operation {op}")
             return
-        if ip_is_multicast(tip) or (ip_is_loopback(tip) and not dev.conf.route_localnet):
+        localnet = dev.conf.route_localnet or self.net.sysctl.conf_all.route_localnet
+        if ip_is_multicast(tip) or (ip_is_loopback(tip) and not localnet):
             drop(skb, Drop.IP_INADDRERRORS, f"ARP about {ip_ntoa(tip)}")
             return
         if op == ARPOP_REQUEST and self._answer(dev, sha, sip, tip, skb):
             return
-        self._note(dev, op, sha, sip, tip, dmac == dev.addr, skb)
+        self._note(dev, op, sha, sip, tip, dmac == dev.addr and op == ARPOP_REPLY, skb)
 
     def _answer(self, dev: NetDevice, sha: bytes, sip: bytes, tip: bytes, skb: Skb) -> bool:
         """Answer a request if the address is ours; True if that settled the frame."""
@@ -127,8 +134,8 @@ class Arp:
         if isinstance(rt, Refusal) or rt.type not in ("local", "unicast"):
             return False
         if rt.type == "local":
-            if self._ignores(dev, sip, tip):
-                consume(skb, f"ARP request for {ip_ntoa(tip)}: arp_ignore")
+            if self._ignores(dev, sip, tip) or self._filters(dev, sip, tip):
+                consume(skb, f"ARP request for {ip_ntoa(tip)}: told not to answer (arp_ignore, arp_filter)")
                 return True
         elif not (dev.conf.proxy_arp or self.net.sysctl.conf_all.proxy_arp) or rt.dev is dev:
             return False
@@ -139,17 +146,40 @@ class Arp:
         consume(skb, f"ARP request for {ip_ntoa(tip)}, which is ours: answered")
         return True
 
-    def _note(self, dev: NetDevice, op: int, sha: bytes, sip: bytes, tip: bytes, to_us: bool, skb: Skb) -> None:
-        """An answer, or talk between others: refresh the entry if there is one."""
+    def _note(self, dev: NetDevice, op: int, sha: bytes, sip: bytes, tip: bytes, answer: bool, skb: Skb) -> None:
+        """An answer, or talk between others: refresh the entry if there is one.
+
+        Of several that differ within a second the first counts, unless the sender speaks of itself.
+        """
+        gratuitous = sip == tip and (op == ARPOP_REQUEST or skb.data[32:38] == sha)
+        gratuitous = gratuitous and self.ipv4.addr_type(sip) == "unicast"
         neigh = self.table.lookup(dev, sip)
+        if neigh is None and self._accepts(dev, gratuitous or op == ARPOP_REPLY, sip):
+            neigh = self.table.get(dev, sip)
         if neigh is None:
             what = "answer" if op == ARPOP_REPLY else "request"
             consume(skb, f"ARP {what} about {ip_ntoa(tip)}: not ours, and no entry waits for it")
             return
-        state = Nud.REACHABLE if op == ARPOP_REPLY and to_us else Nud.STALE
-        self.table.update(neigh, sha, state, override=True)
+        override = gratuitous or self.net.clock.now > neigh.updated + LOCKTIME
+        self.table.update(neigh, sha, Nud.REACHABLE if answer else Nud.STALE, override)
         skb.steps.append(neigh.use_step)
         consume(skb, f"ARP: {ip_ntoa(sip)} is at {mac_ntoa(sha)}")
+
+    def _accepts(self, dev: NetDevice, unsolicited: bool, sip: bytes) -> bool:
+        """May an entry be made for an address that nobody asked about? Linux: arp_accept()."""
+        mode = max(dev.conf.arp_accept, self.net.sysctl.conf_all.arp_accept)
+        if not mode or not unsolicited or self.ipv4.addr_type(sip) != "unicast":
+            return False
+        return mode == 1 or any(sip in a.iface.network for a in dev.addresses)
+
+    def _filters(self, dev: NetDevice, sip: bytes, tip: bytes) -> bool:
+        """Would we answer `sip` by another device? Linux: arp_filter()."""
+        if not (dev.conf.arp_filter or self.net.sysctl.conf_all.arp_filter):
+            return False
+        try:
+            return self.ipv4.route_output(sip, tip).dev is not dev
+        except RouteError:
+            return True
 
     def _ignores(self, dev: NetDevice, sip: bytes, tip: bytes) -> bool:
         """Linux: arp_ignore()."""
@@ -158,7 +188,10 @@ class Arp:
             return False
         if mode in (1, 2):
             mine = [a for a in dev.addresses if a.iface.addr == tip]
-            return not mine or (mode == 2 and sip not in mine[0].iface.network)
+            return not mine or (mode == 2 and sip != IP_ANY and sip not in mine[0].iface.network)
+        if mode == 3:  # not for addresses that are good on this host only
+            owner = self.ipv4.device_of(tip)
+            return owner is not None and any(a.scope == "host" for a in owner.addresses if a.iface.addr == tip)
         return mode == 8
 
 

@@ -10,6 +10,7 @@ Linux: net/ipv4/devinet.c, net/ipv4/fib_frontend.c fib_add_ifaddr(), fib_inetadd
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,15 +38,19 @@ def add_address(ipv4: Ipv4, dev: NetDevice, text: str, scope: str, broadcast: st
     if scope not in SCOPES:
         raise CommandError(f"Error: argument \"{scope}\" is wrong: invalid scope value.")
     if any(a.iface == iface for a in dev.addresses):
-        raise CommandError("RTNETLINK answers: File exists", hint=f"{dev.name} has {text} already")
+        raise CommandError("Error: ipv4: Address already assigned.", hint=f"{dev.name} has {text} already")
     address = IfAddr(iface, scope, brd, dev.name, origin)
-    address.secondary = any(a.iface.network == iface.network and a.iface.plen == iface.plen for a in dev.addresses)
-    dev.addresses.append(address)
-    ipv4.local_addrs[iface.addr] = dev
+    address.secondary = _primary(dev, iface) is not None
+    at = len(dev.addresses) if address.secondary else sum(not a.secondary for a in dev.addresses)
+    dev.addresses.insert(at, address)
+    ipv4.local_addrs.setdefault(iface.addr, dev)
     _add_routes(ipv4, dev, address)
     ipv4.fib.changed()
-    if dev.up and dev.conf.arp_notify:
-        ipv4.arp.announce(dev, iface.addr)
+
+
+def _primary(dev: NetDevice, iface: Interface) -> IfAddr | None:
+    """The address that was there first in the same network."""
+    return next((a for a in dev.addresses if not a.secondary and a.iface.network == iface.network), None)
 
 
 def _try_add(ipv4: Ipv4, route: Route) -> None:
@@ -56,8 +61,9 @@ def _try_add(ipv4: Ipv4, route: Route) -> None:
 def _add_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
     """Linux: fib_add_ifaddr()."""
     iface, origin = address.iface, address.origin
+    primary = _primary(dev, iface) or address
     local = Route(
-        Prefix(iface.addr, 32), dev, type="local", src=iface.addr, scope="host", proto="kernel",
+        Prefix(iface.addr, 32), dev, type="local", src=primary.iface.addr, scope="host", proto="kernel",
         table=TABLE_LOCAL, origin=origin,
     )  # fmt: skip
     _try_add(ipv4, local)
@@ -89,29 +95,66 @@ def _add_prefix_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
 
 def del_address(ipv4: Ipv4, dev: NetDevice, text: str) -> None:
     """`ip addr del`. Linux: __inet_del_ifa(). Differs: secondary addresses of the network go with the primary."""
-    iface = Interface.parse(text)
+    try:
+        iface = Interface.parse(text)
+    except ValueError:
+        raise CommandError(f'Error: any valid prefix is expected rather than "{text}".') from None
     found = next((a for a in dev.addresses if a.iface == iface), None)
     if found is None:
-        raise CommandError("RTNETLINK answers: Cannot assign requested address", hint=f"{dev.name} has no {text}")
+        raise CommandError("Error: ipv4: Address not found.", hint=f"{dev.name} has no {text}")
     gone = [found]
     if not found.secondary:
         gone += [a for a in dev.addresses if a.secondary and a.iface.network == iface.network]
     for address in gone:
         dev.addresses.remove(address)
-        ipv4.local_addrs.pop(address.iface.addr, None)
-    for route in ipv4.fib.of_device(dev):
-        if route.src in [a.iface.addr for a in gone]:
-            ipv4.fib.remove(route)
+        _del_routes(ipv4, dev, address)
+    if not dev.addresses:  # Linux: fib_disable_ip(): nothing of IP is left here
+        _remove(ipv4, ipv4.fib.of_device(dev))
+        ipv4.arp.table.flush(dev)
     ipv4.fib.changed()
+
+
+def _remove(ipv4: Ipv4, routes: Iterable[Route]) -> None:
+    for route in list(routes):
+        ipv4.fib.remove(route)
+
+
+def _del_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
+    """What came with an address goes, and all routes that prefer it as source.
+
+    Linux: fib_del_ifaddr(), fib_sync_down_addr()
+    """
+    addr = address.iface.addr
+    owner = next((d for d in ipv4.net.by_index.values() for a in d.addresses if a.iface.addr == addr), None)
+    mine = (r for r in ipv4.fib.of_device(dev) if r.proto == "kernel")
+    _remove(ipv4, (r for r in mine if r.src == addr or (r.type == "local" and r.dst == Prefix(addr, 32))))
+    if owner is not None:  # another device has it too
+        ipv4.local_addrs[addr] = owner
+        return
+    ipv4.local_addrs.pop(addr, None)
+    _remove(ipv4, (r for table in ipv4.fib.tables.values() for r in table if r.src == addr))
 
 
 def device_up(ipv4: Ipv4, dev: NetDevice) -> None:
     """The routes of the device's addresses appear. Linux: fib_netdev_event(NETDEV_UP), inetdev_event()."""
     for address in dev.addresses:
         _add_routes(ipv4, dev, address)
-        if dev.conf.arp_notify:
-            ipv4.arp.announce(dev, address.iface.addr)
     ipv4.fib.changed()
+    _announce(ipv4, dev)
+
+
+def _announce(ipv4: Ipv4, dev: NetDevice) -> None:
+    """Linux: inetdev_event(NETDEV_UP, NETDEV_CHANGEADDR) with arp_notify."""
+    if max(dev.conf.arp_notify, ipv4.net.sysctl.conf_all.arp_notify):
+        for address in dev.addresses:
+            ipv4.arp.announce(dev, address.iface.addr)
+
+
+def address_changed(ipv4: Ipv4, dev: NetDevice) -> None:
+    """The MAC changed: neighbours are asked anew, and told if arp_notify says so. Linux: arp_netdev_event()."""
+    ipv4.arp.table.flush(dev, keep_permanent=True)
+    ipv4.fib.changed()
+    _announce(ipv4, dev)
 
 
 def device_down(ipv4: Ipv4, dev: NetDevice) -> None:
@@ -125,10 +168,10 @@ def device_down(ipv4: Ipv4, dev: NetDevice) -> None:
 
 def device_gone(ipv4: Ipv4, dev: NetDevice) -> None:
     """Everything of the device goes."""
-    for address in dev.addresses:
-        ipv4.local_addrs.pop(address.iface.addr, None)
-    for route in ipv4.fib.of_device(dev):
-        ipv4.fib.remove(route)
+    for address in list(dev.addresses):
+        dev.addresses.remove(address)
+        _del_routes(ipv4, dev, address)
+    _remove(ipv4, ipv4.fib.of_device(dev))
     ipv4.arp.table.flush(dev)
     ipv4.fib.changed()
 

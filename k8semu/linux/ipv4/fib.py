@@ -37,7 +37,7 @@ def table_id(name: str) -> int:
         return _TABLE_IDS[name]
     if name.isdigit() and 0 < int(name) < 2**32:
         return int(name)
-    raise CommandError(f'Error: argument "{name}" is wrong: table id value is invalid')
+    raise CommandError(f'Error: argument "{name}" is wrong: "table" value is invalid')
 
 
 class Route:
@@ -108,8 +108,9 @@ class FibTable:
         if same and replace:
             routes[routes.index(same[0])] = route
             return
-        if any(r.type == route.type and r.via == route.via and r.dev is route.dev and r.scope == route.scope
-               for r in same) or (same and route.table == TABLE_MAIN):
+        if same and (route.proto != "kernel" or route.table == TABLE_MAIN or any(
+            r.type == route.type and r.via == route.via and r.dev is route.dev and r.scope == route.scope for r in same
+        )):
             raise CommandError("RTNETLINK answers: File exists", hint=f"there is a route to {route.dst} already")
         at = next((i for i, r in enumerate(routes) if r.metric > route.metric), len(routes))
         routes.insert(at, route)
@@ -136,8 +137,8 @@ class FibTable:
         return None
 
     def __iter__(self) -> Iterator[Route]:
-        """Routes in the order `ip route` shows them: by address, then shorter prefixes first."""
-        keyed = [(key, plen, i, r) for plen, bucket in self.by_plen.items()
+        """Routes in the order `ip route` shows them: by address, then longer prefixes first."""
+        keyed = [(key, -plen, i, r) for plen, bucket in self.by_plen.items()
                  for key, routes in bucket.items() for i, r in enumerate(routes)]  # fmt: skip
         keyed.sort(key=lambda item: item[:3])
         return iter([route for *_, route in keyed])

@@ -14,7 +14,7 @@ from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import Skb, consume, drop
 from k8semu.linux.ipv4.route import RouteError, Rtable
-from k8semu.sim.clock import NS_PER_MS
+from k8semu.sim.clock import NS_PER_MS, NS_PER_S
 from k8semu.trace.steps import IcmpStep, Originate
 from k8semu.wire.addr import IP_ANY, ip_is_multicast, ip_ntoa
 from k8semu.wire.build import icmp_build, ip_build
@@ -47,6 +47,8 @@ _UNREACH = {
 }  # fmt: skip
 
 RATE_BURST = 6                       # Linux: XRLIM_BURST_FACTOR
+ERROR_COST = NS_PER_S                # Linux: ip_rt_error_cost, HZ
+ERROR_BURST = 5 * NS_PER_S           # Linux: ip_rt_error_burst
 REDIRECT_LOAD = 20 * NS_PER_MS       # Linux: ip_rt_redirect_load, HZ/50
 REDIRECT_NUMBER = 9
 REDIRECT_SILENCE = REDIRECT_LOAD << (REDIRECT_NUMBER + 1)
@@ -84,13 +86,21 @@ def describe(icmp_type: int, code: int, info: int = 0) -> str:
 class _Peer:
     """What is remembered of a destination for rate limits. Linux: struct inet_peer."""
 
-    __slots__ = ("n_redirects", "rate_last", "redirect_last", "tokens")
+    __slots__ = ("n_redirects", "rate_last", "tokens")
 
     def __init__(self, now: int) -> None:
-        self.rate_last = now
-        self.tokens = RATE_BURST * 1000 * NS_PER_MS
-        self.redirect_last = 0
+        self.rate_last = now - 60 * NS_PER_S
+        self.tokens = 0
         self.n_redirects = 0
+
+    def take(self, now: int, cost: int, most: int) -> bool:
+        """Pay `cost` from what has come together since the last time, `most` at most."""
+        self.tokens = min(self.tokens + now - self.rate_last, most)
+        self.rate_last = now
+        if self.tokens < cost:
+            return False
+        self.tokens -= cost
+        return True
 
 
 class Icmp:
@@ -116,7 +126,7 @@ class Icmp:
             rt = self.ipv4.route_output(target, daddr if local else None)
         except RouteError:
             return
-        if not self._allow(rt, target, icmp_type):
+        if not self._allow(rt, target, icmp_type, code):
             return
         room = min(self.ipv4.mtu(rt, target), 576) - 20 - 8
         body = bytes(data[ETH_HLEN : ETH_HLEN + room])
@@ -147,20 +157,21 @@ class Icmp:
                 return False
         return True
 
-    def _allow(self, rt: Rtable, target: bytes, icmp_type: int) -> bool:
-        """Linux: icmpv4_xrlim_allow(), inet_peer_xrlim_allow()."""
+    def _allow(self, rt: Rtable, target: bytes, icmp_type: int, code: int) -> bool:
+        """Linux: icmpv4_mask_allow(), icmpv4_xrlim_allow(), inet_peer_xrlim_allow()."""
+        if icmp_type == DEST_UNREACH and code == FRAG_NEEDED:
+            return True
         limit = self.net.sysctl.integer("net.ipv4.icmp_ratelimit") * NS_PER_MS
         mask = self.net.sysctl.integer("net.ipv4.icmp_ratemask")
         if rt.dev.name == "lo" or limit == 0 or not mask >> icmp_type & 1:
             return True
-        peer = self._peer(target)
-        now = self.net.clock.now
-        peer.tokens = min(peer.tokens + now - peer.rate_last, RATE_BURST * limit)
-        peer.rate_last = now
-        if peer.tokens < limit:
-            return False
-        peer.tokens -= limit
-        return True
+        return self._peer(target).take(self.net.clock.now, limit, RATE_BURST * limit)
+
+    def send_error(self, skb: Skb, code: int) -> None:
+        """There is no way for a received `skb`: say so, but pay for it twice. Linux: ip_error()."""
+        peer = self._peer(bytes(skb.data[IP_SADDR : IP_SADDR + 4]))
+        if peer.take(self.net.clock.now, ERROR_COST, ERROR_BURST):
+            self.send(skb, DEST_UNREACH, code)
 
     def _peer(self, addr: bytes) -> _Peer:
         peer = self._peers.get(addr)
@@ -172,16 +183,16 @@ class Icmp:
         """There is a shorter way: tell the sender, less and less often. Linux: ip_rt_send_redirect()."""
         now = self.net.clock.now
         peer = self._peer(bytes(skb.data[IP_SADDR : IP_SADDR + 4]))
-        if peer.n_redirects and now > peer.redirect_last + REDIRECT_SILENCE:
+        if now > peer.rate_last + REDIRECT_SILENCE:
             peer.n_redirects = 0
         if peer.n_redirects >= REDIRECT_NUMBER:
-            peer.redirect_last = now
+            peer.rate_last = now
             return
-        if peer.n_redirects and now <= peer.redirect_last + (REDIRECT_LOAD << peer.n_redirects):
+        if peer.n_redirects and now <= peer.rate_last + (REDIRECT_LOAD << peer.n_redirects):
             return
         gateway = rt.gateway or bytes(skb.data[IP_DADDR : IP_DADDR + 4])
         self.send(skb, REDIRECT, REDIR_HOST, int.from_bytes(gateway, "big"))
-        peer.redirect_last = now
+        peer.rate_last = now
         peer.n_redirects += 1
 
     # --- in -----------------------------------------------------------------------------------
@@ -233,7 +244,7 @@ class Icmp:
         message[0] = ECHOREPLY
         write_u16(message, 2, check)
         frame = ip_build(
-            spec_dst, target, IPPROTO_ICMP, len(message), sysctl.ip_default_ttl, data[IP_TOS] & 0xFE,
+            spec_dst, target, IPPROTO_ICMP, len(message), sysctl.ip_default_ttl, data[IP_TOS],
             df=False, ident=self.ipv4.next_ident(),
         )  # fmt: skip
         frame += message
@@ -257,7 +268,7 @@ class Icmp:
             mtu = info & 0xFFFF
             self.ipv4.update_pmtu(inner[16:20], mtu)
         elif icmp_type == REDIRECT:
-            self.ipv4.redirected(skb, sender, inner[16:20], info.to_bytes(4, "big"))
+            self.ipv4.redirects.heed(skb, sender, inner[16:20], info.to_bytes(4, "big"))
         handler = self.ipv4.err_handlers.get(inner[9])
         if handler is not None:
             handler(IcmpError(self.net, icmp_type, code, mtu, sender, inner, skb))

@@ -12,14 +12,14 @@ from k8semu.linux.core.hooks import Hook, nf_hook
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.ipv4.ip_output import output
 from k8semu.linux.ipv4.route import Rtable
-from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_FRAG, IP_TTL, ip_decrease_ttl
+from k8semu.wire.header import ETH_HLEN, IP_FRAG, IP_TTL, ip_decrease_ttl
 
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.stack import Ipv4
 
 
 def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
-    """Pass a packet on that is not for us."""
+    """Pass a packet on that is not for us. A path MTU learned for our own packets does not count here."""
     data = skb.data
     if data[0] & 1 and skb.iif is not None and skb.iif.hard_header_len:
         drop(skb, Drop.UNICAST_IN_L2_MULTICAST, "a unicast packet in a broadcast frame is not forwarded")
@@ -30,9 +30,7 @@ def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
         return
     size = len(data) - ETH_HLEN
     mtu = rt.mtu or rt.dev.mtu
-    if ipv4.pmtu:
-        mtu = ipv4.mtu(rt, bytes(data[IP_DADDR : IP_DADDR + 4]))
-    if size > mtu and data[IP_FRAG] & 0x40:
+    if size > mtu and data[IP_FRAG] & 0x40 and not 0 < skb.frag_max <= mtu:
         ipv4.icmp_send(skb, 3, 4, mtu)
         drop(skb, Drop.PKT_TOO_BIG, f"{size} bytes with DF, and the MTU of {rt.dev.name} is {mtu}")
         return

@@ -38,7 +38,7 @@ def ip_rcv(ipv4: Ipv4, skb: Skb) -> None:
     data = skb.data
     dev = skb.dev
     assert dev is not None
-    if dev.hard_header_len and data[0:6] != dev.addr and not data[0] & 1:
+    if dev.hard_header_len and data[0:6] != dev.addr and not data[0] & 1 and not dev.is_ours(skb):
         drop(skb, Drop.OTHERHOST, f"frame is for {mac_ntoa(bytes(data[0:6]))}")
         return
     reason = header_fault(data)
@@ -104,7 +104,7 @@ def _refuse(ipv4: Ipv4, skb: Skb, refusal: Refusal) -> None:
     if refusal.step is not None:
         skb.steps.append(refusal.step)
     if refusal.errno in _ICMP_UNREACH_CODE:
-        ipv4.icmp_send(skb, 3, _ICMP_UNREACH_CODE[refusal.errno])
+        ipv4.icmp.send_error(skb, _ICMP_UNREACH_CODE[refusal.errno])
     drop(skb, refusal.reason, refusal.detail)
 
 

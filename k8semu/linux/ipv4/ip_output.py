@@ -74,7 +74,7 @@ def finish_output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     """Cut what is too long, then send. Linux: ip_finish_output()."""
     data = skb.data
     mtu = rt.mtu or rt.dev.mtu
-    if ipv4.pmtu:
+    if ipv4.pmtu and skb.iif is None:  # Linux: ip_forward_use_pmtu is 0
         mtu = ipv4.mtu(rt, bytes(data[IP_DADDR : IP_DADDR + 4]))
     if len(data) - ETH_HLEN > mtu or skb.frag_max:
         ipv4.fragments.cut(skb, rt, mtu)

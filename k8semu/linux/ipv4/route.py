@@ -142,7 +142,8 @@ class Routing:
         kind = route.type
         if kind == "unicast" and ip_is_multicast(daddr):
             kind = "multicast"
-        return Rtable(kind, route.dev, route.via, source, route.mtu, step, generation)
+        gateway = ipv4.redirects.gateway(route, daddr)
+        return Rtable(kind, route.dev, gateway, source, route.mtu, step, generation)
 
     # --- input --------------------------------------------------------------------------------
 
@@ -204,7 +205,8 @@ class Routing:
             return refused
         out = route.dev
         assert out is not None
-        rt = Rtable("unicast", out, route.via, IP_ANY, route.mtu, step, self.ipv4.fib.generation)
+        gateway = self.ipv4.redirects.gateway(route, daddr)
+        rt = Rtable("unicast", out, gateway, IP_ANY, route.mtu, step, self.ipv4.fib.generation)
         if out is iif and on_link and (out.conf.send_redirects or self.net.sysctl.conf_all.send_redirects):
             shared = out.conf.shared_media or self.net.sysctl.conf_all.shared_media
             rt.redirect = bool(shared) or self.ipv4.on_link(out, saddr, route.via or daddr)

@@ -13,10 +13,10 @@ from k8semu.linux.ipv4.fib import Fib
 from k8semu.linux.ipv4.icmp import Icmp, IcmpError
 from k8semu.linux.ipv4.ip_fragment import Fragments
 from k8semu.linux.ipv4.ip_input import ip_rcv, local_deliver_finish, rcv_finish
+from k8semu.linux.ipv4.redirect import Redirects
 from k8semu.linux.ipv4.route import RouteError, Routing, Rtable
 from k8semu.sim.clock import NS_PER_S
-from k8semu.trace.steps import NeighStep
-from k8semu.wire.addr import IP_BROADCAST, ip_is_multicast, ip_ntoa
+from k8semu.wire.addr import IP_BROADCAST, ip_is_multicast
 from k8semu.wire.header import ETH_P_ARP, ETH_P_IP, IPPROTO_ICMP
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Ipv4:
         self.protocols: dict[int, Callable[[Skb], None]] = {}
         self.err_handlers: dict[int, Callable[[IcmpError], None]] = {}
         self.pmtu: dict[bytes, tuple[int, int]] = {}          # daddr -> (mtu, until)
-        self.redirects: dict[bytes, bytes] = {}               # daddr -> gateway learned by redirect
+        self.redirects = Redirects(self)
         self.routing = Routing(self)
         self.arp = Arp(self)
         self.icmp = Icmp(self)
@@ -138,15 +138,6 @@ class Ipv4:
             return
         if mtu < self.mtu(rt, daddr):
             self.pmtu[daddr] = (mtu, self.net.clock.now + PMTU_EXPIRES)
-
-    def redirected(self, skb: Skb, sender: bytes, daddr: bytes, gateway: bytes) -> None:
-        """A router says that `gateway` is the better next hop to `daddr`. Linux: __ip_do_redirect().
-
-        Differs: what is learned is not used: packets keep going by the router, which is what one sees
-        for as long as the better next hop has not been resolved.
-        """
-        skb.steps.append(NeighStep(skb.iif.name if skb.iif else "", ip_ntoa(gateway), "suggested by a redirect"))
-        self.redirects[daddr] = gateway
 
     def confirm(self, rt: Rtable, daddr: bytes) -> None:
         """Traffic came back from `daddr`: its next hop is alive. Linux: dst_confirm_neigh()."""
