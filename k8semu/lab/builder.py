@@ -24,8 +24,13 @@ from k8semu.linux.core import commands as c
 from k8semu.linux.core.sysctl import DEFAULTS, DevConf, NeighConf
 
 SYSCTL = "/proc/sys/"
-NO_PING_GROUP = "0\t0"
-"""In a user namespace there is one group to allow ping sockets to."""
+INSTEAD: dict[str, int | str] = {
+    "net.ipv4.ping_group_range": "0\t0",          # in a user namespace there is one group
+    "net.ipv4.tcp_congestion_control": "reno",   # where the machine allows its own choice and this
+}
+"""What is set where the emulator's default is refused."""
+MACHINE_WIDE = ("net.core.",)
+"""Settings that a namespace may not change, and that nothing here depends on."""
 
 
 @lru_cache
@@ -62,8 +67,26 @@ def _emulated_defaults() -> dict[str, int | str]:
     for dev in ("all", "default", "lo"):
         values |= {f"net.ipv4.conf.{dev}.{key}": value for key, value in DevConf.DEFAULTS.items()}
     values |= {f"net.ipv4.neigh.default.{key}": value for key, value in NeighConf.DEFAULTS.items()}
-    values["net.ipv4.ping_group_range"] = NO_PING_GROUP
     return values
+
+
+def _write(path: Path, value: int | str | None) -> bool:
+    """Set a kernel setting; False where it is refused."""
+    if value is None:
+        return False
+    try:
+        path.write_text(str(value))
+    except OSError:
+        return False
+    return True
+
+
+def twin_lines(command: c.Command) -> list[str]:
+    """The command's lines, and what keeps the twin as quiet as the emulator."""
+    found = lines(command)
+    if isinstance(command, c.BridgeAdd):  # else it tells its ports about 224.0.0.106 (IGMP), at random times
+        found.append(f"ip link set dev {command.name} type bridge mcast_snooping 0")
+    return found
 
 
 class Builder:
@@ -114,13 +137,15 @@ class Builder:
         for name, value in _emulated_defaults().items():
             path = sysctl_path(name)
             try:
-                if path.read_text().split() != str(value).split():
-                    path.write_text(str(value))
-                    found.append((path, str(value)))
+                if path.read_text().split() == str(value).split():
+                    continue
             except FileNotFoundError:
                 continue  # the machine's alone, or not compiled in
-            except OSError as error:
-                self.warnings.append(f"{name} stays {path.read_text().strip()}, not {value}: {error.strerror}")
+            set_to = next((want for want in (value, INSTEAD.get(name)) if _write(path, want)), None)
+            if set_to is not None:
+                found.append((path, str(set_to)))
+            elif not name.startswith(MACHINE_WIDE):
+                self.warnings.append(f"{name} stays {path.read_text().strip()}, not {value}")
         return found
 
     def _sysctl(self, netns: str, command: c.Sysctl) -> None:
@@ -133,7 +158,7 @@ class Builder:
             raise CommandError(f'sysctl: setting key "{command.name}": {error.strerror}', path=netns) from None
 
     def _batch(self, run: Run) -> None:
-        text = [(line.partition(" ")[2], command) for command in run.commands for line in lines(command)]
+        text = [(line.partition(" ")[2], command) for command in run.commands for line in twin_lines(command)]
         code, output = run_tool([run.tool, "-batch", "-"], "".join(line + "\n" for line, _ in text))
         if code != 0:
             words, _, where = output.rpartition("Command failed -:")

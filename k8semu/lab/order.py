@@ -40,8 +40,6 @@ def lines(command: c.Command) -> list[str]:
     found = [shlex.join(words)]
     if isinstance(command, c.TunAdd) and command.mtu != 1500:  # `ip tuntap` takes no MTU
         found.append(f"ip link set dev {command.name} mtu {command.mtu}")
-    if isinstance(command, c.BridgeAdd):  # else it tells its ports about 224.0.0.106 (IGMP), at random times
-        found.append(f"ip link set dev {command.name} type bridge mcast_snooping 0")
     return found
 
 
