@@ -30,6 +30,9 @@ FIN, RST, PSH = 1, 4, 8
 ECHO_TIME = 16
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
+INITIAL_WINDOW = 13_000
+"""Bytes that a sender puts on the wire at once: ten segments, also of a tunnel's smaller ones (RFC 6928)."""
+
 Row = tuple[str, str, "str | bytes"]
 """(layer, field, value); bytes where a value is the payload."""
 
@@ -278,9 +281,9 @@ class _Normaliser:
         if self.echo and layer.kind == "payload" and not self.options.echo_times:
             data = data[ECHO_TIME:]
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
-        if tcp and self.options.stream:
+        if tcp:
             self.segment = Segment(self.sender, self.seq, data)
-        else:
+        if not tcp or not self.options.stream:
             self._row(layer, "bytes", data)
 
 
@@ -305,7 +308,32 @@ Flows = dict[str, list[NormalFrame]]
 
 
 def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
-    """All frames of a capture by interface and flow, without the optional ones."""
+    """All frames of a capture by interface and flow, without the optional ones.
+
+    A connection that carries more than an initial window one way is compared as a stream: from there
+    on pacing and the timing of ACKs decide where segments end, which of them push, and whether the
+    FIN rides on the last.
+    """
+    frames = list(frames)
+    result = _by_flow(frames, options)
+    if not options.stream:
+        bulk = {name for flows in result.values() for name, flow in flows.items() if _is_bulk(flow)}
+        if bulk:
+            streams = _by_flow(frames, msgspec.structs.replace(options, stream=True))
+            for interface, flows in result.items():
+                flows.update({name: streams[interface][name] for name in flows if name in bulk})
+    return result
+
+
+def _is_bulk(flow: list[NormalFrame]) -> bool:
+    sent: dict[str, int] = {}
+    for normal in flow:
+        if normal.segment is not None:
+            sent[normal.segment.sender] = sent.get(normal.segment.sender, 0) + len(normal.segment.data)
+    return max(sent.values(), default=0) > INITIAL_WINDOW
+
+
+def _by_flow(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
     callers = Callers()
     views: dict[str, View] = {}
     result: dict[str, Flows] = {}
