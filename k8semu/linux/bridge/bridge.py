@@ -55,6 +55,7 @@ class BridgeDevice(NetDevice):
     def __init__(self, net: Net, name: str, addr: bytes, mtu: int, ageing_time: int) -> None:
         super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
         self.ports: dict[str, Port] = {}
+        self._had_ports = False
         self.address_set = False               # by a person, not by chance
         self.fdb = Fdb(self, ageing_time * NS_PER_S)
         self.fdb.add_local(addr, None)
@@ -64,8 +65,11 @@ class BridgeDevice(NetDevice):
 
     @property
     def carrier(self) -> bool:
-        """A bridge has carrier while one of its ports forwards."""
-        return self.up and any(port.forwarding for port in self.ports.values())
+        """A bridge has carrier while one of its ports forwards, and until it got its first one.
+
+        Linux: br_port_state_selection()
+        """
+        return self.up and (not self._had_ports or any(port.forwarding for port in self.ports.values()))
 
     # --- ports --------------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ class BridgeDevice(NetDevice):
         number = next(n for n in range(1, 1024) if n not in used)
         port = Port(self, dev, number)
         self.ports = {dev.name: port, **self.ports}  # the newest first, as the kernel's list
+        self._had_ports = True
         dev.master = self
         dev.rx_handler = lambda skb: self.handle_frame(skb, port)
         self.fdb.add_local(dev.addr, port)

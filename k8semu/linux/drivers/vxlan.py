@@ -21,17 +21,35 @@ from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop
 from k8semu.sim.clock import NS_PER_S
-from k8semu.trace.steps import DecapStep, EncapStep, FdbStep
-from k8semu.wire.addr import MAC_ZERO, ip_ntoa, mac_ntoa
-from k8semu.wire.build import vxlan_build
+from k8semu.trace.steps import DecapStep, EncapStep, FdbStep, Originate
+from k8semu.wire.addr import IP_BROADCAST, MAC_ZERO, ip_is_multicast, ip_ntoa, mac_ntoa
+from k8semu.wire.build import icmp_build, ip_build, vxlan_build
 from k8semu.wire.checksum import csum_replace, transport_checksum
-from k8semu.wire.header import ETH_HLEN, ETH_P_IP, IP, IP_SADDR, IP_TOS, IPPROTO_UDP, read_addrs, transport, write_u16
+from k8semu.wire.header import (
+    ETH_HLEN,
+    ETH_P_IP,
+    IP,
+    IP_DADDR,
+    IP_FRAG,
+    IP_PROTO,
+    IP_SADDR,
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_ICMP,
+    IPPROTO_UDP,
+    read_addrs,
+    transport,
+    write_u16,
+)
 
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.route import Rtable
 
 VXLAN_HEADROOM = 50
 """Outer IP, UDP and VXLAN headers and the inner Ethernet header: what the tunnel takes off the MTU."""
+
+
+ICMP_ERRORS = (3, 4, 5, 11, 12)
 
 
 class VxlanFdbEntry:
@@ -157,7 +175,8 @@ class VxlanDevice(NetDevice):
             return
         inner = skb.data
         is_ip = inner[12] == 0x08 and inner[13] == 0x00 and len(inner) >= IP + 20
-        self._check_pmtu(skb, rt, remote, is_ip)
+        if is_ip and not self._check_pmtu(skb, rt, remote):
+            return
         source = self.local or rt.saddr
         tos = inner[IP_TOS] & 0x03 if is_ip else 0
         if tos == 3:
@@ -182,11 +201,24 @@ class VxlanDevice(NetDevice):
             cached = self._encaps[remote] = (EncapStep(self.name, text, entry.origin), entry.origin)
         return cached[0]
 
-    def _check_pmtu(self, skb: Skb, rt: Rtable, remote: bytes, is_ip: bool) -> None:
-        """A packet too long for the path: remember it for the inner destination. Linux: skb_tunnel_check_pmtu()."""
-        mtu = self.net.ipv4.mtu(rt, remote) - VXLAN_HEADROOM
-        if is_ip and len(skb.data) - ETH_HLEN > mtu and skb.dst is not None:
-            self.net.ipv4.update_pmtu(bytes(skb.data[30:34]), mtu)
+    def _check_pmtu(self, skb: Skb, rt: Rtable, remote: bytes) -> bool:
+        """May it go on? What is too long for the path is remembered for its destination, and what was bridged
+        in here with DF is answered in the destination's name. Linux: skb_tunnel_check_pmtu()."""
+        ipv4, inner = self.net.ipv4, skb.data
+        mtu = ipv4.mtu(rt, remote) - VXLAN_HEADROOM
+        if len(inner) - ETH_HLEN <= mtu:
+            return True
+        if skb.dst is not None:
+            ipv4.update_pmtu(bytes(inner[IP_DADDR : IP_DADDR + 4]), mtu)
+        if self.master is None:
+            return True
+        reply = pmtu_reply(inner, mtu)
+        if reply is None:
+            return True
+        drop(skb, Drop.PKT_TOO_BIG, f"{len(inner) - ETH_HLEN} bytes with DF, and {mtu} fit into the tunnel: said so")
+        answer = self.net.originate(reply, Originate(f"{self.name} (too long for the tunnel)"))
+        self.net.clock.post(0, netif_receive_skb, answer, self)
+        return False
 
     def _flow_port(self, inner: bytearray, is_ip: bool) -> int:
         """A source port that is the same for one inner flow. Linux: udp_flow_src_port()."""
@@ -251,6 +283,21 @@ class VxlanDevice(NetDevice):
 
     def unregister(self) -> None:
         vxlan_ports(self.net).leave(self)
+
+
+def pmtu_reply(inner: bytearray, mtu: int) -> bytearray | None:
+    """An ICMP error about `inner` as if its destination had sent it. Linux: iptunnel_pmtud_build_icmp()."""
+    saddr, daddr = read_addrs(inner, IP_SADDR)
+    if mtu < 576 or inner[IP_FRAG] != 0x40 or inner[IP_FRAG + 1]:
+        return None
+    if any(a == IP_BROADCAST or ip_is_multicast(a) for a in (saddr, daddr)) or saddr[0] in (0, 127):
+        return None
+    if inner[IP_PROTO] == IPPROTO_ICMP and inner[transport(inner)] in ICMP_ERRORS:
+        return None
+    message = icmp_build(3, 4, mtu, inner[IP : IP + 548])
+    reply = ip_build(daddr, saddr, IPPROTO_ICMP, len(message), ttl=inner[IP_TTL])
+    reply[0:6], reply[6:12] = inner[6:12], inner[0:6]
+    return reply + message
 
 
 class VxlanPorts:

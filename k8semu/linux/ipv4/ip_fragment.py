@@ -44,24 +44,28 @@ Key = tuple[bytes, bytes, int, int, str]
 class _Queue:
     """The fragments of one packet so far. Linux: struct ipq."""
 
-    __slots__ = ("key", "last", "parts", "timer", "total")
+    __slots__ = ("end", "key", "parts", "timer", "total")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.parts: dict[int, Skb] = {}          # offset in bytes -> the fragment
         self.total: int | None = None            # length of the whole payload, once the last part is known
         self.timer: Timer | None = None
-        self.last = 0
+        self.end = 0                             # how far the parts reach
+
+    def runs(self) -> list[tuple[int, int]]:
+        """The bytes that are there, as (first, end) of each unbroken run."""
+        runs: list[tuple[int, int]] = []
+        for offset in sorted(self.parts):
+            end = offset + len(self.parts[offset].data) - IP - ip_hlen(self.parts[offset].data)
+            if runs and runs[-1][1] == offset:
+                runs[-1] = (runs[-1][0], end)
+            else:
+                runs.append((offset, end))
+        return runs
 
     def complete(self) -> bool:
-        if self.total is None:
-            return False
-        at = 0
-        for offset in sorted(self.parts):
-            if offset != at:
-                return False
-            at += len(self.parts[offset].data) - IP - ip_hlen(self.parts[offset].data)
-        return at == self.total
+        return self.total is not None and self.runs() == [(0, self.total)]
 
 
 class Fragments:
@@ -132,29 +136,37 @@ class Fragments:
         return self._assemble(queue, skb)
 
     def _insert(self, queue: _Queue, skb: Skb) -> bool:
+        """Linux: ip_frag_queue(), inet_frag_queue_insert(). What contradicts the rest ends all of it."""
         data = skb.data
         (flags,) = read_u16(data, IP_FRAG)
         offset = (flags & IP_OFFSET) * 8
-        size = len(data) - IP - ip_hlen(data)
-        end = offset + size
         more = bool(flags & IP_MF)
-        if (more and size % 8) or size == 0 or end > 65535:
-            drop(skb, Drop.IP_INHDR, f"fragment of {size} bytes at {offset}")
+        end = offset + len(data) - IP - ip_hlen(data)
+        if more and end & 7:
+            del data[len(data) - (end & 7) :]
+            end &= ~7
+        fault = ""
+        if end <= offset or end > 65535:
+            fault = f"fragment of {end - offset} bytes at {offset}"
+        elif not more and (end < queue.end or queue.total not in (None, end)):
+            fault = f"the last fragment ends at {end}, within what came before"
+        elif queue.total is not None and end > queue.total:
+            fault = f"fragment beyond the end at {queue.total}"
+        if fault:
+            self._discard(queue, Drop.IP_INHDR, fault)
+            drop(skb, Drop.IP_INHDR, fault)
             return False
-        if offset in queue.parts:
-            drop(skb, Drop.DUP_FRAG, f"a second fragment at {offset}")
-            return False
-        if queue.total is not None and (end > queue.total or (not more and end != queue.total)):
-            drop(skb, Drop.IP_INHDR, f"fragment beyond the end at {queue.total}")
-            return False
-        if not more:
-            queue.total = end
-        for other_offset, other in queue.parts.items():
-            other_end = other_offset + len(other.data) - IP - ip_hlen(other.data)
-            if offset < other_end and other_offset < end:
+        for first, last in queue.runs():
+            if first <= offset and end <= last:
+                drop(skb, Drop.DUP_FRAG, f"bytes {offset} to {end} are there already")
+                return False
+            if offset < last and first < end:
                 self._discard(queue, Drop.DUP_FRAG, "overlapping fragments")
                 drop(skb, Drop.DUP_FRAG, "overlapping fragments")
                 return False
+        if not more:
+            queue.total = end
+        queue.end = max(queue.end, end)
         queue.parts[offset] = skb
         return True
 
@@ -165,7 +177,8 @@ class Fragments:
         hlen = ip_hlen(head.data)
         payload = b"".join(bytes(part.data[IP + ip_hlen(part.data) :]) for part in parts)
         last.frag_max = max(len(part.data) - ETH_HLEN for part in parts)
-        df = any(part.data[IP_FRAG] & 0x40 for part in parts)
+        largest = max(parts, key=lambda part: len(part.data))
+        df = bool(largest.data[IP_FRAG] & 0x40)  # Linux: max_df_size
         if len(payload) + hlen > 65535:
             for part in parts:
                 drop(part, Drop.IP_INHDR, "the whole would be too long")
@@ -182,7 +195,8 @@ class Fragments:
     def _expire(self, queue: _Queue) -> None:
         """Linux: ip_expire()."""
         head = queue.parts.get(0)
-        if head is not None and queue.key[4] == "local":
+        ours = queue.key[4] == "local" or self.ipv4.addr_type(queue.key[1]) == "local"
+        if head is not None and ours:
             self.ipv4.icmp_send(head, 11, 1)
         self._discard(queue, Drop.FRAG_REASM_TIMEOUT, f"fragments of {ip_ntoa(queue.key[0])} missing")
 

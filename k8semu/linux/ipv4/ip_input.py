@@ -79,6 +79,25 @@ def header_fault(data: bytearray) -> tuple[Drop, str] | None:
         return Drop.PKT_TOO_SMALL, f"{size} bytes of {length}"
     if length < ihl:
         return Drop.IP_INHDR, f"total length {length}"
+    return options_fault(data[IP + 20 : IP + ihl]) if ihl > 20 else None
+
+
+def options_fault(options: bytearray) -> tuple[Drop, str] | None:
+    """What is wrong with IP options, if anything. Linux: ip_options_compile(), ip_rcv_options().
+
+    Not modelled: record route and timestamps are carried, but nothing is written into them.
+    """
+    at = 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        size = options[at + 1] if at + 1 < len(options) else 0
+        if size < 2 or at + size > len(options):
+            return Drop.IP_INHDR, f"IP option {options[at]} has length {size}"
+        if options[at] in (131, 137):
+            return Drop.IP_INHDR, "source routes are not accepted"
+        at += size
     return None
 
 

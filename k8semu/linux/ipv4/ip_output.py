@@ -18,6 +18,7 @@ from k8semu.linux.core.hooks import Hook, nf_hook
 from k8semu.linux.core.neighbour import Nud
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.ipv4.route import RouteError, Rtable
+from k8semu.trace.steps import DropStep
 from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_SADDR, read_addrs
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ def local_out(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
             return _route_me_harder(ipv4, skb)
     skb.steps.append(rt.step)
     output(ipv4, skb, rt)
-    return 0
+    return _outcome(skb)
+
+
+def _outcome(skb: Skb) -> int:
+    """EMSGSIZE if the packet turned out too long on the way; everything else that goes wrong is not told."""
+    last = skb.steps[-1]
+    return errno.EMSGSIZE if type(last) is DropStep and last.reason_name == Drop.PKT_TOO_BIG else 0
 
 
 def _route_me_harder(ipv4: Ipv4, skb: Skb) -> int:
@@ -55,7 +62,7 @@ def _route_me_harder(ipv4: Ipv4, skb: Skb) -> int:
     skb.dst = rt
     skb.steps.append(rt.step)
     output(ipv4, skb, rt)
-    return 0
+    return _outcome(skb)
 
 
 def output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:

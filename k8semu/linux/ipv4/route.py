@@ -140,9 +140,10 @@ class Routing:
             return Rtable("local", self.net.devs["lo"], None, source, 0, step, generation)
         source = saddr or route.src or ipv4.select_addr(route.dev, route.via or daddr, SCOPES[route.scope])
         kind = route.type
-        if kind == "unicast" and ip_is_multicast(daddr):
-            kind = "multicast"
         gateway = ipv4.redirects.gateway(route, daddr)
+        if kind == "unicast" and (daddr == IP_BROADCAST or ip_is_multicast(daddr)):
+            kind = "broadcast" if daddr == IP_BROADCAST else "multicast"
+            gateway = None
         return Rtable(kind, route.dev, gateway, source, route.mtu, step, generation)
 
     # --- input --------------------------------------------------------------------------------
@@ -169,6 +170,9 @@ class Routing:
             step = FibStep(ip_ntoa(daddr), f"multicast dev {iif.name}")
             return Rtable("multicast", net.devs["lo"], None, daddr, 0, step, generation)
         if daddr == IP_BROADCAST or (saddr == IP_ANY and daddr == IP_ANY):
+            refused = None if saddr == IP_ANY else self._validate_source(saddr, iif, None, mark)[0]
+            if refused is not None:
+                return refused
             step = FibStep(ip_ntoa(daddr), f"broadcast dev {iif.name}")
             return Rtable("broadcast", net.devs["lo"], None, daddr, 0, step, generation)
         if saddr[0] == 0:
@@ -185,11 +189,9 @@ class Routing:
                 return Refusal(Drop.IP_INADDRERRORS, f"not ours, and forwarding is off on {iif.name}")
             return Refusal(Drop.IP_INNOROUTES, f"no route to {ip_ntoa(daddr)}", errno.ENETUNREACH)
         step = fib_step(daddr, route)
-        if route.type == "broadcast":
-            return Rtable("broadcast", net.devs["lo"], None, daddr, 0, step, generation)
-        if route.type == "local":
-            refused, _ = self._validate_source(saddr, iif, mark)
-            return refused or Rtable("local", net.devs["lo"], None, daddr, 0, step, generation)
+        if route.type in ("local", "broadcast"):
+            refused, _ = self._validate_source(saddr, iif, None, mark)
+            return refused or Rtable(route.type, net.devs["lo"], None, daddr, 0, step, generation)
         if not forwarding:
             return Refusal(Drop.IP_INADDRERRORS, f"not ours, and forwarding is off on {iif.name}", 0, step)
         if route.type in ERROR_TYPES:
@@ -200,11 +202,11 @@ class Routing:
         self, route: Route, daddr: bytes, saddr: bytes, iif: NetDevice, mark: int, step: FibStep
     ) -> Rtable | Refusal:
         """Linux: __mkroute_input()."""
-        refused, on_link = self._validate_source(saddr, iif, mark)
-        if refused is not None:
-            return refused
         out = route.dev
         assert out is not None
+        refused, on_link = self._validate_source(saddr, iif, out, mark)
+        if refused is not None:
+            return refused
         gateway = self.ipv4.redirects.gateway(route, daddr)
         rt = Rtable("unicast", out, gateway, IP_ANY, route.mtu, step, self.ipv4.fib.generation)
         if out is iif and on_link and (out.conf.send_redirects or self.net.sysctl.conf_all.send_redirects):
@@ -212,12 +214,22 @@ class Routing:
             rt.redirect = bool(shared) or self.ipv4.on_link(out, saddr, route.via or daddr)
         return rt
 
-    def _validate_source(self, saddr: bytes, iif: NetDevice, mark: int) -> tuple[Refusal | None, bool]:
-        """Is `saddr` plausible on `iif`? Also: is it on link there? Linux: fib_validate_source()."""
+    def _validate_source(
+        self, saddr: bytes, iif: NetDevice, out: NetDevice | None, mark: int
+    ) -> tuple[Refusal | None, bool]:
+        """Is `saddr` plausible on `iif`? Also: is it on link there? Linux: fib_validate_source().
+
+        Without rp_filter only our own addresses are not, unless a redirect may be due.
+        """
         if iif.name == "lo":
             return None, False
+        every = self.net.sysctl.conf_all
+        strict = max(iif.conf.rp_filter, every.rp_filter)
+        if not strict and (out is not iif or not (iif.conf.send_redirects or every.send_redirects)):
+            if saddr in self.ipv4.local_addrs and not iif.conf.accept_local:
+                return Refusal(Drop.IP_LOCAL_SOURCE, f"source {ip_ntoa(saddr)} is our own"), False
+            return None, False
         route = self.ipv4.fib.lookup(saddr, None, None, mark, iif)
-        strict = max(iif.conf.rp_filter, self.net.sysctl.conf_all.rp_filter)
         if route is None:
             if strict:
                 return Refusal(Drop.IP_RPFILTER, f"no route back to {ip_ntoa(saddr)}"), False
