@@ -25,7 +25,9 @@ def plugin(name: str, command: str, container: str, conf: dict[str, Any]) -> tup
         **os.environ, "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": f"/run/netns/{container}",
         "CNI_IFNAME": "eth0", "CNI_PATH": str(PLUGINS),
     }  # fmt: skip
-    done = subprocess.run([PLUGINS / name], input=json.dumps(conf), env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [PLUGINS / name], input=json.dumps(conf), env=env, capture_output=True, text=True, check=False
+    )
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}
 
 

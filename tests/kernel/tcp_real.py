@@ -7,15 +7,16 @@ The server is the same file, run again inside the second namespace.
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import json
-import os
 import select
 import socket
 import struct
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 A, B = "10.0.0.1", "10.0.0.2"
 NAMES = ("exchange", "half_close", "unread", "late", "linger", "refused")
@@ -67,10 +68,8 @@ def serve() -> None:
         elif name == "linger":
             recv_all(conn, 4)
             conn.sendall(b"done")
-            try:
+            with contextlib.suppress(ConnectionResetError):
                 recv_all(conn, 1)
-            except ConnectionResetError:
-                pass
         conn.close()
 
 
@@ -104,7 +103,7 @@ def call(name: str) -> None:
 
 def main(mtu: str) -> None:
     sh("mount", "-t", "tmpfs", "tmpfs", "/run")
-    os.mkdir("/run/netns")
+    Path("/run/netns").mkdir()
     sh("ip", "netns", "add", "b")
     sh("ip", "link", "add", "eth0", "mtu", mtu, "type", "veth", "peer", "name", "eth1", "mtu", mtu, "netns", "b")
     inside = ("ip", "netns", "exec", "b")
