@@ -44,7 +44,7 @@ class Port:
 
     @property
     def forwarding(self) -> bool:
-        return self.dev.running
+        return self.dev.active
 
 
 class BridgeDevice(NetDevice):
@@ -156,14 +156,14 @@ class BridgeDevice(NetDevice):
         if data[6] & 1 or data[6:12] == b"\0\0\0\0\0\0":
             drop(skb, Drop.MAC_INVALID_SOURCE, f"source {mac_ntoa(bytes(data[6:12]))}")
             return
-        if not self.up:
+        if not self.flags & Iff.UP:
             drop(skb, Drop.DEV_READY, f"{self.name} is down")
             return
         if data[0:5] == _LINK_LOCAL and data[5] < 0x10 and data[5] != 0:
             drop(skb, Drop.BRIDGE_INGRESS_STP_STATE, "link-local group addresses are not forwarded (IEEE 802.1D)")
             return
         net = self.net
-        if self._calls_iptables(data):
+        if net.hooks.used and self._calls_iptables(data):
             net.netfilter.br.pre_routing(skb, port.dev, lambda s: self.handle_frame_finish(s, port))
             return
         self.handle_frame_finish(skb, port)
@@ -171,8 +171,8 @@ class BridgeDevice(NetDevice):
     def _calls_iptables(self, data: bytearray) -> bool:
         """Does the frame go through the IP hooks (br_netfilter)?"""
         net = self.net
-        return bool(
-            net.sysctl.bridge_nf_call_iptables and data[12] == 0x08 and data[13] == 0x00 and any(net.hooks.chains)
+        return (
+            net.hooks.used and data[12] == 0x08 and data[13] == 0x00 and bool(net.sysctl.bridge_nf_call_iptables)
         )
 
     def handle_frame_finish(self, skb: Skb, port: Port) -> None:
@@ -234,7 +234,7 @@ class BridgeDevice(NetDevice):
             return
         skb.steps.append(out.to_step)
         net = self.net
-        if source is not None and self._calls_iptables(skb.data):
+        if source is not None and net.hooks.used and self._calls_iptables(skb.data):
             br = net.netfilter.br
             br.forward(skb, source.dev, out.dev, lambda s: br.post_routing(s, source.dev, out.dev, self._push(out)))
             return

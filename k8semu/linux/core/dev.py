@@ -9,7 +9,7 @@ Differs: no queueing disciplines; a link has a delay, and a loss that the scenar
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from k8semu.linux.core.drop import Drop
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 PROGRAM_DELAY = 10_000  # ns that a frame waits for the program that reads it
 
 
-class Iff(IntFlag):
-    """Device flags. Linux: include/uapi/linux/if.h."""
+class Iff:
+    """Device flags: plain integers, they are asked for each frame. Linux: include/uapi/linux/if.h."""
 
     UP = 0x1
     BROADCAST = 0x2
@@ -77,7 +77,7 @@ class NetDevice:
     hard_header_len: ClassVar[int] = 14
     """14 on Ethernet, 0 where frames start with the IP header (tun)."""
 
-    def __init__(self, net: Net, name: str, addr: bytes, mtu: int, flags: Iff) -> None:
+    def __init__(self, net: Net, name: str, addr: bytes, mtu: int, flags: int) -> None:
         self.net = net
         self.name = name
         self.ifindex = 0                       # given by Net.register
@@ -172,6 +172,10 @@ class NetDevice:
         return f"<{type(self).__name__} {self.net.name}/{self.name}>"
 
 
+_UP = Iff.UP
+_IN, _OUT = Direction.IN, Direction.OUT
+
+
 def dev_queue_xmit(skb: Skb, dev: NetDevice) -> None:
     """Send a complete frame out of `dev`. Linux: net/core/dev.c __dev_queue_xmit()."""
     skb.dev = dev
@@ -186,7 +190,7 @@ def dev_queue_xmit(skb: Skb, dev: NetDevice) -> None:
     stats.tx_packets += 1
     stats.tx_bytes += len(skb.data)
     if dev.tap is not None:
-        dev.tap(skb, dev, Direction.OUT)
+        dev.tap(skb, dev, _OUT)
     dev.xmit(skb)
 
 
@@ -196,7 +200,7 @@ def netif_receive_skb(skb: Skb, dev: NetDevice) -> None:
     Linux: net/core/dev.c __netif_receive_skb_core()
     """
     skb.dev = dev
-    if not dev.flags & Iff.UP:
+    if not dev.flags & _UP:
         dev.stats.rx_dropped += 1
         drop(skb, Drop.DEV_READY, f"{dev.name} is down")
         return
@@ -205,7 +209,7 @@ def netif_receive_skb(skb: Skb, dev: NetDevice) -> None:
     stats.rx_packets += 1
     stats.rx_bytes += len(data)
     if dev.tap is not None:
-        dev.tap(skb, dev, Direction.IN)
+        dev.tap(skb, dev, _IN)
     if dev.rx_handler is not None:
         dev.rx_handler(skb)
         return

@@ -53,11 +53,12 @@ HookFn = Callable[[Skb, "NetDevice | None", "NetDevice | None"], bool]
 class Hooks:
     """What is registered at the hooks of one namespace."""
 
-    __slots__ = ("_entries", "chains")
+    __slots__ = ("_entries", "chains", "used")
 
     def __init__(self) -> None:
         self._entries: list[list[tuple[int, str, HookFn]]] = [[] for _ in Hook]
         self.chains: list[tuple[HookFn, ...]] = [() for _ in Hook]
+        self.used = False  # is anything registered anywhere?
 
     def register(self, hook: Hook, priority: int, name: str, fn: HookFn) -> None:
         """Have `fn` run at `hook`. The same name at the same hook is replaced."""
@@ -72,6 +73,7 @@ class Hooks:
     def _set(self, hook: Hook, entries: list[tuple[int, str, HookFn]]) -> None:
         self._entries[hook] = entries
         self.chains[hook] = tuple(fn for _, _, fn in entries)
+        self.used = any(self.chains)
 
 
 def nf_hook(hooks: Hooks, hook: Hook, skb: Skb, indev: NetDevice | None, outdev: NetDevice | None) -> bool:

@@ -13,6 +13,7 @@ Differs: no groups of remotes by multicast, no GBP, GPE or remote checksum offlo
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from k8semu.errors import CommandError
@@ -229,7 +230,7 @@ class VxlanDevice(NetDevice):
                 key += bytes(inner[th : th + 4])
         else:
             key = bytes(inner[0:14])
-        low, high = (int(p) for p in str(self.net.sysctl.values["net.ipv4.ip_local_port_range"]).split())
+        low, high = _port_range(str(self.net.sysctl.values["net.ipv4.ip_local_port_range"]))
         return low + (zlib.crc32(key, self._hash_key) * (high - low) >> 32)
 
     # --- in -----------------------------------------------------------------------------------
@@ -283,6 +284,12 @@ class VxlanDevice(NetDevice):
 
     def unregister(self) -> None:
         vxlan_ports(self.net).leave(self)
+
+
+@lru_cache(maxsize=16)
+def _port_range(text: str) -> tuple[int, int]:
+    low, high = text.split()
+    return int(low), int(high)
 
 
 def pmtu_reply(inner: bytearray, mtu: int) -> bytearray | None:

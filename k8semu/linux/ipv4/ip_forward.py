@@ -17,6 +17,8 @@ from k8semu.wire.header import ETH_HLEN, IP_FRAG, IP_TTL, ip_decrease_ttl
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.stack import Ipv4
 
+FORWARD = Hook.FORWARD
+
 
 def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     """Pass a packet on that is not for us. A path MTU learned for our own packets does not count here."""
@@ -38,6 +40,6 @@ def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     if rt.redirect:
         ipv4.icmp.send_redirect(skb, rt)
     hooks = ipv4.net.hooks
-    if hooks.chains[Hook.FORWARD] and not nf_hook(hooks, Hook.FORWARD, skb, skb.iif, rt.dev):
+    if hooks.chains[FORWARD] and not nf_hook(hooks, FORWARD, skb, skb.iif, rt.dev):
         return
     output(ipv4, skb, rt)

@@ -13,7 +13,7 @@ from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.hooks import Hook, nf_hook
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.ipv4.ip_forward import ip_forward
-from k8semu.linux.ipv4.route import Refusal, Rtable
+from k8semu.linux.ipv4.route import Refusal
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 from k8semu.wire.header import (
     ETH_HLEN,
@@ -21,6 +21,7 @@ from k8semu.wire.header import (
     IP_DADDR,
     IP_FRAG,
     IP_LEN,
+    IP_OPTS,
     IP_PROTO,
     IP_SADDR,
     IPPROTO_UDP,
@@ -29,6 +30,9 @@ from k8semu.wire.header import (
 
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.stack import Ipv4
+
+from_bytes = int.from_bytes
+PREROUTING, LOCAL_IN = Hook.PREROUTING, Hook.LOCAL_IN
 
 _ICMP_UNREACH_CODE = {errno.ENETUNREACH: 0, errno.EHOSTUNREACH: 1, errno.EACCES: 13}
 
@@ -41,22 +45,22 @@ def ip_rcv(ipv4: Ipv4, skb: Skb) -> None:
     if dev.hard_header_len and data[0:6] != dev.addr and not data[0] & 1 and not dev.is_ours(skb):
         drop(skb, Drop.OTHERHOST, f"frame is for {mac_ntoa(bytes(data[0:6]))}")
         return
-    reason = header_fault(data)
-    if reason is not None:
-        drop(skb, reason[0], reason[1])
-        return
-    length = data[IP_LEN] << 8 | data[IP_LEN + 1]
-    if len(data) > ETH_HLEN + length:
-        del data[ETH_HLEN + length :]  # Ethernet padding
+    end = ETH_HLEN + (data[IP_LEN] << 8 | data[IP_LEN + 1]) if len(data) >= IP_OPTS else 0
+    if end != len(data) or end < IP_OPTS or data[IP] != 0x45 or from_bytes(data[IP:IP_OPTS], "big") % 0xFFFF:
+        reason = header_fault(data)  # looks closer: options and padding are no faults
+        if reason is not None:
+            drop(skb, reason[0], reason[1])
+            return
+        del data[end:]  # Ethernet padding
     skb.iif = dev
     hooks = ipv4.net.hooks
-    if hooks.chains[Hook.PREROUTING]:
+    if hooks.chains[PREROUTING]:
         if (data[IP_FRAG] & 0x3F) | data[IP_FRAG + 1] and ipv4.net.netfilter.needs_defrag:
             whole = ipv4.fragments.defrag(skb, "conntrack")  # Linux: nf_defrag_ipv4.c ipv4_conntrack_defrag()
             if whole is None:
                 return
             skb = whole
-        if not nf_hook(hooks, Hook.PREROUTING, skb, dev, None):
+        if not nf_hook(hooks, PREROUTING, skb, dev, None):
             return
     rcv_finish(ipv4, skb)
 
@@ -104,12 +108,12 @@ def options_fault(options: bytearray) -> tuple[Drop, str] | None:
 def rcv_finish(ipv4: Ipv4, skb: Skb) -> None:
     """Route a received packet. Linux: ip_rcv_finish_core(), dst_input()."""
     saddr, daddr = read_addrs(skb.data, IP_SADDR)
-    assert skb.iif is not None
-    rt = ipv4.routing.input(daddr, saddr, skb.iif, skb.mark)
-    if type(rt) is Refusal:
+    iif = skb.iif
+    assert iif is not None
+    rt = ipv4.routing.input(daddr, saddr, iif, skb.mark)
+    if isinstance(rt, Refusal):
         _refuse(ipv4, skb, rt)
         return
-    assert isinstance(rt, Rtable)
     skb.dst = rt
     skb.steps.append(rt.step)
     if rt.type == "unicast":
@@ -136,7 +140,7 @@ def local_deliver(ipv4: Ipv4, skb: Skb) -> None:
             return
         skb = whole
     hooks = ipv4.net.hooks
-    if hooks.chains[Hook.LOCAL_IN] and not nf_hook(hooks, Hook.LOCAL_IN, skb, skb.iif, None):
+    if hooks.chains[LOCAL_IN] and not nf_hook(hooks, LOCAL_IN, skb, skb.iif, None):
         return
     local_deliver_finish(ipv4, skb)
 

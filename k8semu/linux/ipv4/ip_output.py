@@ -24,6 +24,8 @@ from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_SADDR, read_addrs
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.stack import Ipv4
 
+LOCAL_OUT, POSTROUTING = Hook.LOCAL_OUT, Hook.POSTROUTING
+
 REACHABLE, PERMANENT, NOARP = Nud.REACHABLE, Nud.PERMANENT, Nud.NOARP
 
 
@@ -31,9 +33,9 @@ def local_out(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
     """Send a packet made here; 0, or the errno a socket call would return."""
     skb.dst = rt
     hooks = ipv4.net.hooks
-    if hooks.chains[Hook.LOCAL_OUT]:
+    if hooks.chains[LOCAL_OUT]:
         before = (bytes(skb.data[IP_SADDR : IP_DADDR + 4]), skb.mark)
-        if not nf_hook(hooks, Hook.LOCAL_OUT, skb, None, rt.dev):
+        if not nf_hook(hooks, LOCAL_OUT, skb, None, rt.dev):
             return errno.EPERM if skb.ended else 0
         if before != (bytes(skb.data[IP_SADDR : IP_DADDR + 4]), skb.mark):
             return _route_me_harder(ipv4, skb)
@@ -72,7 +74,7 @@ def output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     skb.dev = dev
     if rt.type != "unicast" and rt.type != "local":
         _loop_back_copy(ipv4, skb, rt)
-    if hooks.chains[Hook.POSTROUTING] and not nf_hook(hooks, Hook.POSTROUTING, skb, None, dev):
+    if hooks.chains[POSTROUTING] and not nf_hook(hooks, POSTROUTING, skb, None, dev):
         return
     finish_output(ipv4, skb, rt)
 
@@ -102,7 +104,8 @@ def finish_output2(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
         neigh = ipv4.arp.neighbour(dev, rt.gateway or bytes(data[IP_DADDR : IP_DADDR + 4]))
         rt.neigh = neigh
     state = neigh.state
-    if (state is not PERMANENT and state is not NOARP) and not neigh.table.resolve(neigh, skb):
+    fresh = state is REACHABLE and ipv4.net.clock.now <= neigh.confirmed + neigh.reachable
+    if not fresh and state is not PERMANENT and state is not NOARP and not neigh.table.resolve(neigh, skb):
         return
     skb.steps.append(neigh.use_step)
     data[0:12] = neigh.hh
