@@ -191,6 +191,7 @@ class VxlanDevice(NetDevice):
             segment = bytes(skb.data[34:])
             write_u16(skb.data, 40, transport_checksum(source, remote, IPPROTO_UDP, segment) or 0xFFFF)
         skb.scrub()
+        skb.frag_max = 0  # of the inner packet; Linux: iptunnel_xmit() clears the control block
         skb.mark = 0
         skb.steps.append(self._encap_step(source, remote, entry))
         net.ipv4.local_out(skb, rt)
