@@ -16,6 +16,11 @@ from k8semu.lab.result import normal_result, result_differences
         ("1 received, 0% packet loss, time 3ms", "1 received, 0% packet loss, time 0ms"),
         ("from 172.17.0.2:48730", "from 172.17.0.2:33001"),
         ("2: eth0@if5: <UP> mtu 1500 link-netnsid 0\n", "7: eth0@if9: <UP> mtu 1500 link-netns b\n"),
+        ("# Completed on Thu Jan  1 00:00:00 1970\n", "# Completed on Mon Nov 23 16:42:05 2026\n"),
+        ("10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 STALE\n10.0.0.1 dev eth0 FAILED\n",
+         "10.0.0.1 dev eth0 FAILED\n10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 STALE\n"),
+        ("udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=35957 dport=8472 mark=0 use=1\n",
+         "udp      17 7 src=10.0.0.1 dst=10.0.0.2 sport=41812 dport=8472 mark=0 use=1\n"),
         ("a\n33:33:00:00:00:6a dev docker0 self permanent\nb\n", "a\nb\n"),
     ],
 )
@@ -31,11 +36,14 @@ def test_chance_and_time_make_no_difference(one: str, other: str) -> None:
         ({"a": 1}, {}, "result.a: 1, Linux None"),
         ("172.17.0.2:80", "172.17.0.2:81", "result: '172.17.0.2:80', Linux '172.17.0.2:81'"),
         ("a\nb\nc\n", "a\nx\nc\n", "result[1]: 'b', Linux 'x'"),
+        ("10.0.0.0/8 dev a\n10.1.0.0/16 dev b\n", "10.1.0.0/16 dev b\n10.0.0.0/8 dev a\n",
+         "result[0]: '10.0.0.0/8 dev a', Linux '10.1.0.0/16 dev b'\n"
+         "result[1]: '10.1.0.0/16 dev b', Linux '10.0.0.0/8 dev a'"),
         ([1, 2], [1], "result: [1, 2], Linux [1]"),
     ],
 )
 def test_what_differs_is_named_with_its_place(one: Any, other: Any, where: str) -> None:
-    assert result_differences(one, other) == [where]
+    assert "\n".join(result_differences(one, other)) == where
 
 
 def test_an_address_is_not_taken_for_a_port() -> None:
