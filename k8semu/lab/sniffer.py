@@ -19,9 +19,9 @@ from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import NamedNetns
 from k8semu.lab.ring import Ring, Seen
 
-BUDGET = 256 << 20
+BUDGET = 128 << 20
 """Bytes of ring for all namespaces together."""
-MOST = 32 << 20
+MOST = 8 << 20
 
 
 class Sniffer:

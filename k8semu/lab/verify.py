@@ -83,6 +83,7 @@ class _Replay:
         self.skipped: list[str] = []
         self.windows: list[tuple[int, int | None]] = []  # simulated time that is left out
         self._step: Step | None = None
+        self._idle = False  # nothing was asked of the kernel in this step
         self._building: list[Entry] = []
         self._starting: list[Start] = []
 
@@ -93,6 +94,7 @@ class _Replay:
         }  # fmt: skip
         for entry in entries:
             takers[type(entry)](entry)
+            self._idle = isinstance(entry, Step) and entry.verifiable
         self._end_step()
 
     def _tell(self, entry: j.Tell) -> None:
@@ -135,6 +137,8 @@ class _Replay:
         return self._step is not None and not self._step.verifiable
 
     def _end_step(self) -> None:
+        if self._idle and self._step is not None:
+            self.skipped.append(f"{self._step.name}: nothing in it is for a kernel to answer")
         self._flush()
         self.twin.settle()
         frames = self.twin.frames()

@@ -110,6 +110,12 @@ def test_a_step_that_is_not_verifiable_is_left_out_of_both_worlds() -> None:
     assert [frame.time for frame in this.frames] == [1, 2, 4]
 
 
+def test_a_step_that_asks_nothing_of_a_kernel_is_named() -> None:
+    _, this = replay(Step(number=1, name="docker ps"), Step(number=2, name="ping"), call("ping"),
+                     Step(number=3, name="hostname"))  # fmt: skip
+    assert this.skipped == [f"{name}: nothing in it is for a kernel to answer" for name in ("docker ps", "hostname")]
+
+
 def test_a_last_step_that_is_not_verifiable_has_no_end() -> None:
     _, this = replay(Step(number=1, name="one", verifiable=False, reason="no", time=20), call("y"))
     assert this.leaves_out(10**12)
