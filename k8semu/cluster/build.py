@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from k8semu.cluster.cluster import Cluster
-from k8semu.cluster.kubelet import PodMachine, run_pod, stop_pod
+from k8semu.cluster.kubelet import PodMachine, netns_of, run_pod, stop_pod
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
-from k8semu.cluster.underlay import ROUTER, Underlay
-from k8semu.errors import ScenarioError
+from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
+from k8semu.errors import CniError, ScenarioError
 from k8semu.kube.objects import Pod, Workload
-from k8semu.kube.scheduler import schedule
-from k8semu.kube.workloads import pods_of
+from k8semu.kube.store import Change, PodError, Store
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ class MachineSpec(Protocol):
 class NodeSpec(MachineSpec, Protocol):
     @property
     def pod_cidr(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
 
 
 class Built:
@@ -44,6 +45,7 @@ class Built:
         self.nodes: dict[str, Node] = {}
         self.hosts: dict[str, Machine] = {}
         self.pods: dict[str, PodMachine] = {}
+        self.store: Store
         self.underlay = Underlay(cluster)
 
     def machine(self, name: str) -> Machine:
@@ -52,6 +54,8 @@ class Built:
         found: Machine | None = self.nodes.get(plain) or self.hosts.get(plain) or self.pods.get(plain)
         if found is None:
             found = next((pod for key, pod in self.pods.items() if key.startswith(f"{plain}-")), None)
+        if found is None and plain in self.cluster.netns and plain != UNDERLAY:
+            found = Machine(self.cluster, plain, plain)     # a container that CNI was called for by hand
         if found is None:
             known = ", ".join([*self.nodes, *self.hosts, *self.pods])
             raise ScenarioError(f"no node, host or Pod {name!r}", hint=f"there are: {known}")
@@ -65,8 +69,31 @@ class Built:
                 names.setdefault(Interface.parse(machine.address).addr, machine.hostname)
         return names
 
-    def delete_pod(self, name: str) -> None:
-        stop_pod(self.cluster, self.pods.pop(name))
+    def end_programs(self, pod: Pod) -> None:
+        """SIGTERM to a Pod's containers: they close what they have open, and their Pod still carries it."""
+        for container in pod.spec.containers:
+            self.cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
+
+    def carry_out(self, change: Change) -> None:
+        """Stop and start the Pods of a change, as the kubelets would. PodError if the network cannot take one."""
+        for placed in change.stop:
+            machine = self.pods.pop(pod_key(placed.pod))
+            stop_pod(self.cluster, machine)
+            if self.cluster.hosts.get(machine.hostname) == machine.address:
+                del self.cluster.hosts[machine.hostname]
+        for placed in change.start:
+            try:
+                machine = run_pod(self.cluster, self.nodes[placed.node], placed.pod)
+            except CniError as error:
+                why = f"CNI error {error.code}: {error.msg}"
+                raise PodError(why, placed.pod, placed.owner, "", f"node {placed.node}") from None
+            self.pods[pod_key(placed.pod)] = machine
+            self.cluster.hosts.setdefault(placed.pod.metadata.name, machine.address)
+
+
+def pod_key(pod: Pod) -> str:
+    """How `Built.pods` knows a Pod: as its netns is named, also where it uses its node's."""
+    return netns_of(pod)
 
 
 def build(
@@ -78,18 +105,18 @@ def build(
     pods: list[Pod],
     workloads: list[Workload],
 ) -> Built:
-    """Build everything; errors of the manifests are ScenarioError or CniError."""
+    """Build everything; what is wrong with a manifest is a PodError."""
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
     setup(cluster, network, list(built.nodes.values()))
-    for workload in workloads:
-        pods = pods + pods_of(workload, list(built.nodes), cluster.world.random["pod-names"])
     labels = {name: node.labels for name, node in built.nodes.items()}
-    for pod, node in schedule(pods, labels):
-        machine = run_pod(cluster, built.nodes[node], pod)
-        key = machine.netns_name if not pod.spec.host_network else pod.metadata.name
-        built.pods[key] = machine
-        cluster.hosts.setdefault(pod.metadata.name, machine.address)
+    built.store = Store(labels, cluster.world.random["pod-names"])
+    things: list[Pod | Workload] = [*pods, *workloads]
+    for thing in things:
+        change = built.store.apply(thing)
+        for pending in change.pending:
+            raise PodError(pending.reason, pending.pod, pending.owner, pending.path, f"nodes: {', '.join(labels)}")
+        built.carry_out(change)
     return built
 
 
@@ -111,7 +138,7 @@ def _machines(
         underlay.plug(spec.name, spec.address, network.node_mtu)
         underlay.default_route(spec.name, spec.address)
         address = spec.address.partition("/")[0]
-        labels = {"kubernetes.io/hostname": spec.name}
+        labels = {"kubernetes.io/hostname": spec.name, **spec.labels}
         built.nodes[spec.name] = Node(cluster, spec.name, address, spec.pod_cidr, labels)
         cluster.hosts[spec.name] = address
     for host in hosts:

@@ -20,7 +20,7 @@ from k8semu.cni.bridge import BridgeConf, BridgePlugin
 from k8semu.cni.portmap import PortmapPlugin
 from k8semu.cni.runtime import CniRuntime
 from k8semu.linux.core.commands import IptablesRestore, RouteAdd, Sysctl
-from k8semu.wire.addr import Prefix
+from k8semu.wire.addr import Prefix, ip_aton
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
@@ -35,6 +35,8 @@ class PodNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     cidr: str
     mtu: int | None
     direct_routing: bool
+    hairpin: bool | None = None
+    ip_masq: bool = True
     node_mtu: int = 1500
 
 
@@ -48,10 +50,9 @@ def setup(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
 def _masquerade(spec: PodNetworkSpec, node: Node, bridge: str) -> IptablesRestore:
     """Pod to Pod keeps its address; Pod to outside gets the node's. What docker's own rule would do,
     narrowed to destinations outside the Pod network, as every multi-node cluster has to."""
+    nat = f"*nat\n-A POSTROUTING -s {node.pod_cidr} ! -d {spec.cidr} ! -o {bridge} -j MASQUERADE\nCOMMIT\n"
     return IptablesRestore(origin=f"masquerade of {node.name}'s Pods", text=(
-        "*nat\n"
-        f"-A POSTROUTING -s {node.pod_cidr} ! -d {spec.cidr} ! -o {bridge} -j MASQUERADE\n"
-        "COMMIT\n"
+        f"{nat if spec.ip_masq else ''}"
         "*filter\n"
         f"-A FORWARD -s {spec.cidr} -j ACCEPT\n"
         f"-A FORWARD -d {spec.cidr} -j ACCEPT\n"
@@ -66,7 +67,10 @@ def _bridge_cni(node: Node, conf: BridgeConf) -> None:
 def _setup_bridge(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
     name = spec.bridge or "docker0"
     for node in nodes:
-        conf = BridgeConf(name="bridge", bridge=name, subnet=node.pod_cidr, mtu=spec.mtu or spec.node_mtu)
+        conf = BridgeConf(
+            name="bridge", bridge=name, subnet=node.pod_cidr, mtu=spec.mtu or spec.node_mtu,
+            hairpin_mode=bool(spec.hairpin),
+        )  # fmt: skip
         _bridge_cni(node, conf)
         assert node.cni is not None
         node.cni.bridge.setup_bridge()
@@ -81,8 +85,9 @@ def _setup_routed(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> 
 
 def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
     conf = flannel.FlannelConf(
-        network=spec.cidr, backend=spec.backend, direct_routing=spec.direct_routing, mtu=spec.node_mtu
-    )
+        network=spec.cidr, backend=spec.backend, direct_routing=spec.direct_routing, mtu=spec.node_mtu,
+        ip_masq=spec.ip_masq,
+    )  # fmt: skip
     leases = {
         node.name: flannel.Lease(
             node.name, node.pod_cidr, node.address, flannel.vtep_mac(node) if spec.backend == "vxlan" else ""
@@ -96,10 +101,10 @@ def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) ->
         cluster.tell_all(node.netns_name, flannel.node_up(conf, lease))
         for peer in leases.values():
             if peer.node != node.name:
-                cluster.tell_all(node.netns_name, flannel.peer_added(conf, peer, same_network=True))
+                cluster.tell_all(node.netns_name, flannel.peer_added(conf, peer, _on_link(node, peer.public_ip)))
         _bridge_cni(node, BridgeConf(
-            name="cbr0", bridge=bridge, subnet=node.pod_cidr, mtu=spec.mtu or conf.pod_mtu, hairpin_mode=True,
-            routes=(spec.cidr,),
+            name="cbr0", bridge=bridge, subnet=node.pod_cidr, mtu=spec.mtu or conf.pod_mtu,
+            hairpin_mode=spec.hairpin is not False, routes=(spec.cidr,),
         ))  # fmt: skip
         assert node.cni is not None
         node.cni.bridge.setup_bridge()
@@ -115,14 +120,19 @@ def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) ->
             ))  # fmt: skip
 
 
+def _on_link(node: Node, address: str) -> bool:
+    """Is another node's address in this node's own network?"""
+    return any(ip_aton(address) in own.iface.network for own in node.net.devs["eth0"].addresses)
+
+
 def _setup_weave(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
     shorts = weave.short_ids([node.name for node in nodes])
     plen = Prefix.parse(spec.cidr).plen
     for node in nodes:
         cluster.tell_all(node.netns_name, weave.node_up(node.name, spec.cidr))
         conf = BridgeConf(
-            name="weave", bridge=weave.BRIDGE, subnet=node.pod_cidr, mtu=spec.mtu or weave.MTU, hairpin_mode=True,
-            address_plen=plen,
+            name="weave", bridge=weave.BRIDGE, subnet=node.pod_cidr, mtu=spec.mtu or weave.MTU,
+            hairpin_mode=spec.hairpin is not False, address_plen=plen,
         )  # fmt: skip
         _bridge_cni(node, conf)
         assert node.cni is not None

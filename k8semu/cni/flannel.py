@@ -50,6 +50,8 @@ class FlannelConf(msgspec.Struct, frozen=True, kw_only=True):
     direct_routing: bool = False
     mtu: int = 1500
     """The MTU of the nodes' own network."""
+    ip_masq: bool = True
+    """flanneld --ip-masq: Pods appear outside under their node's address."""
 
     @property
     def pod_mtu(self) -> int:
@@ -65,7 +67,7 @@ def subnet_env(conf: FlannelConf, lease: Lease) -> str:
     plen = lease.subnet.partition("/")[2]
     return (
         f"FLANNEL_NETWORK={conf.network}\nFLANNEL_SUBNET={gateway}/{plen}\n"
-        f"FLANNEL_MTU={conf.pod_mtu}\nFLANNEL_IPMASQ=true\n"
+        f"FLANNEL_MTU={conf.pod_mtu}\nFLANNEL_IPMASQ={str(conf.ip_masq).lower()}\n"
     )
 
 
@@ -89,12 +91,17 @@ def masquerade_rules(conf: FlannelConf, subnet: str) -> str:
     """FLANNEL-POSTRTG and FLANNEL-FWD. Kubernetes: pkg/trafficmngr/iptables/iptables.go."""
     say = '-m comment --comment "flanneld masq"'
     net = conf.network
-    return (
+    forward = (
         "*filter\n:FLANNEL-FWD - [0:0]\n"
         '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n'
         f'-A FLANNEL-FWD -s {net} -m comment --comment "flanneld forward" -j ACCEPT\n'
         f'-A FLANNEL-FWD -d {net} -m comment --comment "flanneld forward" -j ACCEPT\n'
         "COMMIT\n"
+    )
+    if not conf.ip_masq:
+        return forward
+    return (
+        f"{forward}"
         "*nat\n:FLANNEL-POSTRTG - [0:0]\n"
         f"-A POSTROUTING {say} -j FLANNEL-POSTRTG\n"
         f"-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 {say} -j RETURN\n"

@@ -4,4 +4,5 @@
     images     what a container runs
     workloads  Deployments, ReplicaSets, StatefulSets and DaemonSets become Pods
     scheduler  which node a Pod goes to
+    store      what was applied, and which Pods come and go for it
 """

@@ -90,7 +90,61 @@ class Workload(KubeObject, kw_only=True):
 
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 
-INERT = (
-    "Service", "EndpointSlice", "Endpoints", "Ingress", "IngressClass", "NetworkPolicy",
-)  # fmt: skip
+
+class NodeAddress(KubeObject, kw_only=True):
+    type: str
+    address: str
+
+
+class NodeStatus(KubeObject, kw_only=True):
+    addresses: list[NodeAddress] = []
+
+
+class NodeObjectSpec(KubeObject, kw_only=True):
+    pod_cidr: str = field(default="", name="podCIDR")
+
+
+class NodeObject(KubeObject, kw_only=True):
+    """A Node: its labels, and its address and Pod subnet as far as they are said."""
+
+    api_version: Literal["v1"]
+    kind: Literal["Node"]
+    metadata: ObjectMeta
+    spec: NodeObjectSpec = field(default_factory=NodeObjectSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+    def internal_ip(self) -> str:
+        """The InternalIP of `status.addresses`, or ''."""
+        return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
+
+
+class Namespace(KubeObject, kw_only=True):
+    api_version: Literal["v1"]
+    kind: Literal["Namespace"]
+    metadata: ObjectMeta
+
+
+class AnyObject(KubeObject, kw_only=True):
+    """An object of any other kind: kept with its name, and otherwise as it is."""
+
+    api_version: Annotated[str, Meta(min_length=1)]
+    kind: Annotated[str, Meta(min_length=1)]
+    metadata: ObjectMeta
+
+
+KubeKind = Pod | Workload | NodeObject | Namespace | AnyObject
+TYPES: dict[str, type[KubeKind]] = {
+    "Pod": Pod, "Node": NodeObject, "Namespace": Namespace, **dict.fromkeys(WORKLOADS, Workload),
+}  # fmt: skip
+"""What a kind is read as; any other as AnyObject."""
+
+NOT_YET = ("Service", "EndpointSlice", "Endpoints", "Ingress", "IngressClass", "NetworkPolicy")
 """Kinds that have an effect on a real cluster's network, and not yet here."""
+SILENT = ("Secret", "ConfigMap", "ServiceAccount")
+"""Kinds that only serve others; nobody wonders that they do nothing by themselves."""
+KINDS = (*TYPES, *NOT_YET, *SILENT)
+
+
+def full_name(meta: ObjectMeta) -> str:
+    """``default/client``."""
+    return f"{meta.namespace}/{meta.name}"

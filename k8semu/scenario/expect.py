@@ -28,6 +28,13 @@ def check(expect: Expect | None, result: Any) -> list[str]:
         got_names = sorted({str(call.get("servedBy", "")) for call in calls})
         if got_names != sorted(_list(expect.served_by)):
             failures.append(f"servedBy: expected {_list(expect.served_by)}, got {got_names}")
+    for key in ("started", "stopped", "pending"):
+        wanted = getattr(expect, key)
+        got_pods = calls[0].get(key, [])
+        if wanted is not None and (len(got_pods) if isinstance(wanted, int) else sorted(got_pods)) != (
+            wanted if isinstance(wanted, int) else sorted(wanted)
+        ):
+            failures.append(f"{key}: expected {wanted}, got {got_pods}")
     text = "\n".join(str(call.get("output", "")) for call in calls)
     for part in _list(expect.contains or []):
         if part not in text:

@@ -6,7 +6,7 @@ errors: a misspelt field must not be passed over.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,9 @@ from msgspec import Meta, Struct
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+"""In the file a number of seconds, or with its unit: ``0.05``, ``50ms``, ``5s``, ``2m``, ``1h``."""
+Mtu = Annotated[int, Meta(ge=576, le=65535)]
+Loss = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Model(Struct, forbid_unknown_fields=True, rename="camel", kw_only=True, omit_defaults=True):
@@ -37,6 +40,8 @@ class NodeSpec(Model, kw_only=True):
     address: str
     """``10.100.0.2/24``."""
     pod_cidr: str = msgspec.field(default="", name="podCIDR")
+    labels: dict[str, str] = {}
+    """What a Pod's nodeSelector looks at; kubernetes.io/hostname is there anyway."""
 
 
 class HostSpec(Model, kw_only=True):
@@ -54,10 +59,14 @@ class PodNetwork(Model, kw_only=True):
     bridge: str = ""
     """docker0 or cni0; weave has its own."""
     cidr: str = "172.17.0.0/16"
-    mtu: Annotated[int, Meta(ge=576, le=65535)] | None = None
+    mtu: Mtu | None = None
     """The MTU of Pods; what the plugin would choose unless given."""
     direct_routing: bool = False
     """flannel vxlan: nodes in one network reach each other without the tunnel."""
+    hairpin: bool | None = None
+    """May the bridge send a frame back out of the port it came from? What the plugin would choose unless given."""
+    ip_masq: bool = True
+    """Do Pods appear outside the Pod network under their node's address?"""
 
 
 class Services(Model, kw_only=True):
@@ -107,11 +116,21 @@ class Udp(Model, kw_only=True):
     timeout: Seconds = 2.0
 
 
+class Dns(Model, kw_only=True):
+    """Ask the cluster's DNS for a name (not modelled yet)."""
+
+    from_: str = msgspec.field(name="from")
+    name: str
+    type: Literal["A", "AAAA", "SRV", "CNAME", "PTR", "TXT", "NS", "SOA"] = "A"
+
+
 class Listen(Model, kw_only=True):
-    """A container tries to open a port."""
+    """A container tries to open a port. All containers of a Pod have one set of ports."""
 
     from_: str = msgspec.field(name="from")
     port: Port
+    container: str = ""
+    """Which one tries: for the reader, as every container of the Pod would get the same answer."""
 
 
 class Exec(Model, kw_only=True):
@@ -135,12 +154,53 @@ class Link(Model, kw_only=True):
     on: str
     dev: str = "eth0"
     up: bool | None = None
-    loss: Annotated[float, Meta(ge=0, le=1)] | None = None
+    mtu: Mtu | None = None
+    loss: Loss | None = None
+    """Of what the machine sends: 0.01 is one frame in a hundred."""
     delay: Seconds | None = None
+    """On top of the link's own, for what the machine sends."""
+
+
+class LinkSpec(Model, kw_only=True):
+    """What a machine's link is like from the start."""
+
+    on: str
+    dev: str = "eth0"
+    loss: Loss = 0.0
+    delay: Seconds = 0.0
+
+
+class NodeFault(Model, kw_only=True):
+    """A node or host falls off the network (its cable is pulled), or comes back."""
+
+    name: str
+    up: bool = False
+
+
+class Scale(Model, kw_only=True):
+    """`kubectl scale deployment/account --replicas=N`."""
+
+    workload: str
+    """``deployment/account``, or only the name."""
+    replicas: Annotated[int, Meta(ge=0, le=100_000)]
+    namespace: str = "default"
+
+
+class Kill(Model, kw_only=True):
+    """A Pod is gone at once; what made it makes another."""
+
+    pod: str
+
+
+class Delete(Model, kw_only=True):
+    """`kubectl delete pod/web`: a Pod, or a workload with its Pods."""
+
+    object: str
+    namespace: str = "default"
 
 
 class Expect(Model, kw_only=True):
-    """What a step's result has to be; None does not ask."""
+    """What a step's result has to be; None does not ask. `EXPECTS` says which kind of step has what."""
 
     status: int | None = None
     served_by: list[str] | str | None = None
@@ -158,6 +218,13 @@ class Expect(Model, kw_only=True):
     """Exit status, or the code of a CNI error."""
     address: str | None = None
     """The address that a CNI ADD gave."""
+    rcode: str | None = None
+    answers: list[str] | None = None
+    started: list[str] | int | None = None
+    """Names of the Pods that came up, or how many."""
+    stopped: list[str] | int | None = None
+    pending: list[str] | int | None = None
+    """Pods that no node can take."""
 
 
 class Step(Model, kw_only=True):
@@ -168,17 +235,43 @@ class Step(Model, kw_only=True):
     """Why the step is there: shown to the reader."""
     http: Http | None = None
     ping: Ping | None = None
+    dns: Dns | None = None
     tcp: Tcp | None = None
     udp: Udp | None = None
     listen: Listen | None = None
     exec: Exec | None = None
     cni: Cni | None = None
+    scale: Scale | None = None
+    kill: Kill | None = None
+    apply: list[dict[str, Any]] | None = None
+    """Manifests, as `kubectl apply` takes them."""
+    delete: Delete | None = None
     link: Link | None = None
+    node: NodeFault | None = None
     wait: Seconds | None = None
     expect: Expect | None = None
 
 
-ACTIONS = ("http", "ping", "tcp", "udp", "listen", "exec", "cni", "link", "wait")
+_CHANGES = ("started", "stopped", "pending", "error")
+EXPECTS: dict[str, tuple[str, ...]] = {
+    "http": ("status", "servedBy", "clientAddress", "error", "bytes"),
+    "ping": ("sent", "received", "error"),
+    "dns": ("rcode", "answers", "error"),
+    "tcp": ("reply", "bytes", "error"),
+    "udp": ("reply", "bytes", "error"),
+    "listen": ("error",),
+    "exec": ("code", "contains", "excludes"),
+    "cni": ("code", "address", "error", "contains", "excludes"),
+    "scale": _CHANGES,
+    "kill": _CHANGES,
+    "apply": _CHANGES,
+    "delete": _CHANGES,
+    "link": ("error",),
+    "node": ("error",),
+    "wait": ("error",),
+}
+"""What the result of each kind of step holds, and so what can be expected of it."""
+ACTIONS = tuple(EXPECTS)
 
 
 def action_of(step: Step) -> tuple[str, object]:
@@ -198,7 +291,17 @@ class Spec(Model, kw_only=True):
     """A router between the machines: there where hosts or routing need one, unless said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)
     services: Services = msgspec.field(default_factory=Services)
+    links: list[LinkSpec] = []
     steps: list[Step] = []
+
+    def machines(self) -> list[NodeSpec | HostSpec]:
+        """Nodes and hosts."""
+        return [machine for _, machine in self.machine_paths()]
+
+    def machine_paths(self) -> list[tuple[str, NodeSpec | HostSpec]]:
+        """Nodes and hosts, each with where it stands (``spec.nodes[0]``)."""
+        nodes: list[tuple[str, NodeSpec | HostSpec]] = [(f"spec.nodes[{i}]", m) for i, m in enumerate(self.nodes)]
+        return nodes + [(f"spec.hosts[{i}]", m) for i, m in enumerate(self.hosts)]
 
 
 class Scenario(Model, kw_only=True):

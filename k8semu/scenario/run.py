@@ -19,11 +19,12 @@ from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
-from k8semu.errors import CniError, ScenarioError
+from k8semu.errors import ScenarioError
+from k8semu.kube.store import PodError
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
-from k8semu.scenario.steps import TAKE
+from k8semu.scenario.steps import TAKE, fault_link
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
@@ -87,8 +88,10 @@ class Run:
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
                 self.loaded.pods, self.loaded.workloads,
             )  # fmt: skip
-        except CniError as error:
-            raise self.loaded.error(f"CNI error {error.code}: {error.msg}", "spec.nodes", error.details) from None
+            for link in spec.links:
+                fault_link(self.built, link.on, link.dev, link.loss, link.delay)
+        except PodError as error:
+            raise self.loaded.manifest_error(error.key, error.what, error.path, error.hint) from None
         except ScenarioError as error:
             if error.file is None:
                 error.file = self.loaded.file
@@ -137,7 +140,7 @@ def network_of(scenario: Scenario) -> PodNetworkSpec:
     net = scenario.spec.pod_network
     return PodNetworkSpec(
         plugin=net.plugin, backend=net.backend, bridge=net.bridge, cidr=net.cidr, mtu=net.mtu,
-        direct_routing=net.direct_routing,
+        direct_routing=net.direct_routing, hairpin=net.hairpin, ip_masq=net.ip_masq,
     )  # fmt: skip
 
 

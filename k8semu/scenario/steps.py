@@ -6,6 +6,7 @@ Each returns the step's result (JSON values): what `expect` can ask for.
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,9 +15,13 @@ from k8semu.apps.shell.commands import NETWORK_COMMANDS, answer
 from k8semu.apps.shell.network import program_of
 from k8semu.cluster.build import Built
 from k8semu.cluster.journal import Exec, Program, Wait
+from k8semu.cluster.kubelet import PodMachine
+from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
-from k8semu.cni.spec import Args
-from k8semu.errors import CniError
+from k8semu.cni.spec import Args, Code
+from k8semu.errors import CniError, CommandError, InputError
+from k8semu.kube.objects import full_name
+from k8semu.kube.store import Change, read
 from k8semu.linux.core.commands import LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
@@ -24,6 +29,9 @@ from k8semu.sim.clock import NS_PER_S
 REAL_COMMANDS = ("ip", "bridge", "ss", "iptables-save", "iptables", "conntrack", "sysctl")
 """Those whose answers a real machine without containers gives, too."""
 
+GRACE = 0.001
+"""Seconds that the programs of a Pod get to close their connections before it goes."""
+ORIGIN = "the scenario"
 Taker = Callable[[Built, Any], Awaitable[Any]]
 
 
@@ -95,30 +103,105 @@ async def cni(built: Built, action: model.Cni) -> Any:
             if action.container not in cluster.netns:
                 cluster.add_netns(action.container)
             result = node.cni.add(args)
-            return {"address": result.address(), "code": 0, "error": "", "output": "", "result": result.json()}
-        if action.container not in cluster.netns:
-            return {"code": 3, "error": f"no container {action.container}", "output": "", "address": ""}
+            return _cni_result(0, "", result.json(), result.address())
+        if action.container not in cluster.netns and action.command == "CHECK":
+            raise CniError(Code.UNKNOWN_CONTAINER, f"no namespace of container {action.container}")
         if action.command == "CHECK":
             node.cni.check(args)
-        else:
+        elif action.container in cluster.netns:     # DEL of what is gone already has nothing to do
             node.cni.delete(args)
             cluster.del_netns(action.container)
     except CniError as error:
-        return {"code": error.code, "error": error.msg, "output": "", "address": "", "result": error_json(error)}
-    return {"code": 0, "error": "", "output": "", "address": ""}
+        return _cni_result(int(error.code), error.msg, error_json(error))
+    return _cni_result(0, "", None)
+
+
+def _cni_result(code: int, error: str, printed: Any, address: str = "") -> dict[str, Any]:
+    """`output` is what the plugin writes to its standard output: a result or an error, in JSON."""
+    output = json.dumps(printed, indent=2) + "\n" if printed is not None else ""
+    return {"code": code, "error": error, "address": address, "output": output, "result": printed}
 
 
 async def link(built: Built, action: model.Link) -> Any:
     """A cable is cut or mended, loses or delays frames."""
     machine = built.machine(action.on)
     netns, dev = machine.netns_name, action.dev
-    if action.up is not None:
-        built.cluster.tell(netns, LinkSet(name=dev, up=action.up, origin="the scenario"))
-    if action.loss is not None or action.delay is not None:
-        built.cluster.tell(netns, LinkFault(
-            name=dev, loss=action.loss or 0.0, delay=round((action.delay or 0) * NS_PER_S), origin="the scenario",
-        ))  # fmt: skip
+    try:
+        if action.up is not None or action.mtu is not None:
+            built.cluster.tell(netns, LinkSet(name=dev, up=action.up, mtu=action.mtu, origin=ORIGIN))
+        if action.loss is not None or action.delay is not None:
+            fault_link(built, action.on, dev, action.loss or 0.0, action.delay or 0.0)
+    except CommandError as error:
+        return {"error": error.what}
     return {"error": ""}
+
+
+def fault_link(built: Built, machine: str, dev: str, loss: float, delay: float) -> None:
+    """What `machine` sends on `dev` is lost with probability `loss`, and comes `delay` seconds later."""
+    fault = LinkFault(name=dev, loss=loss, delay=round(delay * NS_PER_S), origin=ORIGIN)
+    built.cluster.tell(built.machine(machine).netns_name, fault)
+
+
+async def node(built: Built, action: model.NodeFault) -> Any:
+    """Pull the cables of a machine, or plug them in again."""
+    for (machine, _), port in built.underlay.ports.items():
+        if machine == action.name:
+            built.cluster.tell(UNDERLAY, LinkSet(name=port, up=action.up, origin=ORIGIN))
+    return {"error": ""}
+
+
+# --- changes of what the cluster is asked to be -------------------------------------------------
+
+
+async def scale(built: Built, action: model.Scale) -> Any:
+    kind, name = split_object(action.workload)
+    return await _change(built, lambda: built.store.scale(kind, f"{action.namespace}/{name}", action.replicas))
+
+
+async def kill(built: Built, action: model.Kill) -> Any:
+    machine = built.machine(action.pod)
+    assert isinstance(machine, PodMachine)
+    return await _change(built, lambda: built.store.delete("pod", full_name(machine.pod.metadata)))
+
+
+async def delete(built: Built, action: model.Delete) -> Any:
+    kind, name = split_object(action.object)
+    return await _change(built, lambda: built.store.delete(kind, f"{action.namespace}/{name}"))
+
+
+async def apply(built: Built, action: list[dict[str, Any]]) -> Any:
+    changes = Change()
+    for manifest in action:
+        change = built.store.apply(read(manifest))
+        changes.stop += change.stop
+        changes.start += change.start
+        changes.pending += change.pending
+    return await _change(built, lambda: changes)
+
+
+def split_object(text: str) -> tuple[str, str]:
+    """``deployment/account`` is a kind and a name; ``account`` a name only."""
+    kind, _, name = text.rpartition("/")
+    return kind, name
+
+
+async def _change(built: Built, decide: Callable[[], Change]) -> Any:
+    """Carry a change out: `started`, `stopped`, `pending` (names of Pods), `error`."""
+    result: dict[str, Any] = {"started": [], "stopped": [], "pending": [], "error": ""}
+    try:
+        change = decide()
+        result["stopped"] = [placed.pod.metadata.name for placed in change.stop]
+        result["started"] = [placed.pod.metadata.name for placed in change.start]
+        result["pending"] = [pending.pod.metadata.name for pending in change.pending]
+        if change.pending:
+            result["error"] = change.pending[0].reason
+        for placed in change.stop:
+            built.end_programs(placed.pod)
+        await asyncio.sleep(GRACE)
+        built.carry_out(change)
+    except InputError as error:
+        result["error"] = error.what
+    return result
 
 
 async def wait(built: Built, action: float) -> Any:
@@ -129,5 +212,5 @@ async def wait(built: Built, action: float) -> Any:
 
 TAKE: dict[str, Taker] = {
     "http": http, "ping": ping, "tcp": tcp, "udp": udp, "listen": listen, "exec": execute, "cni": cni,
-    "link": link, "wait": wait,
+    "scale": scale, "kill": kill, "apply": apply, "delete": delete, "link": link, "node": node, "wait": wait,
 }  # fmt: skip

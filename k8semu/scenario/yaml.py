@@ -14,7 +14,6 @@ import yaml
 from k8semu.errors import ScenarioError
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_ALIAS = re.compile(r"(^|[\s\[{,:-])\*\w", re.MULTILINE)
 MAX_BYTES = 16 << 20
 
 
@@ -35,13 +34,21 @@ class _Loader(_Base):  # type: ignore[misc]
         return mapping
 
 
-# Only true and false are booleans (YAML 1.2): `on:` is a key of ours, and "off" a word.
-_BOOL = "tag:yaml.org,2002:bool"
+# Plain words are what they are in YAML 1.2, not in 1.1: `on:` is a key of ours, "off" a word, 10:30 no number,
+# 2026-01-01 no date; and an integer has so many digits that it is one.
+_TAG = "tag:yaml.org,2002:"
+_OURS = ("bool", "int", "float", "timestamp", "value")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(_TAG) not in _OURS]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_DIGITS = list("-+0123456789")
+for _name, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^(?:[-+]?(?:0|[1-9][0-9]{0,18})|0x[0-9a-fA-F]{1,16}|0[0-7]{1,20})$", _DIGITS),
+    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]{1,20})(?:[eE][-+]?[0-9]{1,3})?$", [*_DIGITS, "."]),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
 
 
 def documents(text: str, file: str) -> list[Any]:
@@ -49,13 +56,16 @@ def documents(text: str, file: str) -> list[Any]:
     if len(text) > MAX_BYTES:
         raise ScenarioError(f"{len(text)} bytes are too many", file=file, hint=f"at most {MAX_BYTES}")
     try:
-        if _ALIAS.search(text):
+        if "*" in text:
             _refuse_aliases(text, file)
         return [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
     except yaml.YAMLError as error:
         raise _yaml_error(error, file) from None
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise ScenarioError(f"not YAML: {type(error).__name__}: {error}", file=file) from None
+    except RecursionError:
+        raise ScenarioError("nested too deep", file=file) from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # what PyYAML's constructors raise of a tag whose value is none of its kind: `!!int x`, `!!timestamp x`
+        raise ScenarioError(f"not YAML: {error}", file=file, hint="a tag (!!int) with another value?") from None
 
 
 def _refuse_aliases(text: str, file: str) -> None:

@@ -1,0 +1,264 @@
+"""Does a scenario make sense? Names, addresses and subnets that do not clash, steps that name what is there.
+
+Raises the ScenarioError of the first thing that does not; the order is that of the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
+from k8semu.scenario.check_steps import check_steps
+from k8semu.scenario.model import NodeSpec
+
+if TYPE_CHECKING:
+    from k8semu.errors import ScenarioError
+    from k8semu.scenario.load import Loaded
+
+DEFAULT_NODES = (("host1", "10.100.0.2/24"), ("host2", "10.100.0.3/24"))
+DEFAULT_PLEN = 24
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+RESERVED = ("underlay", "router")
+"""Machines that the network between machines is made of."""
+
+
+class Subnet(NamedTuple):
+    """A range of addresses and what it is for."""
+
+    first: int
+    last: int
+    network: ipaddress.IPv4Network
+    what: str
+    path: str
+
+
+# --- defaults -----------------------------------------------------------------------------------
+
+
+def default_nodes(loaded: Loaded) -> None:
+    """Nodes from Node manifests, or the usual two; a Pod subnet for each that has none."""
+    spec = loaded.scenario.spec
+    objects = [thing for thing in loaded.objects if isinstance(thing, NodeObject)]
+    if not spec.nodes:
+        spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
+            NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
+        ]
+    named = {node.name: node for node in spec.nodes}
+    for thing in objects:
+        if thing.metadata.name not in named:
+            path, hint = "metadata.name", _near(thing.metadata.name, list(named))
+            raise loaded.manifest_error(_key(thing), f"no node {thing.metadata.name!r} in spec.nodes", path, hint)
+        node = named[thing.metadata.name]
+        node.labels = {**thing.metadata.labels, **node.labels}
+        node.pod_cidr = node.pod_cidr or thing.spec.pod_cidr
+    _pod_cidrs(loaded)
+
+
+def _key(thing: NodeObject) -> str:
+    return f"{thing.kind} {full_name(thing.metadata)}"
+
+
+def _node_of(loaded: Loaded, thing: NodeObject, number: int) -> NodeSpec:
+    address = thing.internal_ip() or f"10.100.0.{number + 2}"
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        place = loaded.places[_key(thing)]
+        raise loaded.error_at(place, f"{address!r} is no address", ".status.addresses", "such as 10.100.0.2") from None
+    return NodeSpec(name=thing.metadata.name, address=f"{address}/{DEFAULT_PLEN}")
+
+
+def _pod_cidrs(loaded: Loaded) -> None:
+    """A /24 of the Pod network for each node that names none: the first that is free."""
+    spec = loaded.scenario.spec
+    cidr = _network(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
+    taken = [_network(loaded, n.pod_cidr, f"spec.nodes[{i}].podCIDR") for i, n in enumerate(spec.nodes) if n.pod_cidr]
+    held = {int(net.network_address) >> 8 for net in taken if net.prefixlen >= 24}
+    wide = [net for net in taken if net.prefixlen < 24]
+    start, count = int(cidr.network_address) >> 8, (cidr.num_addresses >> 8)
+    free = (number for number in range(start, start + count) if number not in held)
+    for i, node in enumerate(spec.nodes):
+        if node.pod_cidr:
+            continue
+        found = next((n for n in free if not any(ipaddress.IPv4Address(n << 8) in net for net in wide)), None)
+        if found is None:
+            what = f"{cidr} has no /24 left for the Pods of {node.name}"
+            raise loaded.error(what, f"spec.nodes[{i}]", "a larger podNetwork.cidr, or a podCIDR for each node")
+        node.pod_cidr = f"{ipaddress.IPv4Address(found << 8)}/24"
+
+
+# --- sense --------------------------------------------------------------------------------------
+
+
+def check(loaded: Loaded) -> None:
+    """Raise the error of the first thing that makes no sense."""
+    machines = _check_machines(loaded)
+    _check_subnets(loaded)
+    _check_plugin(loaded)
+    _check_pods(loaded, machines)
+    check_steps(loaded)
+
+
+def _network(loaded: Loaded, text: str, path: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise loaded.error(f"{text!r} is no network: {error}", path, "such as 172.17.0.0/16") from None
+
+
+def _interface(loaded: Loaded, text: str, path: str) -> ipaddress.IPv4Interface:
+    try:
+        iface = ipaddress.IPv4Interface(text)
+    except ValueError as error:
+        raise loaded.error(f"{text!r} is no address: {error}", path, "such as 10.100.0.2/24") from None
+    if "/" not in text or iface.network.prefixlen > 30:
+        raise loaded.error(f"{text!r} has no network", path, "such as 10.100.0.2/24")
+    if iface.ip in (iface.network.network_address, iface.network.broadcast_address):
+        raise loaded.error(f"{text!r} is no host address", path, "neither the first nor the last of its network")
+    if iface.ip.is_multicast or iface.ip.is_loopback or iface.ip.is_unspecified or int(iface.ip) >> 28 == 0xF:
+        raise loaded.error(f"{text!r} is no host address", path, "such as 10.100.0.2/24")
+    return iface
+
+
+def _check_machines(loaded: Loaded) -> dict[str, str]:
+    """Names and addresses of nodes and hosts; each name with its path."""
+    spec = loaded.scenario.spec
+    names: dict[str, str] = {}
+    addresses: dict[str, str] = {}
+    routed = has_router(loaded)
+    for path, machine in spec.machine_paths():
+        name, address = machine.name, machine.address
+        if not NAME.fullmatch(name):
+            raise loaded.error(f"{name!r} is no name", f"{path}.name", "small letters, digits and dashes, at most 63")
+        if name in RESERVED:
+            raise loaded.error(f"{name!r} is taken by the network between machines", f"{path}.name", "another name")
+        if name in names:
+            raise loaded.error(f"{name!r} is there already", f"{path}.name", f"see {names[name]}")
+        iface = _interface(loaded, address, f"{path}.address")
+        ip = str(iface.ip)
+        if ip in addresses:
+            raise loaded.error(f"{ip} is there already", f"{path}.address", f"{addresses[ip]} has it")
+        if routed and iface.ip == iface.network.network_address + 1:
+            raise loaded.error(f"{ip} is the router's address", f"{path}.address", f"another of {iface.network}")
+        names[name], addresses[ip] = path, name
+    return names
+
+
+def has_router(loaded: Loaded) -> bool:
+    """Is there a router between the machines? As `cluster.build` decides it."""
+    spec = loaded.scenario.spec
+    if spec.router is not None:
+        return spec.router
+    networks = {m.address.rpartition("/")[2] and _lan(m.address) for m in spec.machines()}
+    return len(networks) > 1 or spec.pod_network.plugin == "routed"
+
+
+def _lan(address: str) -> str:
+    try:
+        return str(ipaddress.IPv4Interface(address).network)
+    except ValueError:
+        return address
+
+
+def _subnet(network: ipaddress.IPv4Network, what: str, path: str) -> Subnet:
+    return Subnet(int(network.network_address), int(network.broadcast_address), network, what, path)
+
+
+def _check_subnets(loaded: Loaded) -> None:
+    """Pod subnets within the Pod network, and no two ranges that share an address."""
+    spec = loaded.scenario.spec
+    cidr = _network(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
+    pods: list[Subnet] = []
+    for i, node in enumerate(spec.nodes):
+        path = f"spec.nodes[{i}].podCIDR"
+        subnet = _network(loaded, node.pod_cidr, path)
+        if not subnet.subnet_of(cidr):
+            raise loaded.error(f"{subnet} is not in the Pod network", path, f"a part of {cidr}")
+        if subnet.prefixlen > 30:
+            raise loaded.error(f"{subnet} has no room for Pods", path, "at most /30")
+        pods.append(_subnet(subnet, f"the Pods of {node.name}", path))
+    _no_overlap(loaded, pods)
+    service = _network(loaded, spec.services.cidr, "spec.services.cidr")
+    ranges = [_subnet(cidr, "the Pod network", "spec.podNetwork.cidr")]
+    lans: dict[ipaddress.IPv4Network, Subnet] = {}
+    for path, machine in spec.machine_paths():
+        lan = ipaddress.IPv4Interface(machine.address).network
+        lans.setdefault(lan, _subnet(lan, f"the network of {machine.name}", f"{path}.address"))
+    # The usual Service range, 10.96.0.0/12, holds the document's node network: it is only a pool of ClusterIPs.
+    _no_overlap(loaded, [*ranges, _subnet(service, "the Services", "spec.services.cidr")])
+    _no_overlap(loaded, [*ranges, *lans.values()])
+
+
+def _no_overlap(loaded: Loaded, subnets: list[Subnet]) -> None:
+    """The later one in the file is the one at fault."""
+    order = sorted(range(len(subnets)), key=lambda i: subnets[i][:2])
+    for a, b in pairwise(order):
+        if subnets[b].first <= subnets[a].last:
+            first, second = subnets[min(a, b)], subnets[max(a, b)]
+            what = f"{second.network} ({second.what}) overlaps {first.network} ({first.what})"
+            raise loaded.error(what, second.path, "ranges of their own")
+
+
+def _check_plugin(loaded: Loaded) -> None:
+    spec = loaded.scenario.spec
+    network = spec.pod_network
+    if network.plugin == "routed" and spec.router is False:
+        raise loaded.error("routed needs a router", "spec.router", "leave it out, or true")
+    lans = {_lan(node.address): node.name for node in spec.nodes}
+    if network.plugin == "flannel" and network.backend == "host-gw" and len(lans) > 1:
+        what = f"host-gw needs all nodes in one network, and {' and '.join(lans.values())} are not"
+        raise loaded.error(what, "spec.podNetwork.backend", "vxlan, with directRouting: true where it can be had")
+    if network.plugin == "weave" and not network.ip_masq:
+        raise loaded.error("weave without masquerading is not modelled", "spec.podNetwork.ipMasq", "true")
+
+
+def _check_pods(loaded: Loaded, machines: dict[str, str]) -> None:
+    labels = {node.name: {"kubernetes.io/hostname": node.name, **node.labels} for node in loaded.scenario.spec.nodes}
+    for pod in loaded.pods:
+        key, name = f"Pod {full_name(pod.metadata)}", pod.metadata.name
+        if pod.metadata.namespace == "default" and (name in machines or name in RESERVED):
+            where = machines.get(name, "the network between machines")
+            raise loaded.manifest_error(key, f"{name!r} is a machine's name", "metadata.name", f"see {where}")
+        _check_pod(loaded, key, pod.spec, labels)
+    for work in loaded.workloads:
+        _check_pod(loaded, f"{work.kind} {full_name(work.metadata)}", work.spec.template.spec, labels)
+        _check_selector(loaded, work)
+
+
+def _check_pod(loaded: Loaded, key: str, spec: PodSpec, labels: dict[str, dict[str, str]]) -> None:
+    def wrong(what: str, path: str, hint: str) -> ScenarioError:
+        return loaded.manifest_error(key, what, path, hint)
+
+    if spec.node_name and spec.node_name not in labels:
+        raise wrong(f"no node {spec.node_name!r}", "spec.nodeName", _near(spec.node_name, list(labels)))
+    selector = spec.node_selector.items()
+    if selector and not spec.node_name and not any(selector <= have.items() for have in labels.values()):
+        shown = ",".join(f"{k}={v}" for k, v in selector)
+        raise wrong(f"no node has the labels {shown}", "spec.nodeSelector", "spec.nodes[…].labels, or a Node manifest")
+    names: set[str] = set()
+    for i, container in enumerate(spec.containers):
+        if container.name in names:
+            path = f"spec.containers[{i}].name"
+            raise wrong(f"container {container.name!r} is there already", path, "names of their own")
+        names.add(container.name)
+
+
+def _check_selector(loaded: Loaded, work: Workload) -> None:
+    """A selector that does not select the template's Pods is refused, as the API server does."""
+    wanted = work.spec.selector.get("matchLabels")
+    labels = work.spec.template.metadata.labels
+    if isinstance(wanted, dict) and not wanted.items() <= labels.items():
+        key = f"{work.kind} {full_name(work.metadata)}"
+        raise loaded.error_at(
+            loaded.places[key], "selector does not match the template's labels", ".spec.selector",
+            f"the template has {labels or 'none'}",
+        )  # fmt: skip
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20])}"

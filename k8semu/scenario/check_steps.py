@@ -1,0 +1,206 @@
+"""Do the steps make sense? Each one action, on machines that are there, with an expectation that it can meet."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from k8semu.kube.objects import WORKLOADS
+from k8semu.scenario.model import ACTIONS, EXPECTS, Step, action_of
+
+if TYPE_CHECKING:
+    from k8semu.scenario.load import Loaded
+
+_MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill": "pod"}
+_HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
+
+
+class Known:
+    """What steps can name: machines, and what earlier steps bring."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        spec = loaded.scenario.spec
+        self.nodes = [node.name for node in spec.nodes]
+        self.hosts = [host.name for host in spec.hosts]
+        self.pods = [_name(pod.metadata.namespace, pod.metadata.name) for pod in loaded.pods]
+        self.workloads = [(work.kind, work.metadata.namespace, work.metadata.name) for work in loaded.workloads]
+        self.containers: list[str] = []
+
+    def machines(self) -> list[str]:
+        return [*self.nodes, *self.hosts, *self.pods, *self.containers]
+
+    def has_pod(self, name: str) -> bool:
+        """Is it a Pod, or one that a workload may make? A workload's name stands for its first Pod."""
+        made = [_name(namespace, work) for _, namespace, work in self.workloads]
+        return name in self.pods or name in made or name.startswith(tuple(f"{work}-" for work in made))
+
+    def has_machine(self, name: str) -> bool:
+        return name in self.nodes or name in self.hosts or name in self.containers or self.has_pod(name)
+
+    def brings(self, step: Step) -> None:
+        """What a step brings is there for the ones after it."""
+        if step.cni is not None:
+            self.containers.append(step.cni.container)
+        for manifest in step.apply or []:
+            meta = manifest["metadata"]
+            namespace, name = meta.get("namespace", "default"), meta["name"]
+            if manifest["kind"] == "Pod":
+                self.pods.append(_name(namespace, name))
+            elif manifest["kind"] in WORKLOADS:
+                self.workloads.append((manifest["kind"], namespace, name))
+
+
+def _name(namespace: str, name: str) -> str:
+    return name if namespace == "default" else f"{namespace}/{name}"
+
+
+def check_steps(loaded: Loaded) -> None:
+    """Raise the error of the first step that makes no sense."""
+    known = Known(loaded)
+    names: set[str] = set()
+    for i, step in enumerate(loaded.scenario.spec.steps):
+        path = f"spec.steps[{i}]"
+        actions = [name for name in ACTIONS if getattr(step, name) is not None]
+        if len(actions) != 1:
+            what = f"{' and '.join(actions)} in one step" if actions else "a step without an action"
+            raise loaded.error(what, path, f"one of: {', '.join(ACTIONS)}")
+        if step.name and step.name in names:
+            raise loaded.error(f"step {step.name!r} is there already", f"{path}.name", "names of their own, or none")
+        names.add(step.name)
+        known.brings(step)
+        kind, action = action_of(step)
+        _check_where(loaded, known, kind, action, f"{path}.{kind}")
+        if kind in _CHECKS:
+            _CHECKS[kind](loaded, action, f"{path}.{kind}")
+        _check_objects(loaded, known, kind, action, f"{path}.{kind}")
+        _check_expect(loaded, step, kind, path)
+
+
+def _check_where(loaded: Loaded, known: Known, kind: str, action: Any, path: str) -> None:
+    """The machine that a step names is there, and of the right sort."""
+    key = _MACHINE_KEY.get(kind, "from")
+    value = getattr(action, "from_" if key == "from" or kind == "exec" else key, None)
+    if not isinstance(value, str):
+        return
+    name = value.removeprefix("default/")
+    sort, there, names = "node, host or Pod", known.has_machine(name) or name == "router", known.machines()
+    if kind == "cni":
+        sort, there, names = "node", name in known.nodes, known.nodes
+    elif kind == "node":
+        names = [*known.nodes, *known.hosts]
+        sort, there = "node or host", name in names
+    elif kind == "kill":
+        sort, there, names = "Pod", known.has_pod(name), known.pods
+    if not there:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names[:20]) or 'none'}"
+        raise loaded.error(f"no {sort} {value!r}", f"{path}.{key}", hint)
+
+
+def _check_objects(loaded: Loaded, known: Known, kind: str, action: Any, path: str) -> None:
+    """scale and delete: the object is there."""
+    if kind not in ("scale", "delete"):
+        return
+    key = "workload" if kind == "scale" else "object"
+    text: str = getattr(action, key)
+    said, _, name = text.rpartition("/")
+    there = [f"{work.lower()}/{made}" for work, space, made in known.workloads if space == action.namespace]
+    pods = [pod.rpartition("/")[2] for pod in known.pods if pod == _name(action.namespace, pod.rpartition("/")[2])]
+    if kind == "delete":
+        there += [f"pod/{pod}" for pod in pods]
+        if said in ("pod", "pods", "po") and known.has_pod(_name(action.namespace, name)):
+            return
+        if not said:
+            example = there[0] if there else "pod/web"
+            raise loaded.error(f"{text!r} names no kind", f"{path}.{key}", f"such as {example}")
+    if name not in [known_name.partition("/")[2] for known_name in there]:
+        near = difflib.get_close_matches(text, there, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there[:20]) or 'none'}"
+        raise loaded.error(f"no {text!r} in namespace {action.namespace}", f"{path}.{key}", hint)
+
+
+def _check_expect(loaded: Loaded, step: Step, kind: str, path: str) -> None:
+    """An expectation that the result of this kind of step cannot meet is a mistake."""
+    if step.expect is None:
+        return
+    for key in msgspec.to_builtins(step.expect):
+        if key not in EXPECTS[kind]:
+            what = f"{kind} has no {key!r}"
+            raise loaded.error(what, f"{path}.expect.{key}", f"of {kind} can be expected: {', '.join(EXPECTS[kind])}")
+
+
+# --- one kind of step each ----------------------------------------------------------------------
+
+
+def _http(loaded: Loaded, action: Any, path: str) -> None:
+    try:
+        parts = urlsplit(action.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise loaded.error(f"{action.url!r} is no URL: {error}", f"{path}.url", "such as http://172.17.0.3/") from None
+    if parts.scheme == "https":
+        raise loaded.error("https is not modelled yet", f"{path}.url", "http")
+    if parts.scheme != "http" or not host or not action.url.isprintable() or " " in action.url:
+        raise loaded.error(f"{action.url!r} is no URL", f"{path}.url", "such as http://172.17.0.3/")
+    for name, value in action.headers.items():
+        if not re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", name) or not value.isprintable():
+            raise loaded.error(f"{name!r} is no header", f"{path}.headers", "such as X-Request-ID: abc")
+
+
+def _host_port(loaded: Loaded, action: Any, path: str) -> None:
+    match = _HOST_PORT.match(action.to)
+    if match is None or not 1 <= int(match[1]) <= 65535:
+        raise loaded.error(f"{action.to!r} is no host and port", f"{path}.to", "such as 172.17.0.3:80")
+
+
+def _ping(loaded: Loaded, action: Any, path: str) -> None:
+    if not re.fullmatch(r"[^\s/:]+", action.to):
+        raise loaded.error(f"{action.to!r} is no host", f"{path}.to", "such as 172.17.0.3")
+
+
+def _exec(loaded: Loaded, action: Any, path: str) -> None:
+    try:
+        words = shlex.split(action.command)
+    except ValueError as error:
+        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as ip addr") from None
+    if not words:
+        raise loaded.error("no command", f"{path}.command", "such as ip addr")
+
+
+def _dns(loaded: Loaded, action: Any, path: str) -> None:
+    raise loaded.error("the cluster's DNS is not modelled yet", path, "an address instead of a name")
+
+
+def _cni(loaded: Loaded, action: Any, path: str) -> None:
+    spec = loaded.scenario.spec
+    taken = [m.name for m in spec.machines()] + [pod.metadata.name for pod in loaded.pods]
+    if action.container in (*taken, "underlay", "router"):
+        raise loaded.error(f"{action.container!r} is a machine's name", f"{path}.container", "another name")
+    if not re.fullmatch(r"[a-zA-Z0-9][-_.a-zA-Z0-9]{0,62}", action.container):
+        raise loaded.error(f"{action.container!r} is no container id", f"{path}.container", "letters and digits")
+
+
+def _listen(loaded: Loaded, action: Any, path: str) -> None:
+    pod = next((p for p in loaded.pods if action.from_.removeprefix("default/") == p.metadata.name), None)
+    if not action.container or pod is None:
+        return
+    names = [container.name for container in pod.spec.containers]
+    if action.container not in names:
+        what = f"Pod {pod.metadata.name} has no container {action.container!r}"
+        raise loaded.error(what, f"{path}.container", f"there are: {', '.join(names)}")
+
+
+def _link(loaded: Loaded, action: Any, path: str) -> None:
+    if (action.up, action.mtu, action.loss, action.delay) == (None, None, None, None):
+        raise loaded.error("nothing happens to the link", path, "up: false, mtu: 1450, loss: 0.01 or delay: 10ms")
+
+
+_CHECKS = {
+    "http": _http, "tcp": _host_port, "udp": _host_port, "ping": _ping, "exec": _exec, "dns": _dns, "cni": _cni,
+    "listen": _listen, "link": _link,
+}  # fmt: skip
