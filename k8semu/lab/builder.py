@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -196,5 +197,11 @@ class Builder:
             raise CommandError(output.strip(), path=netns, hint=str(command).partition("\n")[0])
 
     def delete_netns(self, name: str) -> None:
-        """`ip netns del NAME`. Nothing may run inside it any more."""
+        """`ip netns del NAME`. Nothing may run inside it any more.
+
+        The kernel takes a namespace's devices down when it finds the time; here they go at once.
+        """
+        with self.netns.inside(name):
+            devices = [device for _, device in socket.if_nameindex() if device != "lo"]
+            run_tool(["ip", "-force", "-batch", "-"], "".join(f"link del dev {device}\n" for device in devices))
         self.netns.delete(name)
