@@ -207,6 +207,12 @@ def _tap(frames: Frames, device: NetDevice) -> Callable[[Skb, NetDevice, Directi
     return tap
 
 
+def as_lab(build: Callable[[], Lab]) -> Callable[[], Lab]:
+    """Marks a function that describes a lab to be compared with Linux."""
+    build.is_lab = True  # type: ignore[attr-defined]
+    return build
+
+
 # --- packets ------------------------------------------------------------------------------------
 
 
@@ -275,7 +281,9 @@ def two_nodes(overlay: bool = True, inner_mtu: int | None = None) -> Lab:
             lab.tell(node, VxlanAdd(
                 name="flannel.1", vni=1, dstport=8472, local=ip, dev="eth0", learning=False,
                 address=mac(node, "flannel.1"), mtu=inner_mtu,
-            ), LinkSet(name="flannel.1", up=True), AddrAdd(dev="flannel.1", address=f"172.17.{subnet}.0/32"))  # fmt: skip
+            ))  # fmt: skip
+            lab.tell(node, LinkSet(name="flannel.1", up=True))
+            lab.address(node, "flannel.1", f"172.17.{subnet}.0/32")
     for node, far, far_ip, subnet in (("h1", "h2", "10.100.0.3", 1), ("h2", "h1", "10.100.0.2", 0)):
         gateway = f"172.17.{subnet}.0"
         if overlay:
