@@ -278,13 +278,6 @@ def _route(net: NetNs, words: list[str], options: Options) -> Output:
     return lines(rows)
 
 
-def _exception(net: NetNs, daddr: bytes) -> str:
-    """What was learned about the path to an address. Linux: rt_fill_info(), RTA_EXPIRES."""
-    mtu, until = net.ipv4.pmtu.get(daddr, (0, 0))
-    left = until - net.clock.now
-    return f"expires {left // NS_PER_S}sec mtu {mtu} " if left > 0 else ""
-
-
 def _route_get(net: NetNs, words: list[str]) -> Output:
     if not words:
         raise UsageError("need at least a destination address", 1)
@@ -298,7 +291,7 @@ def _route_get(net: NetNs, words: list[str]) -> Output:
         raise UsageError(f"RTNETLINK answers: {error.strerror}", 2) from None
     local = "local " if rt.type == "local" else "broadcast " if rt.type == "broadcast" else ""
     via = f" via {ip_ntoa(rt.gateway)}" if rt.gateway else ""
-    flags = f"    cache <{rt.type}> " if rt.type == "local" else f"    cache {_exception(net, daddr)}"
+    flags = f"    cache <{rt.type}> " if rt.type == "local" else "    cache "
     if learned := net.ipv4.pmtu.get(daddr):
         flags += f"expires {max(0, learned[1] - net.clock.now) // NS_PER_S}sec mtu {learned[0]} "
     return lines([f"{local}{words[0]}{via} dev {rt.dev.name} src {ip_ntoa(rt.saddr)} uid 0 ", flags])
