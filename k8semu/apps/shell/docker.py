@@ -70,4 +70,5 @@ def run(containers: list[Container], argv: list[str], now: int) -> Output:
             c.ports, c.name,
         ))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) + 3 for i in range(len(_HEADER) - 1)]
-    return lines(["".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] for row in rows])
+    padded = [[cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows]
+    return lines(["".join(cells) + row[-1] for cells, row in zip(padded, rows, strict=True)])

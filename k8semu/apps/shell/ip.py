@@ -19,7 +19,6 @@ from k8semu.linux.ipv4.fib import TABLE_MAIN, TABLE_NAMES, Route, table_id
 from k8semu.linux.ipv4.route import RouteError
 from k8semu.linux.netns import NetNs
 from k8semu.sim.clock import NS_PER_S
-from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa, mac_ntoa
 
 _FLAG_ORDER = (
@@ -149,9 +148,9 @@ def _link_lines(net: NetNs, dev: NetDevice, options: Options, mode: bool) -> lis
     else:
         kind = "loopback" if dev.flags & Iff.LOOPBACK else "ether"
         second = f"    link/{kind} {mac_ntoa(dev.addr)} brd {mac_ntoa(dev.broadcast)}"
-    if isinstance(dev, VethDevice) and dev.peer is not None and isinstance(dev.peer.net, NetNs):
-        if dev.peer.net is not net:
-            second += f" link-netnsid {_peers(net).index(dev.peer.net)}"
+    other = dev.peer.net if isinstance(dev, VethDevice) and dev.peer is not None else net
+    if isinstance(other, NetNs) and other is not net:
+        second += f" link-netnsid {_peers(net).index(other)}"
     rows = [first, second]
     if options.details:
         rows[-1] += f" promiscuity {1 if dev.master is not None else 0}  allmulti 0 minmtu 68 maxmtu 65535 "

@@ -1,0 +1,34 @@
+"""Writes pcaps/ anew: `python -m tests.golden.write`. The one command that does; a commit says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from k8semu.capture.listing import write_listing
+from k8semu.scenario.load import bundled, load
+from k8semu.scenario.run import run
+
+PCAPS = Path(__file__).parents[2] / "pcaps"
+
+
+def write_golden(name: str, folder: Path) -> tuple[Path, Path]:
+    """Run a bundled scenario; its capture and the text of it, below `folder`."""
+    run(load(name), folder)
+    capture, text = folder / f"{name}.pcapng", folder / f"{name}.txt"
+    write_listing(capture, text)
+    return capture, text
+
+
+def main() -> None:
+    PCAPS.mkdir(exist_ok=True)
+    names = list(bundled())
+    for old in PCAPS.iterdir():
+        if old.stem not in names:
+            old.unlink()
+    for name in names:
+        write_golden(name, PCAPS)
+        print(f"pcaps/{name}.pcapng")
+
+
+if __name__ == "__main__":
+    main()
