@@ -26,7 +26,11 @@ def tshark(capture: Path, *args: str) -> list[str]:
 @pytest.mark.tshark
 @pytest.mark.parametrize("capture", CAPTURES, ids=[path.stem for path in CAPTURES])
 def test_wireshark_finds_nothing_wrong(capture: Path) -> None:
-    wrong = "_ws.malformed || ip.checksum.status==0 || tcp.checksum.status==0 || udp.checksum.status==0"
+    # An ICMP error quotes the head of a packet: the checksum in it cannot be checked over what is not there.
+    wrong = (
+        "_ws.malformed || ip.checksum.status==0 || icmp.checksum.status==0"
+        " || ((tcp.checksum.status==0 || udp.checksum.status==0) && !icmp)"
+    )
     assert tshark(capture, "-Y", wrong) == []
 
 
