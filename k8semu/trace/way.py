@@ -33,7 +33,9 @@ from k8semu.trace.steps import (
     Transmit,
 )
 
-_DECISIVE = (EncapStep, DecapStep, FragStep, IcmpStep, NatStep, RuleStep, NotModelled)
+_DECISIVE = (EncapStep, DecapStep, FragStep, IcmpStep, NatStep, NotModelled)
+_TELLING = ("-j DNAT", "-j SNAT", "-j MASQUERADE", "-j REDIRECT", "-j DROP", "-j REJECT")
+"""Rules that change a packet or end it; those that only pass it on are for `explain`."""
 
 
 def devices(hop: Hop) -> list[str]:
@@ -55,6 +57,8 @@ def _says(step: Step) -> bool:
     """Is this one of the lines that explain the way?"""
     if isinstance(step, FibStep):
         return step.table != "local" and not step.route.startswith("local ")
+    if isinstance(step, RuleStep):
+        return any(target in step.rule for target in _TELLING)
     return isinstance(step, _DECISIVE)
 
 
