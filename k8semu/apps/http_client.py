@@ -1,4 +1,4 @@
-"""An HTTP client that asks once a connection, as `curl URL` does.
+"""An HTTP client that asks once a connection, as `curl URL` does: it sends what curl sends, and closes first.
 
 RFC: 9112 (parsed by h11)
 """
@@ -6,6 +6,7 @@ RFC: 9112 (parsed by h11)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import socket
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 
 USER_AGENT = "curl/8.5.0"
 MAX_TIME = 30.0
+MAX_SHOWN = 4096
+"""Bytes of a text body that a result holds."""
 
 
 def error_name(error: BaseException) -> str:
@@ -35,10 +38,12 @@ async def _exchange(
     reader, writer = await asyncio.open_connection(host, port)
     try:
         connection = h11.Connection(h11.CLIENT)
-        lines = [("Host", host_header), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Connection", "close")]
-        out = connection.send(h11.Request(method="GET", target=target, headers=[*lines, *headers.items()])) or b""
+        said = {name.lower() for name in headers}
+        own = [("Host", host_header), ("User-Agent", USER_AGENT), ("Accept", "*/*")]
+        lines = [(name, value) for name, value in own if name.lower() not in said] + list(headers.items())
+        out = connection.send(h11.Request(method="GET", target=target, headers=lines)) or b""
         writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
-        status, body, answer_headers = 0, b"", {}
+        status, body, answer_headers = 0, bytearray(), {}
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -47,22 +52,28 @@ async def _exchange(
                 status = event.status_code
                 answer_headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in event.headers}
             elif isinstance(event, h11.Data):
-                body += bytes(event.data)
+                body += event.data
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
                 break
-        while await reader.read(65536):
-            pass  # the server closes first
+    except h11.RemoteProtocolError:
+        raise OSError(errno.EPROTO, "no HTTP") from None
     finally:
         writer.close()
-    return _result(status, body, answer_headers), body
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return _result(status, bytes(body), answer_headers), bytes(body)
 
 
 def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-    result: dict[str, Any] = {"status": status, "bytes": len(body), "error": ""}
-    if headers.get("content-type") == "application/json":
-        answer = json.loads(body)
-        result["servedBy"] = answer.get("servedBy", "")
-        result["clientAddress"] = answer.get("clientAddress", "")
+    result: dict[str, Any] = {"status": status, "bytes": len(body), "error": "", "headers": headers}
+    kind = headers.get("content-type", "")
+    if kind.startswith(("text/", "application/json")):
+        result["body"] = body[:MAX_SHOWN].decode("utf-8", "replace")
+    if kind == "application/json":
+        with contextlib.suppress(ValueError, RecursionError):
+            answer = json.loads(body)
+            if isinstance(answer, dict):
+                result.update({key: answer[key] for key in ("servedBy", "clientAddress") if key in answer})
     return result
 
 
@@ -84,6 +95,7 @@ async def http_get(
 ) -> list[dict[str, Any]]:
     """GET `url` `count` times, each on a connection of its own; one result per call.
 
-    A result has `status`, `bytes`, `servedBy`, `clientAddress`, and `error` ('' or an errno's name).
+    A result has `status`, `bytes`, `headers`, `body` (of a text), what an echo says (`servedBy`,
+    `clientAddress`), and `error` ('' or an errno's name).
     """
     return [(await fetch(url, timeout, headers))[0] for _ in range(count)]

@@ -3,8 +3,8 @@
     GET /          {"servedBy": "web", "clientAddress": "172.17.0.2", "headers": {…}}
     GET /bytes/N   N bytes
 
-It writes head and body in one go and closes when the client asked for `Connection: close`, so the
-frames of a call are the same on every machine.
+It writes head and body in one go, and closes when the client has closed or asked for
+`Connection: close`, so the frames of a call are the same on every machine.
 
 RFC: 9112 (parsed by h11)
 """
@@ -15,15 +15,18 @@ import asyncio
 import json
 from typing import Any
 
+_BYTES = bytes(range(256))
+_REASON = {200: b"OK", 400: b"Bad Request"}
+
 
 def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes]:
     """(status, content type, body) for a request."""
     path = event.target.decode("ascii", "replace")
     if path.startswith("/bytes/"):
         count = path[7:]
-        if not count.isdigit() or int(count) > 1 << 30:
+        if not (count.isascii() and count.isdigit() and len(count) < 10):
             return 400, "text/plain", b"how many bytes?\n"
-        return 200, "application/octet-stream", bytes(i & 0xFF for i in range(256)) * (int(count) // 256 + 1)
+        return 200, "application/octet-stream", (_BYTES * (int(count) // 256 + 1))[: int(count)]
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers}
     answer = {
         "servedBy": name, "clientAddress": peer[0], "method": event.method.decode(), "path": path, "headers": headers,
@@ -45,13 +48,10 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nam
                 request = event
             elif isinstance(event, h11.EndOfMessage):
                 status, kind, body = _body(request, name, writer.get_extra_info("peername"))
-                path = request.target
-                if path.startswith(b"/bytes/") and status == 200:
-                    body = body[: int(path[7:])]
                 head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
                 if connection.their_state is h11.MUST_CLOSE or _wants_close(request):
                     head.append(("Connection", "close"))
-                out = connection.send(h11.Response(status_code=status, headers=head, reason=b"OK")) or b""
+                out = connection.send(h11.Response(status_code=status, headers=head, reason=_REASON[status])) or b""
                 if request.method != b"HEAD":
                     out += connection.send(h11.Data(data=body)) or b""
                 out += connection.send(h11.EndOfMessage()) or b""

@@ -7,6 +7,7 @@ RFC: 792
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from k8semu.apps.http_client import error_name
@@ -49,7 +50,12 @@ async def ping(
 ) -> dict[str, Any]:
     """Ask `count` times with `size` bytes: `sent`, `received`, `errors` (errno names), `lines` as ping prints them."""
     loop = asyncio.get_running_loop()
-    address = (await loop.getaddrinfo(host, 0))[0][4][0]
+    try:
+        address = (await loop.getaddrinfo(host, 0, family=socket.AF_INET))[0][4][0]
+    except socket.gaierror as error:
+        name = error_name(error)
+        lines = [f"ping: {host}: Name or service not known"]
+        return {"sent": 0, "received": 0, "errors": [name], "error": name, "lines": lines}
     transport, pinger = await open_ping_socket(_Pinger, ttl=ttl)
     payload = (bytes(16) + bytes(range(16, 256)) * (size // 240 + 1))[:size]
     lines = [f"PING {host} ({address}) {size}({size + 28}) bytes of data."]
@@ -95,5 +101,3 @@ def _statistics(host: str, sent: int, received: int, errors: list[str], ms: floa
         f"--- {host} ping statistics ---",
         f"{sent} packets transmitted, {received} received{extra}, {loss}% packet loss, time {ms:.0f}ms",
     ]
-
-

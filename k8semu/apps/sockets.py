@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
-from k8semu.apps.http_client import error_name
+from k8semu.apps.http_client import MAX_SHOWN, error_name
 
 MAX_TIME = 30.0
 
@@ -51,22 +52,32 @@ async def udp_echo(ports: list[int]) -> None:
 
 
 async def tcp_call(host: str, port: int, send: str = "", timeout: float = MAX_TIME) -> dict[str, Any]:
-    """Connect, send a text, close the sending half, and read to the end: `reply`, `error`."""
+    """Connect, send a text, close the sending half, and read to the end: `reply`, `bytes`, `error`."""
 
-    async def call() -> str:
+    async def call() -> bytes:
         reader, writer = await asyncio.open_connection(host, port)
         try:
             if send:
                 writer.write(send.encode())
             writer.write_eof()
-            return (await reader.read()).decode("utf-8", "replace")
+            return await reader.read()
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     try:
-        return {"reply": await asyncio.wait_for(call(), timeout), "error": ""}
+        return _answered(await asyncio.wait_for(call(), timeout))
     except (OSError, TimeoutError) as error:
-        return {"reply": "", "error": error_name(error)}
+        return _failed(error)
+
+
+def _answered(reply: bytes) -> dict[str, Any]:
+    return {"reply": reply[:MAX_SHOWN].decode("utf-8", "replace"), "bytes": len(reply), "error": ""}
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    return {"reply": "", "bytes": 0, "error": error_name(error)}
 
 
 class _UdpCall(asyncio.DatagramProtocol):
@@ -83,18 +94,18 @@ class _UdpCall(asyncio.DatagramProtocol):
 
 
 async def udp_call(host: str, port: int, send: str = "", timeout: float = 2.0) -> dict[str, Any]:
-    """Send one datagram and wait for one: `reply`, `error`."""
+    """Send one datagram and wait for one: `reply`, `bytes`, `error`."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
     try:
         transport, _ = await loop.create_datagram_endpoint(lambda: _UdpCall(answer), remote_addr=(host, port))
     except OSError as error:
-        return {"reply": "", "error": error_name(error)}
+        return _failed(error)
     try:
         transport.sendto(send.encode())
-        return {"reply": (await asyncio.wait_for(answer, timeout)).decode("utf-8", "replace"), "error": ""}
+        return _answered(await asyncio.wait_for(answer, timeout))
     except (OSError, TimeoutError) as error:
-        return {"reply": "", "error": error_name(error)}
+        return _failed(error)
     finally:
         transport.close()
 

@@ -11,6 +11,7 @@ Linux: IP_RECVERR, ip(7)
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from k8semu.apps.icmp import icmp_of, open_probe_socket
@@ -54,13 +55,18 @@ async def _probe(host: str, ttl: int, port: int) -> tuple[str, str, float] | Non
 
 async def traceroute(host: str, max_hops: int = 30, queries: int = 3) -> dict[str, Any]:
     """Trace the way to `host`: `hops` (address or None per TTL) and the `lines` that traceroute prints."""
-    lines = [f"traceroute to {host} ({host}), {max_hops} hops max, 60 byte packets"]
+    loop = asyncio.get_running_loop()
+    try:
+        address = (await loop.getaddrinfo(host, 0, family=socket.AF_INET))[0][4][0]
+    except socket.gaierror:
+        return {"hops": [], "lines": [f"{host}: Name or service not known"]}
+    lines = [f"traceroute to {host} ({address}), {max_hops} hops max, 60 byte packets"]
     hops: list[str | None] = []
     port = FIRST_PORT
     for ttl in range(1, max_hops + 1):
         text, seen, done = f"{ttl:2d} ", None, False
         for _ in range(queries):
-            result = await _probe(host, ttl, port)
+            result = await _probe(str(address), ttl, port)
             port += 1
             if result is None:
                 text += " *"

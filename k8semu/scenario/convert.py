@@ -52,7 +52,7 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
         names = fields_at(kind, parts(path))
         return WrongValue(f"unknown key {unknown[1]!r}", f"{path}.{unknown[1]}", _meant(unknown[1], names))
     if missing := re.search(r"missing required field `([^`]+)`", what):
-        near = difflib.get_close_matches(missing[1], _keys(value, parts(path)), 1, 0.75)
+        near = difflib.get_close_matches(missing[1], list(_mapping_at(value, path)), 1, 0.75)
         hint = f"did you mean it by {near[0]!r}?" if near else ""
         return WrongValue(f"{missing[1]} is missing", path, hint)
     if invalid := re.match(r"Invalid enum value ['\"]?(.*?)['\"]?$", what):
@@ -63,7 +63,10 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
         hint = "such as 5s or 50ms" if (parts(path) or [""])[-1] in DURATIONS else ""
         return WrongValue(f"{_TYPES.get(expected[2], expected[2])} where {wanted} belongs", path, hint)
     if re.search(r"matching regex", what):
-        return WrongValue("is no name", path, "small letters, digits and dashes, at most 63")
+        hint = "small letters, digits and dashes, at most 63"
+        return WrongValue(f"{_value_at(value, path)!r:.80} is no name", path, hint)
+    if "array` of length" in what:
+        return WrongValue("an empty list", path, "at least one")
     return WrongValue(what[:1].lower() + what[1:].replace("`", ""), path)
 
 
@@ -74,14 +77,19 @@ def _meant(word: str, names: list[str]) -> str:
     return f"known are: {', '.join(names)}" if names else ""
 
 
-def _keys(value: Any, path: list[str | int]) -> list[str]:
-    """The keys of the mapping at `path`."""
-    for part in path:
+def _value_at(value: Any, path: str) -> Any:
+    """The value at `path`, or None."""
+    for part in parts(path):
         try:
             value = value[part]
         except (KeyError, IndexError, TypeError):
-            return []
-    return [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+            return None
+    return value
+
+
+def _mapping_at(value: Any, path: str) -> dict[str, Any]:
+    found = _value_at(value, path)
+    return found if isinstance(found, dict) else {}
 
 
 # --- what a type knows --------------------------------------------------------------------------

@@ -12,10 +12,10 @@ def _list(value: list[str] | str) -> list[str]:
 
 
 def check(expect: Expect | None, result: Any) -> list[str]:
-    """What is otherwise than expected, a line each; [] if all is well. `result` of several calls is a list."""
+    """What is otherwise than expected, a line each; [] if all is well. Of several calls, every one has to be so."""
     if expect is None:
         return []
-    calls: list[dict[str, Any]] = result if isinstance(result, list) else [result]
+    calls: list[dict[str, Any]] = result.get("calls") or [result]
     failures = []
     for name, key in _PLAIN:
         wanted = getattr(expect, name)

@@ -222,6 +222,7 @@ def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
         _fail(loaded, place, "a second scenario", ".kind", "one Scenario, in the first document")
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, 1, 0.8)
+        near = near or [known for known in KINDS if sorted(known.lower()) == sorted(kind.lower())]
         if near:
             _fail(loaded, place, f"unknown kind {kind!r}", ".kind", f"did you mean {near[0]}?")
     if wrong := misspelt(doc):

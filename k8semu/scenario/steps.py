@@ -43,7 +43,17 @@ async def _call(built: Built, machine: str, name: str, function: str, args: dict
 async def http(built: Built, action: model.Http) -> Any:
     args = {"url": action.url, "count": action.count, "headers": action.headers, "timeout": action.timeout}
     results = await _call(built, action.from_, "curl", "k8semu.apps.http_client:http_get", args)
-    return results[0] if action.count == 1 else results
+    return {**_together(results), "calls": results}
+
+
+def _together(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several calls have in common, per key; where they differ, the list of what each gave."""
+    together: dict[str, Any] = {}
+    for key in model.EXPECTS["http"]:
+        values = [call[key] for call in calls if key in call]
+        if values:
+            together[key] = values[0] if all(value == values[0] for value in values) else values
+    return together
 
 
 async def ping(built: Built, action: model.Ping) -> Any:

@@ -162,19 +162,37 @@ def _asked(kind: str, action: Any) -> str:
         return f"{where}$ nc -l {action.port}"
     if kind == "cni":
         return f"{where}: CNI {action.command} {action.container}"
+    if kind == "scale":
+        return f"$ kubectl scale {action.workload} --replicas={action.replicas}"
+    if kind == "kill":
+        return f"$ kubectl delete pod {action.pod} --grace-period=0 --force"
+    if kind == "delete":
+        return f"$ kubectl delete {action.object}"
+    if kind == "apply":
+        return f"$ kubectl apply   {', '.join(m['kind'] + ' ' + m['metadata']['name'] for m in action)}"
+    if kind == "node":
+        return f"{action.name}: {'its cable is back' if action.up else 'its cable is pulled'}"
+    if kind == "link":
+        return f"{where}$ ip link set dev {action.dev} {_link_words(action)}"
     if kind == "wait":
         return f"wait {action:g} s"
     return f"{kind} {where}"
 
 
+def _link_words(action: Any) -> str:
+    words = {"up": {True: "up", False: "down"}.get(action.up), "mtu": action.mtu and f"mtu {action.mtu}"}
+    words |= {"loss": action.loss and f"loss {action.loss:.1%}", "delay": action.delay and f"delay {action.delay:g}s"}
+    return " ".join(word for word in words.values() if word)
+
+
 def _answered(kind: str, result: Any) -> list[str]:
     """The answer in a line or a few."""
-    calls = result if isinstance(result, list) else [result]
+    calls = result.get("calls") or [result]
     if kind == "exec":
         rows: list[str] = result["output"].rstrip("\n").splitlines()
         return rows[:20] + ([f"… {len(rows) - 20} more lines"] if len(rows) > 20 else [])
     if kind == "ping":
-        return [line for line in result["lines"][1:] if line and not line.startswith("---")]
+        return [line for line in result["lines"][1:] or result["lines"] if line and not line.startswith("---")]
     rows = []
     for call in calls[:8]:
         rows.append(_answer_line(kind, call))
@@ -190,6 +208,8 @@ def _answer_line(kind: str, call: dict[str, Any]) -> str:
         return f"{call['status']}{who}{seen}, {call['bytes']} bytes"
     if kind in ("tcp", "udp"):
         return f"answered {call['reply']!r}"
+    if kind in ("scale", "kill", "apply", "delete"):
+        return "   ".join(f"{key}: {', '.join(call[key])}" for key in ("stopped", "started", "pending") if call[key])
     if kind == "listen":
         return "the port was free"
     if kind == "cni":

@@ -1,113 +1,203 @@
-"""YAML with line numbers: a stream of documents as plain values, and where each value stands.
+"""YAML as a scenario needs it: a stream of documents as plain values, and where each value stands.
 
-Values are read by libyaml; the lines of a document are only looked up when there is an error to
-report. Aliases are refused: a scenario has no use for them, and nested ones grow without bound.
+libyaml splits the text into events; the values are made of them here, because PyYAML's own
+construction recurses (deep nesting ends the process), follows aliases without bound, and reads words
+as YAML 1.1 did (`on` as true, 10:30 as a number, 2026-01-01 as a date).
+
+Differs: no aliases, merge keys or tags; a key is always a text; a key without a value is not there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from k8semu.errors import ScenarioError
 
+MAX_BYTES = 32 << 20
+MAX_DEPTH = 64
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_BYTES = 16 << 20
+_WORDS: dict[str, Any] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_INT = re.compile(r"[-+]?[0-9]{1,18}")
+_OCTAL, _HEX = re.compile(r"0o?[0-7]{1,20}"), re.compile(r"0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,2})?")
 
 
-class _Loader(_Base):  # type: ignore[misc]
-    """Safe YAML in which a key may stand once."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
-            seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+def plain(word: str) -> Any:
+    """What a word without quotes means."""
+    if word in _WORDS:
+        return _WORDS[word]
+    if word[0] not in "-+.0123456789":
+        return word
+    if _INT.fullmatch(word):
+        return int(word, 8) if word[0] == "0" and _OCTAL.fullmatch(word) else int(word)
+    if _HEX.fullmatch(word):
+        return int(word, 16)
+    if word.startswith("0o") and _OCTAL.fullmatch(word):
+        return int(word[2:], 8)
+    return float(word) if _FLOAT.fullmatch(word) else word
 
 
-# Plain words are what they are in YAML 1.2, not in 1.1: `on:` is a key of ours, "off" a word, 10:30 no number,
-# 2026-01-01 no date; and an integer has so many digits that it is one.
-_TAG = "tag:yaml.org,2002:"
-_OURS = ("bool", "int", "float", "timestamp", "value")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(_TAG) not in _OURS]
-    for first, resolvers in _Base.yaml_implicit_resolvers.items()
-}
-_DIGITS = list("-+0123456789")
-for _name, _pattern, _first in (
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"^(?:[-+]?(?:0|[1-9][0-9]{0,18})|0x[0-9a-fA-F]{1,16}|0[0-7]{1,20})$", _DIGITS),
-    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]{1,20})(?:[eE][-+]?[0-9]{1,3})?$", [*_DIGITS, "."]),
-):
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
+class _Reader:
+    """Makes the values of a stream of events. `_open` are the lists and mappings begun, each with its key."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.documents: list[Any] = []
+        self._open: list[Any] = []
+        self._keys: list[str | None] = []
+
+    def error(self, what: str, event: Any, hint: str = "") -> ScenarioError:
+        return ScenarioError(what, file=self.file, line=event.start_mark.line + 1, hint=hint)
+
+    def read(self, event: Any) -> None:
+        """Take one event."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._scalar(event)
+        elif kind is yaml.MappingStartEvent:
+            self._begin({}, event)
+        elif kind is yaml.SequenceStartEvent:
+            self._begin([], event)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._open.pop()
+            self._keys.pop()
+        elif kind is yaml.AliasEvent:
+            raise self.error(f"alias *{event.anchor}", event, "aliases are not supported: write the value out")
+
+    def _scalar(self, event: Any) -> None:
+        is_plain = event.implicit[0]
+        if event.tag is not None and event.tag not in ("!", "tag:yaml.org,2002:str"):
+            raise self.error(f"tag {event.tag!r:.60}", event, "tags are not supported")
+        if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
+            self._key(event)
+        else:
+            self._value(plain(event.value) if is_plain and event.tag is None else event.value)
+
+    def _key(self, event: Any) -> None:
+        key: str = event.value
+        if key == "<<" and event.implicit[0]:
+            raise self.error("merge key <<", event, "merge keys are not supported: write the values out")
+        if key in self._open[-1]:
+            raise self.error(f"duplicate key {key!r}", event, "each key once")
+        self._keys[-1] = key
+
+    def _value(self, value: Any) -> None:
+        if not self._open:
+            self.documents.append(value)
+            return
+        parent = self._open[-1]
+        if type(parent) is list:
+            parent.append(value)
+            return
+        if value is not None:     # as the API server takes it: null is not there
+            parent[self._keys[-1]] = value
+        self._keys[-1] = None
+
+    def _begin(self, value: Any, event: Any) -> None:
+        if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
+            raise self.error("a key must be a plain word", event)
+        if event.tag not in (None, "!"):
+            raise self.error(f"tag {event.tag!r:.60}", event, "tags are not supported")
+        if len(self._open) >= MAX_DEPTH:
+            raise self.error("nested too deep", event, f"at most {MAX_DEPTH} levels")
+        self._value(value)
+        self._open.append(value)
+        self._keys.append(None)
+
+
+def _events(text: str) -> Iterator[Any]:
+    events: Iterator[Any] = yaml.parse(text, Loader=_Base)
+    return events
 
 
 def documents(text: str, file: str) -> list[Any]:
     """The documents of a stream, empty ones left out; ScenarioError if it is no YAML."""
     if len(text) > MAX_BYTES:
-        raise ScenarioError(f"{len(text)} bytes are too many", file=file, hint=f"at most {MAX_BYTES}")
+        raise ScenarioError(f"{len(text)} characters are too many", file=file, hint=f"at most {MAX_BYTES}")
+    reader = _Reader(file)
     try:
-        if "*" in text:
-            _refuse_aliases(text, file)
-        return [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
+        for event in _events(text):
+            reader.read(event)
     except yaml.YAMLError as error:
         raise _yaml_error(error, file) from None
-    except RecursionError:
-        raise ScenarioError("nested too deep", file=file) from None
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        # what PyYAML's constructors raise of a tag whose value is none of its kind: `!!int x`, `!!timestamp x`
-        raise ScenarioError(f"not YAML: {error}", file=file, hint="a tag (!!int) with another value?") from None
-
-
-def _refuse_aliases(text: str, file: str) -> None:
-    for event in yaml.parse(text, Loader=_Base):
-        if isinstance(event, yaml.AliasEvent):
-            mark = event.start_mark
-            raise ScenarioError(
-                f"alias *{event.anchor}", file=file, line=mark.line + 1 if mark else None,
-                hint="aliases are not supported: write the value out",
-            )  # fmt: skip
+    except UnicodeError as error:
+        raise ScenarioError(f"not YAML: {error}", file=file) from None
+    return [document for document in reader.documents if document is not None]
 
 
 def _yaml_error(error: yaml.YAMLError, file: str) -> ScenarioError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     if isinstance(error, yaml.reader.ReaderError):
-        problem = f"character {error.character!r} does not belong in YAML"
-    what = problem if problem.startswith(("duplicate", "a key")) else f"not YAML: {problem}"
-    return ScenarioError(what, file=file, line=mark.line + 1 if mark is not None else None)
+        problem = "a character that does not belong in YAML"
+    return ScenarioError(f"not YAML: {problem}", file=file, line=mark.line + 1 if mark is not None else None)
+
+
+# --- where a value stands -----------------------------------------------------------------------
 
 
 def line_of(text: str, document: int, path: list[str | int]) -> int | None:
     """The line (1-based) where the value at `path` stands, or the deepest part of the path that exists."""
-    nodes = [node for node in yaml.compose_all(text, Loader=_Base) if not _empty(node)]
-    if document >= len(nodes):
-        return None
-    node, line = nodes[document], nodes[document].start_mark.line + 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    node, line = value, key.start_mark.line + 1
-                    break
+    search = _Search(path)
+    try:
+        for event in _events(text):
+            if isinstance(event, yaml.DocumentStartEvent):
+                search.begin()
+            elif isinstance(event, yaml.DocumentEndEvent):
+                document -= not search.empty
+                if document < 0:
+                    return search.line
             else:
-                return int(line)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
+                search.read(event)
+    except (yaml.YAMLError, UnicodeError):
+        pass
+    return search.line if document == 0 else None
+
+
+class _Search:
+    """Follows a path through one document. Each open list or mapping knows how much of the path leads to it."""
+
+    def __init__(self, path: list[str | int]) -> None:
+        self.path = path
+        self.begin()
+
+    def begin(self) -> None:
+        """Another document starts."""
+        self.line: int | None = None
+        self.empty = True
+        self._best = -1
+        self._open: list[list[Any]] = []     # [matched, key (with its line) or index, whether a mapping]
+
+    def read(self, event: Any) -> None:
+        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self._open.pop()
+        elif isinstance(event, (yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent, yaml.AliasEvent)):
+            self._node(event)
+
+    def _node(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        matched = 0
+        if self._open:
+            parent = self._open[-1]
+            if parent[2] and parent[1] is None:
+                parent[1] = (getattr(event, "value", None), line)
+                return
+            key, line = parent[1] if parent[2] else (parent[1], line)
+            parent[1] = None if parent[2] else parent[1] + 1
+            leads = 0 <= parent[0] < len(self.path) and self.path[parent[0]] == key
+            matched = parent[0] + 1 if leads else -1
+        if matched > self._best:
+            self._best, self.line = matched, line
+        if isinstance(event, yaml.ScalarEvent):
+            self.empty = self.empty and not self._open and event.implicit[0] and plain(event.value) is None
         else:
-            return int(line)
-    return int(line)
-
-
-def _empty(node: Any) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+            self.empty = False
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            self._open.append([matched, None if is_mapping else 0, is_mapping])
