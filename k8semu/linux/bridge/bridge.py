@@ -182,9 +182,12 @@ class BridgeDevice(NetDevice):
             self.fdb.learn(bytes(data[6:12]), port, skb)
         if data[0] & 1:
             skb.steps.append(self._broadcast_step)
-            up = skb.copy()
-            self._flood(skb, port)
-            self.pass_frame_up(up)
+            outs = self._flood_ports(skb, port)
+            if outs:
+                up = skb.copy()
+                self._flood(skb, port, outs)
+                skb = up
+            self.pass_frame_up(skb)
             return
         entry = self.fdb.lookup(bytes(data[0:6]))
         if entry is not None and entry.is_local:
@@ -196,7 +199,7 @@ class BridgeDevice(NetDevice):
             self.tap(skb, self, Direction.IN)  # what tcpdump -i docker0 sees of frames between ports
         if entry is None or entry.port is None:
             skb.steps.append(self._flood_step)
-            self._flood(skb, port)
+            self._flood(skb, port, self._flood_ports(skb, port))
             return
         if entry.step is not None:
             skb.steps.append(entry.step)
@@ -250,13 +253,16 @@ class BridgeDevice(NetDevice):
             return
         dev_queue_xmit(skb, out.dev)
 
-    def _flood(self, skb: Skb, source: Port | None) -> None:
-        """A copy to every other port. Linux: br_flood()."""
+    def _flood_ports(self, skb: Skb, source: Port | None) -> list[Port]:
+        """Where a flooded frame goes."""
         broadcast = skb.data[0] & 1
-        outs = [
+        return [
             port for port in self.ports.values()
-            if self._should_deliver(port, source) and (broadcast or port.flood)
+            if (broadcast or port.flood) and self._should_deliver(port, source)
         ]  # fmt: skip
+
+    def _flood(self, skb: Skb, source: Port | None, outs: list[Port]) -> None:
+        """A copy to every one of `outs`. Linux: br_flood()."""
         if not outs:
             drop(skb, Drop.BRIDGE_NO_EGRESS_PORT, "no other port")
             return
@@ -275,12 +281,12 @@ class BridgeDevice(NetDevice):
         data = skb.data
         if data[0] & 1:
             skb.steps.append(self._broadcast_step)
-            self._flood(skb, None)
+            self._flood(skb, None, self._flood_ports(skb, None))
             return
         entry = self.fdb.lookup(bytes(data[0:6]))
         if entry is None:
             skb.steps.append(self._flood_step)
-            self._flood(skb, None)
+            self._flood(skb, None, self._flood_ports(skb, None))
         elif entry.port is None or entry.is_local:
             drop(skb, Drop.BRIDGE_NO_EGRESS_PORT, f"{mac_ntoa(bytes(data[0:6]))} is this node itself")
         else:

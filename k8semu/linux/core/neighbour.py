@@ -68,7 +68,8 @@ class Neighbour:
         self.queue: deque[Skb] = deque()
         self.probes = 0
         self.timer: Timer | None = None
-        self.confirmed = self.used = self.updated = table.net.clock.now
+        self.used = self.updated = table.net.clock.now
+        self.confirmed = self.used - 2 * dev.neigh_conf.base_reachable_time_ms * NS_PER_MS  # long ago
         self.reachable = 0
         """How long REACHABLE lasts after a confirmation (ns)."""
         self.dead = False
