@@ -65,23 +65,43 @@ node host2 3 1 2 0
 pod host1 client 172.17.0.2 172.17.0.1
 pod host2 other 172.17.1.2 172.17.1.1
 pod host2 web 172.17.1.3 172.17.1.1
-captures=()
-for point in client/eth0 host1/docker0 host1/flannel.1 host1/eth0 host2/eth0; do
-  ip netns exec "${point%/*}" tcpdump -U -ni "${point#*/}" -w /dev/null 2> "/run/${point//\//-}" &
-  captures+=($!)
-done
+mkfifo /run/ready
+exec 3<> /run/ready
+"$python" -Ssc '
+import ctypes, select, signal, socket, struct, sys, time
+libc = ctypes.CDLL(None)
+sockets = []
+for point in sys.argv[2:]:
+    netns, device = point.split("/")
+    with open(f"/run/netns/{netns}") as file:
+        assert libc.setns(file.fileno(), 0x40000000) == 0
+    sockets.append(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    sockets[-1].bind((device, 3))
+end = []
+signal.signal(signal.SIGTERM, lambda *_: end.append(1))
+with open(sys.argv[1], "wb") as out:
+    out.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+    print("captures", flush=True)
+    while not end:
+        for ready in select.select(sockets, [], [], 0.01)[0]:
+            frame = ready.recv(65535)
+            seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+            out.write(struct.pack("=IIII", seconds, rest // 1000, len(frame), len(frame)) + frame)
+' /run/capture client/eth0 host1/docker0 host1/flannel.1 host1/eth0 host2/eth0 >&3 &
+capture=$!
 ip netns exec web "$python" -Ssc '
 import socket
 s = socket.create_server(("0.0.0.0", 80))
+print("serves", flush=True)
 c, _ = s.accept()
 c.recv(4096)
 c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-c.close()' &
+c.close()' >&3 &
 server=$!
-for point in client-eth0 host1-docker0 host1-flannel.1 host1-eth0 host2-eth0; do
-  until grep -q listening "/run/$point"; do :; done
-done
-until ip netns exec client curl -sf --max-time 5 http://172.17.1.3/ >/dev/null; do :; done
+read -rt 10 -u 3
+read -rt 10 -u 3
+ip netns exec client curl -sf --max-time 5 http://172.17.1.3/ > /dev/null
 wait $server
-kill "${captures[@]}"
-wait "${captures[@]}" 2>/dev/null || true
+kill $capture
+wait $capture
+[ "$(stat -c %s /run/capture)" -gt 1000 ]

@@ -29,7 +29,7 @@ def startup_vs_scapy_import() -> Result:
 
 def run_vs_kernel() -> Result:
     """`k8semu run pod-cross-node-vxlan`, in units of doing the same in kernel namespaces."""
-    for tool in ("unshare", "ip", "bridge", "iptables-restore", "tcpdump", "curl"):
+    for tool in ("unshare", "ip", "bridge", "iptables-restore", "curl"):
         if shutil.which(tool) is None:
             return not_here("run_vs_kernel", f"{tool} is not installed")
     with tempfile.TemporaryDirectory() as out:
