@@ -33,7 +33,8 @@ def tunnelled(world: Emulated) -> list[bytes]:
 def arrive(world: Emulated, *patches: tuple[int, bytes], inner: bytes = b"", source: str = "10.100.0.2") -> Drop | None:
     """A datagram from h1 (or `source`) comes to h2, with some bytes changed; what it was dropped for there."""
     if not inner:
-        inner = framed(icmp_echo("172.17.0.2", "172.17.1.3"), mac_bytes("h1", "flannel.1"), mac_bytes("h2", "flannel.1"))
+        packet = icmp_echo("172.17.0.2", "172.17.1.3")
+        inner = framed(packet, mac_bytes("h1", "flannel.1"), mac_bytes("h2", "flannel.1"))
     frame = vxlan_build(ip_aton(source), ip_aton("10.100.0.3"), 5000, 8472, 1, bytearray(inner), 64, 0, 1, False)
     for at, data in patches:
         frame[at : at + len(data)] = data
