@@ -40,7 +40,7 @@ WORKLOAD_SPEC = {
     "minReadySeconds", "revisionHistoryLimit", "paused", "progressDeadlineSeconds", "podManagementPolicy",
     "persistentVolumeClaimRetentionPolicy", "ordinals",
 }  # fmt: skip
-NEAR = 0.8
+NEAR = 0.75
 
 
 class Misspelt(NamedTuple):

@@ -30,7 +30,7 @@ class ObjectMeta(KubeObject, kw_only=True):
 class ContainerPort(KubeObject, kw_only=True):
     container_port: PortNumber
     host_port: PortNumber | None = None
-    host_ip: str = ""
+    host_ip: str = field(default="", name="hostIP")
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     name: str = ""
 

@@ -154,6 +154,7 @@ def line_of(text: str, document: int, path: list[str | int]) -> int | None:
                 document -= not search.empty
                 if document < 0:
                     return search.line
+                search.begin()
             else:
                 search.read(event)
     except (yaml.YAMLError, UnicodeError):

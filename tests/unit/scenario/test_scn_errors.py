@@ -1,0 +1,157 @@
+"""Each mistake in a file is one error: file, line, path, and what would be right."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from k8semu.errors import ScenarioError
+from k8semu.scenario.load import parse
+
+HEAD = "apiVersion: k8semu/v1\nkind: Scenario\n"
+TWO_NODES = HEAD + "spec:\n  nodes:\n    - {name: a, address: 10.0.0.2/24}\n    - "
+POD = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: client}\nspec:\n  containers: [{name: c}]\n"
+
+
+class Mistake(NamedTuple):
+    name: str
+    text: str
+    line: int | None
+    path: str
+    says: str
+
+
+def steps(*rows: str, then: str = POD) -> str:
+    return HEAD + "spec:\n  steps:\n" + "".join(f"    - {row}\n" for row in rows) + then
+
+
+def pod(spec: str, meta: str = "{name: x}") -> str:
+    return f"apiVersion: v1\nkind: Pod\nmetadata: {meta}\nspec:\n{spec}\n"
+
+
+MISTAKES = [
+    Mistake("nothing in it", "# only a comment\n", None, "", "nothing in it"),
+    Mistake("no YAML", "a: [1", 2, "", "not YAML"),
+    Mistake("a tab", "a:\n\tb: 1\n", 2, "", "not YAML"),
+    Mistake("a control character", "a: \x01", None, "", "does not belong in YAML"),
+    Mistake("a text", "hello", 1, "documents[0]", "a manifest is a mapping"),
+    Mistake("a list", "- 1", 1, "documents[0]", "a manifest is a mapping"),
+    Mistake("a duplicate key", HEAD + "spec:\n  seed: 1\n  seed: 2\n", 5, "", "duplicate key 'seed'"),
+    Mistake("an alias", "a: &x [1]\nb: *x\n", 2, "", "alias *x"),
+    Mistake("a merge key", "a: {<<: {b: 1}}\n", 1, "", "merge key"),
+    Mistake("a tag", "a: !!python/object:os.system x\n", 1, "", "tags are not supported"),
+    Mistake("a key that is a list", "? [1]\n: 2\n", 1, "", "a key must be a plain word"),
+    Mistake("many brackets", "[" * 50_000, 1, "", "nested too deep"),
+    Mistake("many dashes", "- " * 50_000, 1, "", "nested too deep"),
+    Mistake("an unknown key", HEAD + "spec:\n  nodez: []\n", 4, "spec.nodez", "did you mean nodes?"),
+    Mistake("an unknown step", steps("pnig: {from: client, to: x}"), 5, "spec.steps[0].pnig", "did you mean ping?"),
+    Mistake("another version", "apiVersion: k8semu/v2\nkind: Scenario\n", 1, "apiVersion", "did you mean k8semu/v1?"),
+    Mistake("a wrong type", HEAD + "spec:\n  seed: abc\n", 4, "spec.seed", "a text where a whole number belongs"),
+    Mistake("a list that is none", HEAD + "spec:\n  nodes: 5\n", 4, "spec.nodes", "where a list belongs"),
+    Mistake("an unknown word", HEAD + "spec:\n  podNetwork: {plugin: flanel}\n", 4, "spec.podNetwork.plugin",
+            "did you mean flannel?"),
+    Mistake("a number without end", HEAD + f"spec: {{seed: {'9' * 5000}}}\n", 3, "spec.seed", "whole number"),
+    Mistake("a duplicate name", TWO_NODES + "{name: a, address: 10.0.0.3/24}\n", 6, "spec.nodes[1].name",
+            "'a' is there already (see spec.nodes[0])"),
+    Mistake("a duplicate address", TWO_NODES + "{name: b, address: 10.0.0.2/24}\n", 6, "spec.nodes[1].address",
+            "10.0.0.2 is there already (a has it)"),
+    Mistake("a bad address", TWO_NODES + "{name: b, address: 10.0.0.256/24}\n", 6, "spec.nodes[1].address",
+            "is no address"),
+    Mistake("no prefix length", TWO_NODES + "{name: b, address: 10.0.0.3}\n", 6, "spec.nodes[1].address",
+            "has no network"),
+    Mistake("a network's own address", TWO_NODES + "{name: b, address: 10.0.0.0/24}\n", 6, "spec.nodes[1].address",
+            "is no host address"),
+    Mistake("two networks that overlap", TWO_NODES + "{name: b, address: 10.0.1.2/16}\n", 6, "spec.nodes[1].address",
+            "overlaps 10.0.0.0/24 (the network of a)"),
+    Mistake("a bad name", TWO_NODES + "{name: B_1, address: 10.0.0.3/24}\n", 6, "spec.nodes[1].name", "is no name"),
+    Mistake("a taken name", TWO_NODES + "{name: router, address: 10.0.0.3/24}\n", 6, "spec.nodes[1].name", "is taken"),
+    Mistake("subnets that overlap", HEAD + "spec:\n  nodes:\n    - {name: a, address: 10.0.0.2/24, podCIDR: "
+            "172.17.0.0/24}\n    - {name: b, address: 10.0.0.3/24, podCIDR: 172.17.0.128/25}\n", 6,
+            "spec.nodes[1].podCIDR", "172.17.0.128/25 (the Pods of b) overlaps 172.17.0.0/24 (the Pods of a)"),
+    Mistake("a subnet outside", TWO_NODES + "{name: b, address: 10.0.0.3/24, podCIDR: 172.18.0.0/24}\n", 6,
+            "spec.nodes[1].podCIDR", "is not in the Pod network (a part of 172.17.0.0/16)"),
+    Mistake("no room for subnets", HEAD + "spec:\n  podNetwork: {cidr: 172.17.0.0/24}\n", 3, "spec.nodes[1]",
+            "has no /24 left"),
+    Mistake("Services in the Pod network", HEAD + "spec:\n  services: {cidr: 172.17.3.0/24}\n", 4,
+            "spec.services.cidr", "overlaps 172.17.0.0/16 (the Pod network)"),
+    Mistake("nodes in the Pod network", HEAD + "spec:\n  nodes: [{name: a, address: 172.17.3.2/24}]\n", 4,
+            "spec.nodes[0].address", "overlaps 172.17.0.0/16"),
+    Mistake("the router's address", HEAD + "spec:\n  podNetwork: {plugin: routed}\n  nodes: [{name: a, address: "
+            "10.0.0.1/24}]\n", 5, "spec.nodes[0].address", "is the router's address"),
+    Mistake("routed without a router", HEAD + "spec:\n  podNetwork: {plugin: routed}\n  router: false\n", 5,
+            "spec.router", "routed needs a router"),
+    Mistake("host-gw across networks", TWO_NODES + "{name: b, address: 10.0.1.2/24}\n  podNetwork: {backend: "
+            "host-gw}\n", 7, "spec.podNetwork.backend", "host-gw needs all nodes in one network"),
+    Mistake("an unknown Pod", steps("ping: {from: clinet, to: x}"), 5, "spec.steps[0].ping.from",
+            "did you mean client?"),
+    Mistake("an unknown node for exec", steps("exec: {on: hots1, command: ip addr}"), 5, "spec.steps[0].exec.on",
+            "did you mean host1?"),
+    Mistake("CNI on a Pod", steps("cni: {node: client, command: ADD, container: x}"), 5, "spec.steps[0].cni.node",
+            "no node 'client'"),
+    Mistake("a step with two actions", steps("{wait: 1s, ping: {from: client, to: x}}"), 5, "spec.steps[0]",
+            "ping and wait in one step"),
+    Mistake("a step with none", steps("name: x"), 5, "spec.steps[0]", "a step without an action"),
+    Mistake("a duplicate step", steps("{name: x, wait: 1s}", "{name: x, wait: 1s}"), 6, "spec.steps[1].name",
+            "step 'x' is there already"),
+    Mistake("an expectation of another step", steps("{wait: 1s, expect: {received: 1}}"), 5,
+            "spec.steps[0].expect.received", "wait has no 'received'"),
+    Mistake("a misspelt expectation", steps("{wait: 1s, expect: {recieved: 1}}"), 5, "spec.steps[0].expect.recieved",
+            "did you mean received?"),
+    Mistake("a bad duration", steps("wait: 5 seconds"), 5, "spec.steps[0].wait", "such as 5s or 50ms"),
+    Mistake("no URL", steps("http: {from: client, url: 'ftp://x/'}"), 5, "spec.steps[0].http.url", "is no URL"),
+    Mistake("a port that is none", steps("http: {from: client, url: 'http://x:99999/'}"), 5,
+            "spec.steps[0].http.url", "is no URL"),
+    Mistake("TCP without a port", steps("tcp: {from: client, to: 172.17.0.3}"), 5, "spec.steps[0].tcp.to",
+            "such as 172.17.0.3:80"),
+    Mistake("half a command", steps("exec: {on: client, command: \"echo 'x\"}"), 5, "spec.steps[0].exec.command",
+            "such as ip addr"),
+    Mistake("DNS", steps("dns: {from: client, name: x}"), 5, "spec.steps[0].dns", "not modelled yet"),
+    Mistake("a container that is not there", steps("listen: {from: client, container: d, port: 80}"), 5,
+            "spec.steps[0].listen.container", "Pod client has no container 'd'"),
+    Mistake("nothing to do to a link", steps("link: {on: host1}"), 5, "spec.steps[0].link", "nothing happens"),
+    Mistake("nothing to scale", steps("scale: {workload: deployment/acount, replicas: 1}"), 5,
+            "spec.steps[0].scale.workload", "there are: none"),
+    Mistake("a manifest to apply", steps("apply: [{apiVersion: v1, kind: Pod, metadata: {name: z}, spec: {}}]"), 5,
+            "documents[0].spec.steps[0].apply[0].spec", "containers is missing"),
+    Mistake("steps alone", "steps:\n- wait: 1s\n- pong: 1\n", 3, "steps[1].pong", "did you mean ping?"),
+    Mistake("an unknown node", pod("  nodeName: hots1\n  containers: [{name: c}]"), 5, "documents[0].spec.nodeName",
+            "did you mean host1?"),
+    Mistake("labels that no node has", pod("  nodeSelector: {disk: ssd}\n  containers: [{name: c}]"), 5,
+            "documents[0].spec.nodeSelector", "no node has the labels disk=ssd"),
+    Mistake("a misspelt field", pod("  contianers: []"), 5, "documents[0].spec.contianers", "did you mean containers?"),
+    Mistake("no containers", pod("  {}"), 4, "documents[0].spec", "containers is missing"),
+    Mistake("a port in quotes", pod("  containers:\n  - name: c\n    ports:\n    - containerPort: '80'"), 8,
+            "documents[0].spec.containers[0].ports[0].containerPort", "a text where a whole number belongs"),
+    Mistake("two containers of one name", pod("  containers: [{name: c}, {name: c}]"), 5,
+            "documents[0].spec.containers[1].name", "is there already"),
+    Mistake("a Pod name that is none", pod("  containers: [{name: c}]", "{name: X_y}"), 3,
+            "documents[0].metadata.name", "'X_y' is no name"),
+    Mistake("a Pod named as a node", pod("  containers: [{name: c}]", "{name: host1}"), 3,
+            "documents[0].metadata.name", "is a machine's name"),
+    Mistake("the same Pod twice", pod("  containers: [{name: c}]") + POD + POD, 15, "documents[2].metadata.name",
+            "Pod default/client is there already (see line 7)"),
+    Mistake("a kind that nobody knows", "apiVersion: v1\nkind: Deploymnet\nmetadata: {name: x}\n", 2,
+            "documents[0].kind", "did you mean Deployment?"),
+    Mistake("no kind", "apiVersion: v1\nmetadata: {name: x}\n", 1, "documents[0]", "kind is missing"),
+    Mistake("the wrong group", "apiVersion: v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}\n", 1,
+            "documents[0].apiVersion", "apps/v1"),
+    Mistake("an item of a List", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: "
+            "{name: x}\n  spec: {containers: []}\n", 7, "documents[0].items[0].spec.containers", "an empty list"),
+    Mistake("a selector that selects nothing", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec:\n"
+            "  selector: {matchLabels: {app: a}}\n  template: {spec: {containers: [{name: c}]}}\n", 5,
+            "documents[0].spec.selector", "does not match"),
+    Mistake("a second scenario", HEAD + "---\n" + HEAD.replace("k8semu/v1", "v1"), 5, "documents[1].kind",
+            "a second scenario"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_each_mistake_is_one_error_that_points_at_it(mistake: Mistake) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse(mistake.text, "f.yaml", "f")
+    error = caught.value
+    assert error.file == "f.yaml"
+    assert (error.line, error.path) == (mistake.line, mistake.path), str(error)
+    assert mistake.says in str(error)
+    assert "\n" not in str(error)

@@ -1,0 +1,157 @@
+"""What a file need not say, and where scenarios are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k8semu.errors import InputError, ScenarioError
+from k8semu.scenario.load import bundled, find, load, parse
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: client}\nspec: {containers: [{name: c, image: busybox}]}\n"
+
+
+def test_plain_manifests_give_the_documents_cluster() -> None:
+    spec = parse(POD, "f.yaml", "f").scenario.spec
+    assert [(n.name, n.address, n.pod_cidr) for n in spec.nodes] == [
+        ("host1", "10.100.0.2/24", "172.17.0.0/24"),
+        ("host2", "10.100.0.3/24", "172.17.1.0/24"),
+    ]
+    assert spec.steps == []
+
+
+def test_a_list_of_steps_and_manifests_is_a_scenario() -> None:
+    loaded = parse(f"steps:\n- ping: {{from: client, to: 172.17.0.1}}\n---\n{POD}", "f.yaml", "f")
+    assert loaded.scenario.spec.steps[0].ping is not None
+    assert [pod.metadata.name for pod in loaded.pods] == ["client"]
+
+
+def test_nodes_come_from_node_manifests_where_the_scenario_names_none() -> None:
+    text = (
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {zone: a}}\nspec: {podCIDR: 172.17.9.0/24}\n"
+        "status: {addresses: [{type: Hostname, address: n1}, {type: InternalIP, address: 10.5.0.7}]}\n"
+        "---\napiVersion: v1\nkind: Node\nmetadata: {name: n2}\n"
+    )
+    nodes = parse(text, "f.yaml", "f").scenario.spec.nodes
+    assert [(n.name, n.address, n.pod_cidr, n.labels) for n in nodes] == [
+        ("n1", "10.5.0.7/24", "172.17.9.0/24", {"zone": "a"}),
+        ("n2", "10.100.0.3/24", "172.17.0.0/24", {}),
+    ]
+
+
+def test_a_node_without_a_pod_subnet_gets_the_first_free_one() -> None:
+    text = (
+        "spec:\n  nodes:\n    - {name: a, address: 10.0.0.2/24, podCIDR: 172.17.0.0/23}\n"
+        "    - {name: b, address: 10.0.0.3/24}\n    - {name: c, address: 10.0.0.4/24, podCIDR: 172.17.2.0/25}\n"
+    )
+    assert [n.pod_cidr for n in parse(text, "f.yaml", "f").scenario.spec.nodes] == [
+        "172.17.0.0/23", "172.17.3.0/24", "172.17.2.0/25",
+    ]  # fmt: skip
+
+
+def test_what_has_no_effect_is_listed() -> None:
+    text = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: account}\nspec: {ports: [{port: 80}]}\n---\n"
+        "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n---\n"
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+    )
+    loaded = parse(text, "f.yaml", "f")
+    assert loaded.inert == ["Service account: not modelled yet", "CronJob tick: no effect on the network"]
+    assert [thing.kind for thing in loaded.objects] == ["Service", "CronJob", "ConfigMap", "Namespace"]
+
+
+def test_fields_that_only_a_real_cluster_uses_are_passed_over() -> None:
+    text = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x, creationTimestamp: null, uid: '1'}\n"
+        "spec:\n  hostname: h\n  initContainers: []\n  restartPolicy: Never\n  containers:\n"
+        "  - {name: c, image: nginx, envFrom: [], resources: {limits: {cpu: 1}}, imagePullPolicy: Always}\nstatus: {}\n"
+    )
+    assert parse(text, "f.yaml", "f").pods[0].spec.containers[0].image == "nginx"
+
+
+def test_durations_have_units() -> None:
+    text = "steps:\n- wait: 5s\n- wait: 50ms\n- wait: 2\n- link: {on: host1, delay: 1m}\n"
+    steps = parse(text, "f.yaml", "f").scenario.spec.steps
+    assert [step.wait for step in steps] == [5.0, 0.05, 2.0, None]
+    assert steps[3].link is not None
+    assert steps[3].link.delay == 60.0
+
+
+def test_the_usual_service_range_may_hold_the_node_network() -> None:
+    spec = parse(POD, "f.yaml", "f").scenario.spec
+    assert (spec.services.cidr, spec.nodes[0].address) == ("10.96.0.0/12", "10.100.0.2/24")
+
+
+def test_a_later_step_may_name_what_an_earlier_one_brought() -> None:
+    text = (
+        "steps:\n- cni: {node: host1, command: ADD, container: one}\n- ping: {from: one, to: 172.17.0.1}\n"
+        "- apply:\n  - {apiVersion: v1, kind: Pod, metadata: {name: late}, spec: {containers: [{name: c}]}}\n"
+        "- kill: {pod: late}\n"
+    )
+    assert len(parse(text, "f.yaml", "f").scenario.spec.steps) == 4
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_the_ten_scenarios_of_layers_0_and_1_are_bundled() -> None:
+    assert {
+        "node-network", "pod-shared-netns", "pod-same-node", "pod-cross-node-routed", "pod-cross-node-hostgw",
+        "pod-cross-node-vxlan", "pod-cross-node-udp", "pod-cross-node-weave", "overlay-cost", "cni-lifecycle",
+    } <= bundled().keys()  # fmt: skip
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_a_bundled_scenario_teaches(name: str) -> None:
+    meta = load(name).scenario.metadata
+    assert meta.name == name
+    assert meta.layer is not None
+    assert meta.title
+    assert meta.drawing
+    assert len(meta.look) >= 3
+    assert meta.next
+    assert max(len(line) for line in meta.drawing.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_a_bundled_scenario_expects_something_of_its_steps(name: str) -> None:
+    steps = load(name).scenario.spec.steps
+    assert sum(step.expect is not None for step in steps) >= 3
+    assert all(step.expect is not None or step.link is not None for step in steps)
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+    with pytest.raises(InputError, match="pod-same-node"):
+        find("pod-same-nod")
+
+
+def test_a_name_in_nobodys_list_leads_to_the_list() -> None:
+    with pytest.raises(InputError, match="k8semu list"):
+        find("qqqq")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "says"),
+    [(b"a: \xff\n", 1, "not UTF-8"), (b"a: 1\nb: \0\n", 2, "a NUL byte"), (b"", None, "nothing in it")],
+)
+def test_a_file_that_is_no_text_says_so(tmp_path: Path, content: bytes, line: int | None, says: str) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ScenarioError, match=says) as caught:
+        load(str(file))
+    assert (caught.value.file, caught.value.line) == (str(file), line)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + POD.encode())
+    assert load(str(file)).pods[0].metadata.name == "client"
+
+
+def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="No such file"):
+        load(str(tmp_path / "none.yaml"))
+    with pytest.raises(ScenarioError, match="Is a directory"):
+        load(f"{tmp_path}/")
