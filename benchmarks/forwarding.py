@@ -39,16 +39,18 @@ def forwarding_vs_scapy() -> Result:
             flow.finish()
             sample = _sent(flow.path)
         gc.collect()
-        gc.disable()  # as a run does
-        with Flow(Path(out)) as flow:
-            before = flow.frames
-            flow.send(CHUNKS)
-            frames = flow.frames - before
-            ours, scapy = side_by_side(
-                lambda: seconds(lambda: flow.send(CHUNKS)), lambda: seconds(lambda: forward(sample))
-            )
-            flow.finish()
-        gc.enable()
+        gc.disable()  # as a run does, and for both sides
+        try:
+            with Flow(Path(out)) as flow:
+                before = flow.frames
+                flow.send(CHUNKS)
+                frames = flow.frames - before
+                ours, scapy = side_by_side(
+                    lambda: seconds(lambda: flow.send(CHUNKS)), lambda: seconds(lambda: forward(sample))
+                )
+                flow.finish()
+        finally:
+            gc.enable()
     ours_rate, scapy_rate = frames * NAMESPACES / ours, len(sample) * NAMESPACES / scapy
     detail = f"{ours_rate:,.0f} frame-hops/s against {scapy_rate:,.0f}"
     return at_least("forwarding_vs_scapy", ours_rate / scapy_rate, 50, detail)

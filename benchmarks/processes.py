@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def run_vs_kernel() -> Result:
     for tool in ("unshare", "ip", "bridge", "iptables-restore", "curl"):
         if shutil.which(tool) is None:
             return not_here("run_vs_kernel", f"{tool} is not installed")
+    if subprocess.run(["unshare", "-Urnm", "true"], capture_output=True, check=False).returncode:
+        return not_here("run_vs_kernel", "no user namespaces")
     with tempfile.TemporaryDirectory() as out:
         ours, kernel = side_by_side(
             lambda: _run("pod-cross-node-vxlan", out),
