@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_NODES = (("host1", "10.100.0.2/24"), ("host2", "10.100.0.3/24"))
 DEFAULT_PLEN = 24
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+DEVICE = re.compile(r"[-_.A-Za-z0-9]{1,15}")
+TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
+"""What a bridge cannot be called: other devices of a node."""
 RESERVED = ("underlay", "router")
 """Machines that the network between machines is made of."""
 
@@ -206,6 +209,11 @@ def _no_overlap(loaded: Loaded, subnets: list[Subnet]) -> None:
 def _check_plugin(loaded: Loaded) -> None:
     spec = loaded.scenario.spec
     network = spec.pod_network
+    if network.bridge and not DEVICE.fullmatch(network.bridge):
+        what = f"{network.bridge!r} is no name of a device"
+        raise loaded.error(what, "spec.podNetwork.bridge", "docker0 or cni0; at most 15 characters")
+    if network.bridge.startswith(TAKEN):
+        raise loaded.error(f"{network.bridge!r} is another device", "spec.podNetwork.bridge", "docker0 or cni0")
     if network.plugin == "routed" and spec.router is False:
         raise loaded.error("routed needs a router", "spec.router", "leave it out, or true")
     lans = {_lan(node.address): node.name for node in spec.nodes}

@@ -19,7 +19,7 @@ from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
-from k8semu.errors import ScenarioError
+from k8semu.errors import InputError
 from k8semu.kube.store import PodError
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
@@ -92,7 +92,7 @@ class Run:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
         except PodError as error:
             raise self.loaded.manifest_error(error.key, error.what, error.path, error.hint) from None
-        except ScenarioError as error:
+        except InputError as error:
             if error.file is None:
                 error.file = self.loaded.file
             raise

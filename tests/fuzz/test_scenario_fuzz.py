@@ -40,10 +40,11 @@ def read(raw: bytes) -> Loaded | None:
     try:
         return parse(decode(raw, "f.yaml"), "f.yaml", "f")
     except InputError as error:
-        assert error.file == "f.yaml"
-        assert str(error).startswith("f.yaml")
-        assert error.line is None or 1 <= error.line <= raw.count(b"\n") + raw.count(b"\r") + 2
-        return None
+        wrong = error
+    assert wrong.file == "f.yaml"
+    assert str(wrong).startswith("f.yaml")
+    assert wrong.line is None or 1 <= wrong.line <= raw.count(b"\n") + raw.count(b"\r") + 2
+    return None
 
 
 @given(st.binary(max_size=400))
@@ -94,7 +95,7 @@ def test_any_step_is_a_step_or_an_error(kind: str, action: Any, expect: Any) -> 
     read(json.dumps({"steps": [{kind: action, "expect": expect}]}).encode())
 
 
-@given(st.dictionaries(st.sampled_from(WORDS), VALUES), st.sampled_from(["Pod", "Deployment", "Node", "Service", "List"]))
+@given(st.dictionaries(st.sampled_from(WORDS), VALUES), st.sampled_from(["Pod", "Deployment", "Node", "List"]))
 def test_any_manifest_is_an_object_or_an_error(fields: dict[str, Any], kind: str) -> None:
     version = "apps/v1" if kind == "Deployment" else "v1"
     read(json.dumps({**fields, "apiVersion": version, "kind": kind}).encode())

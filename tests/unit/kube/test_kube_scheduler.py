@@ -45,7 +45,7 @@ def test_two_pods_cannot_have_one_host_port_of_a_node() -> None:
     scheduler = Scheduler(NODES)
     wants = [{"containerPort": 80, "hostPort": 8080}]
     assert [scheduler.place(pod(f"p{i}", wants)) for i in range(3)] == ["host1", "host2", "host3"]
-    with pytest.raises(Unschedulable, match="0/3 nodes are available: 3 node.s. didn't have free ports"):
+    with pytest.raises(Unschedulable, match=r"0/3 nodes are available: 3 node.s. didn't have free ports"):
         scheduler.place(pod("p3", wants))
     with pytest.raises(Unschedulable, match="node 'host1' didn't have free ports"):
         scheduler.place(pod("p4", wants, nodeName="host1"))

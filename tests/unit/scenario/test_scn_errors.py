@@ -79,6 +79,10 @@ MISTAKES = [
             "spec.nodes[0].address", "overlaps 172.17.0.0/16"),
     Mistake("the router's address", HEAD + "spec:\n  podNetwork: {plugin: routed}\n  nodes: [{name: a, address: "
             "10.0.0.1/24}]\n", 5, "spec.nodes[0].address", "is the router's address"),
+    Mistake("a bridge that is no device", HEAD + "spec:\n  podNetwork: {bridge: a/b}\n", 4, "spec.podNetwork.bridge",
+            "is no name of a device"),
+    Mistake("a bridge that is another device", HEAD + "spec:\n  podNetwork: {bridge: eth0}\n", 4,
+            "spec.podNetwork.bridge", "is another device"),
     Mistake("routed without a router", HEAD + "spec:\n  podNetwork: {plugin: routed}\n  router: false\n", 5,
             "spec.router", "routed needs a router"),
     Mistake("host-gw across networks", TWO_NODES + "{name: b, address: 10.0.1.2/24}\n  podNetwork: {backend: "

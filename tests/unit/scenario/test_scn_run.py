@@ -52,7 +52,8 @@ def test_the_result_of_a_call_is_an_object_with_each_call_in_it() -> None:
         "- http: {from: client, url: 'http://172.17.1.2/'}\n"
         "- http: {from: client, url: 'http://172.17.1.2/', count: 2}\n"
     )
-    assert (once["status"], once["servedBy"], once["clientAddress"], len(once["calls"])) == (200, "web", "172.17.0.2", 1)
+    assert (once["status"], once["servedBy"], once["clientAddress"]) == (200, "web", "172.17.0.2")
+    assert len(once["calls"]) == 1
     assert (often["status"], often["servedBy"], len(often["calls"])) == (200, "web", 2)
 
 
@@ -146,7 +147,7 @@ def test_vxlan_routes_directly_only_within_one_network() -> None:
 def test_a_range_that_is_too_small_for_the_pods_is_an_error_that_names_the_pod() -> None:
     head = "spec:\n  nodes: [{name: host1, address: 10.100.0.2/24, podCIDR: 172.17.0.0/30}]\n"
     pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c}]}\n"
-    with pytest.raises(ScenarioError, match="Pod b: CNI error 999: .*no IP addresses available") as caught:
+    with pytest.raises(ScenarioError, match=r"Pod b: CNI error 999: .*no IP addresses available") as caught:
         run(parse(head + pod % "a" + pod % "b", "f.yaml", "f"))
     assert (caught.value.file, caught.value.line) == ("f.yaml", 9)
 
@@ -157,7 +158,7 @@ def test_a_port_of_the_node_that_is_taken_is_an_error_that_names_the_pod() -> No
         "---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\n"
         "spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80}]}]}\n"
     )
-    with pytest.raises(ScenarioError, match="Pod b: .*didn't have free ports") as caught:
+    with pytest.raises(ScenarioError, match=r"Pod b: .*didn't have free ports") as caught:
         run(parse(head + pod % "a" + pod % "b", "f.yaml", "f"))
     assert caught.value.path == "documents[2].spec.containers"
 
