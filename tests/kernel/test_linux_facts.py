@@ -23,6 +23,9 @@ pytestmark = pytest.mark.kernel
 
 MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels)
 
+ATTEMPTS = 3
+"""A lab waits in real time: on a busy machine the kernel's side may come too late, so it is then played again, alone."""
+
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:
     """The labs that a file describes."""
@@ -70,4 +73,10 @@ def real() -> Iterator[Callable[[ModuleType, str], str]]:
 def test_linux_and_the_emulator_do_the_same(
     module: ModuleType, name: str, real: Callable[[ModuleType, str], str]
 ) -> None:
-    assert report(labs_of(module)[name]().run()).splitlines() == real(module, name).splitlines()
+    lab = labs_of(module)[name]
+    ours, linux = report(lab().run()), real(module, name)
+    for _ in range(ATTEMPTS - 1):
+        if ours == linux:
+            break
+        linux = report(finish_real(start_real(lab())))
+    assert ours.splitlines() == linux.splitlines()
