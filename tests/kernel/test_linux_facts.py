@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kernel
 MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels)
 
 ATTEMPTS = 3
-"""A lab waits in real time: on a busy machine the kernel's side may come too late, so it is then played again, alone."""
+"""A lab waits in real time: on a busy machine the kernel's side may come late, and is then played again, alone."""
 
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:

@@ -75,7 +75,8 @@ async def ping(**args: Any) -> dict[str, Any]:
     from k8semu.apps import ping as app
 
     result = await app.ping(**args)
-    return {"output": "\n".join(result["lines"]) + "\n", "code": 0 if result["received"] else 1 if result["sent"] else 2}
+    code = 0 if result["received"] else 1 if result["sent"] else 2
+    return {"output": "\n".join(result["lines"]) + "\n", "code": code}
 
 
 async def traceroute(**args: Any) -> dict[str, Any]:
