@@ -1,30 +1,41 @@
 """The bridge plugin: a bridge on the node, and a veth from it into each Pod.
 
-    ADD     docker0 (made when missing) ── veth1a2b3c4d ╌╌ eth0 in the Pod; address, default route
+    ADD     docker0 (made when missing) ── veth1a2b3c4d ╌╌ eth0 in the Pod; address, routes
     CHECK   they are still there
     DEL     the veth goes; its address is free again
 
-Kubernetes: containernetworking/plugins plugins/main/bridge/bridge.go
-Differs: a Pod's MAC is derived from its address as docker derives it (02:42 and the address), so
-that captures are the same on every run; the real plugin leaves it to the kernel's chance.
+Order of ADD: bridge, address (host-local), veth pair with its host end up and plugged in, the Pod's
+address, eth0 up, routes, the bridge's own address, forwarding, masquerading.
+
+Kubernetes: containernetworking/plugins plugins/main/bridge/bridge.go, pkg/ipam/ipam_linux.go
+Differs: host-local is asked before the veth is made, not after: a Pod's MAC is made of its address,
+    as docker makes it (02:42 and the address), so that captures read well. A refused ADD therefore
+    leaves no veth behind, where the real plugin leaves that to the DEL that follows.
+Differs: arp_notify is set once eth0 is up, not before. The gratuitous ARP request that Linux would send
+    then ends at the bridge port, which does not forward yet: nobody hears it, and captures do without.
+Differs: errors are worded as by version 1.1.1 of the plugins, which the kernel comparison runs.
+Not modelled: vlan, vlanTrunk, macspoofchk, promiscMode (refused), IPv6, ipMasqBackend nftables.
 """
 
 from __future__ import annotations
 
-import hashlib
+from typing import Any
 
 import msgspec
 
-from k8semu.cni.host_local import HostLocal, Range
-from k8semu.cni.node import Node
-from k8semu.cni.spec import Args, Code, Interface, IpConfig, Result, RouteConfig
-from k8semu.errors import CniError
+from k8semu.cni import masquerade
+from k8semu.cni.bridge_check import check_bridge
+from k8semu.cni.host_local import HostLocal, Range, RangeSet, range_sets
+from k8semu.cni.node import Node, netns_or_none
+from k8semu.cni.spec import VERSION, Args, Code, Interface, IpConfig, Result, RouteConfig
+from k8semu.errors import CniError, CommandError
+from k8semu.linux.bridge.bridge import BridgeDevice
 from k8semu.linux.core.commands import (
     AddrAdd,
+    AddrDel,
     BridgeAdd,
     BridgePortSet,
     Command,
-    Iptables,
     LinkDel,
     LinkSet,
     RouteAdd,
@@ -32,26 +43,62 @@ from k8semu.linux.core.commands import (
     VethAdd,
 )
 from k8semu.linux.core.etherdevice import eth_random_addr
-from k8semu.linux.drivers.veth import VethDevice
-from k8semu.wire.addr import ip_aton, mac_ntoa
+from k8semu.linux.netns import NetNs
+from k8semu.wire.addr import Interface as Address
+from k8semu.wire.addr import Prefix, ip_aton, mac_ntoa
+
+DEFAULT_ROUTE = "0.0.0.0/0"
 
 
 class BridgeConf(msgspec.Struct, frozen=True, kw_only=True):
     """The plugin's configuration, with its IPAM."""
 
     name: str = "k8semu"
+    cni_version: str = VERSION
     bridge: str = "cni0"
-    subnet: str
+    subnet: str = ""
     gateway: str = ""
     range_start: str = ""
     range_end: str = ""
+    range_sets: tuple[RangeSet, ...] = ()
+    """Instead of `subnet` and what belongs to it."""
     mtu: int = 1500
     hairpin_mode: bool = False
+    promisc_mode: bool = False
+    port_isolation: bool = False
     ip_masq: bool = False
+    is_gateway: bool = False
     is_default_gateway: bool = True
-    routes: tuple[str, ...] = ()
+    force_address: bool = False
+    routes: tuple[str | RouteConfig, ...] = ()
     address_plen: int | None = None
     """The prefix length that Pods see, where it is not the subnet's (weave: the whole network's)."""
+    mac: str = "address"
+    """`address`: 02:42 and the four bytes of the address, as docker does. `random`: drawn, as CNI leaves it."""
+    veth: str = ""
+    """The host end is named so and with the container's first 7 digits (weave: vethwepl); '' is veth and 8 random."""
+
+    @property
+    def gateway_mode(self) -> bool:
+        return self.is_gateway or self.is_default_gateway
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> BridgeConf:
+        """The plugin's object in a conflist, with `name` and `cniVersion` of the list put in."""
+        for key in ("vlan", "vlanTrunk", "macspoofchk"):
+            if plain.get(key):
+                raise CniError(Code.UNSUPPORTED_FIELD, f"unsupported field {key}")
+        ipam = plain.get("ipam") or {}
+        if ipam.get("type") != "host-local":
+            raise CniError(Code.UNSUPPORTED_FIELD, f"unsupported ipam type {ipam.get('type', '')!r}")
+        return cls(
+            name=plain["name"], cni_version=plain.get("cniVersion", VERSION), bridge=plain.get("bridge", "cni0"),
+            range_sets=range_sets(ipam), mtu=plain.get("mtu") or 1500, hairpin_mode=plain.get("hairpinMode", False),
+            promisc_mode=plain.get("promiscMode", False), port_isolation=plain.get("portIsolation", False),
+            ip_masq=plain.get("ipMasq", False), is_gateway=plain.get("isGateway", False),
+            is_default_gateway=plain.get("isDefaultGateway", False), force_address=plain.get("forceAddress", False),
+            routes=tuple(msgspec.convert(route, RouteConfig) for route in ipam.get("routes", [])),
+        )  # fmt: skip
 
 
 def docker_mac(address: str) -> str:
@@ -62,161 +109,183 @@ def docker_mac(address: str) -> str:
 class BridgePlugin:
     """The plugin on one node, with its host-local IPAM."""
 
+    capabilities: frozenset[str] = frozenset()
+
     def __init__(self, node: Node, conf: BridgeConf) -> None:
         self.node = node
         self.conf = conf
-        self.range = Range(conf.subnet, conf.range_start, conf.range_end, conf.gateway)
-        self.ipam = HostLocal(node, conf.name, self.range)
+        sets = conf.range_sets or [[Range(conf.subnet, conf.range_start, conf.range_end, conf.gateway)]]
+        self.ipam = HostLocal(node, conf.name, sets)
+        self.range = self.ipam.sets[0][0]
+        self._why = f"CNI bridge plugin, network {conf.name}"
+
+    # --- the node's side ----------------------------------------------------------------------
 
     @property
-    def plen(self) -> int:
-        return self.conf.address_plen or self.range.prefix.plen
+    def _net(self) -> NetNs:
+        return self.node.netns(self.node.netns_name)
+
+    def _tell(self, command: Command) -> None:
+        self.node.tell(self.node.netns_name, command)
 
     def setup_bridge(self) -> None:
-        """The bridge with its gateway address, made when missing.
+        """The bridge with its gateway address, as the first ADD makes it (docker makes it when it starts)."""
+        self._ensure_bridge()
+        if self.conf.gateway_mode:
+            self._ensure_gateway(self._gateway_address(self.range.gateway, self.range.prefix))
 
-        Kubernetes: bridge.go ensureBridge(), ensureAddr()
-        """
-        node, conf = self.node, self.conf
-        net = node.netns(node.netns_name)
-        why = f"CNI bridge plugin, network {conf.name}"
-        if conf.bridge not in net.devs:
-            mtu = conf.mtu
-            node.tell_all(node.netns_name, [
-                BridgeAdd(name=conf.bridge, address=docker_mac(self.range.gateway), mtu=mtu, origin=why),
-                LinkSet(name=conf.bridge, up=True),
-            ])  # fmt: skip
-        if not net.devs[conf.bridge].addresses:
-            gateway = f"{self.range.gateway}/{self.plen}"
-            node.tell(node.netns_name, AddrAdd(dev=conf.bridge, address=gateway, origin=why))
-            node.tell(node.netns_name, Sysctl(name="net.ipv4.ip_forward", value=1))
+    def _gateway_address(self, gateway: str, network: Prefix) -> str:
+        return f"{gateway}/{self.conf.address_plen or network.plen}"
 
-    def add(self, args: Args) -> Result:
+    def _ensure_bridge(self) -> None:
+        """Kubernetes: bridge.go ensureBridge()."""
+        conf = self.conf
+        held = self._net.devs.get(conf.bridge)
+        if held is None:
+            mac = self._mac(self.range.gateway) if conf.gateway_mode else ""
+            self._tell(BridgeAdd(name=conf.bridge, address=mac, mtu=conf.mtu, origin=self._why))
+        elif not isinstance(held, BridgeDevice):
+            why = f'"{conf.bridge}" already exists but is not a bridge'
+            raise CniError(Code.INTERNAL, f'failed to create bridge "{conf.bridge}": {why}')
+        if held is None or not held.up:
+            self._tell(LinkSet(name=conf.bridge, up=True))
+
+    def _ensure_gateway(self, address: str) -> None:
+        """Kubernetes: bridge.go ensureAddr(), enableIPForward()."""
+        conf, net = self.conf, self._net
+        held = [str(own.iface) for own in net.devs[conf.bridge].addresses]
+        if address not in held:
+            if held and not conf.force_address:
+                why = f'"{conf.bridge}" already has an IP address different from {address}'
+                raise CniError(Code.INTERNAL, f"failed to set bridge addr: {why}")
+            for other in held:
+                self._tell(AddrDel(dev=conf.bridge, address=other))
+            self._tell(AddrAdd(dev=conf.bridge, address=address, origin=self._why))
+        if not net.sysctl.ip_forward:
+            self._tell(Sysctl(name="net.ipv4.ip_forward", value=1, origin=self._why))
+
+    def _mac(self, address: str) -> str:
+        if self.conf.mac == "address":
+            return docker_mac(address)
+        return mac_ntoa(eth_random_addr(self.node.random("mac")))
+
+    # --- ADD ----------------------------------------------------------------------------------
+
+    def add(self, args: Args, previous: Result | None = None) -> Result:
         """Plug a container in. Kubernetes: bridge.go cmdAdd()."""
-        node = self.node
-        sandbox = node.netns(args.netns)
+        node, conf = self.node, self.conf
+        if conf.hairpin_mode and conf.promisc_mode:
+            raise CniError(Code.INTERNAL, "cannot set hairpin mode and promiscuous mode at the same time.")
+        if conf.promisc_mode:
+            raise CniError(Code.UNSUPPORTED_FIELD, "unsupported field promiscMode")
+        self._ensure_bridge()
+        sandbox = self._sandbox(args)
         if args.ifname in sandbox.devs:
-            raise CniError(
-                Code.INTERNAL, f"container veth name provided ({args.ifname}) already exists"
-            )
-        ip = self.ipam.add(args)
-        ip = msgspec.structs.replace(ip, address=f"{ip.address.partition('/')[0]}/{self.plen}", interface=2)
+            raise CniError(Code.INTERNAL, f"container veth name provided ({args.ifname}) already exists")
+        held = self.ipam.add(args)
         try:
-            self.setup_bridge()
-            host = self._veth(args, ip)
-        except BaseException:
+            ips = [msgspec.structs.replace(ip, address=self._as_seen(ip.address), interface=2) for ip in held]
+            host = self._veth(args, ips[0])
+            routes = self._routes(ips[0])
+            self._configure(args, ips, routes)
+            for given in ips if conf.gateway_mode else ():
+                self._ensure_gateway(self._gateway_address(given.gateway, Address.parse(given.address).network))
+            for given in ips if conf.ip_masq else ():
+                rules = masquerade.setup(node, conf.name, args, Address.parse(given.address))
+                node.tell_all(node.netns_name, rules)
+        except CommandError as error:  # the kernel refused
+            self.ipam.delete(args)
+            raise CniError(Code.INTERNAL, error.what) from error
+        except CniError:
             self.ipam.delete(args)
             raise
-        self._address(args, ip)
-        if self.conf.ip_masq:
-            node.tell_all(node.netns_name, self._masquerade(args, ip))
-        return self._result(args, ip, host)
+        return Result(
+            cni_version=conf.cni_version, interfaces=self._interfaces(args, sandbox, host), ips=ips, routes=routes
+        )
+
+    def _sandbox(self, args: Args) -> NetNs:
+        sandbox = netns_or_none(self.node, args.netns)
+        if sandbox is None:
+            what = f'failed to Statfs "{args.path}": no such file or directory'
+            raise CniError(Code.INTERNAL, f'failed to open netns "{args.path}": {what}')
+        return sandbox
+
+    def _as_seen(self, address: str) -> str:
+        if self.conf.address_plen is None:
+            return address
+        return f"{address.partition('/')[0]}/{self.conf.address_plen}"
 
     def _veth(self, args: Args, ip: IpConfig) -> str:
+        """Kubernetes: bridge.go setupVeth(), pkg/ip/link_linux.go SetupVethWithName()."""
         node, conf = self.node, self.conf
-        address = ip.address.partition("/")[0]
         stream = node.random("veth")
-        host = f"veth{stream.hex(8)}"
+        host = f"{conf.veth}{args.container_id[:7]}" if conf.veth else f"veth{stream.hex(8)}"
         why = f"Pod {args.netns}"
         node.tell(node.netns_name, VethAdd(
             name=host, peer=args.ifname, peer_netns=args.netns, mtu=conf.mtu,
-            address=mac_ntoa(eth_random_addr(stream)), peer_address=docker_mac(address), origin=why,
+            address=mac_ntoa(eth_random_addr(stream)), peer_address=self._mac(ip.address.partition("/")[0]),
+            origin=why,
         ))  # fmt: skip
-        node.tell(node.netns_name, LinkSet(name=host, up=True, origin=why))
-        node.tell(args.netns, LinkSet(name=args.ifname, up=True, origin=why))
-        node.tell(node.netns_name, LinkSet(name=host, master=conf.bridge, origin=why))
-        if conf.hairpin_mode:
-            node.tell(node.netns_name, BridgePortSet(name=host, hairpin=True, origin=why))
+        self._tell(LinkSet(name=host, up=True, origin=why))
+        self._tell(LinkSet(name=host, master=conf.bridge, origin=why))
+        if conf.hairpin_mode or conf.port_isolation:
+            hairpin, isolated = conf.hairpin_mode or None, conf.port_isolation or None
+            self._tell(BridgePortSet(name=host, hairpin=hairpin, isolated=isolated, origin=why))
         return host
 
-    def _address(self, args: Args, ip: IpConfig) -> None:
-        node, why = self.node, f"CNI address of {args.netns}"
-        commands: list[Command] = [AddrAdd(dev=args.ifname, address=ip.address, origin=why)]
-        commands += [
-            RouteAdd(dst=dst, via=ip.gateway, dev=args.ifname, origin=why) for dst in self._route_list() if dst
-        ]  # fmt: skip
-        node.tell_all(args.netns, commands)
+    def _routes(self, ip: IpConfig) -> list[RouteConfig]:
+        """The configured ones, and the default by the gateway. Kubernetes: bridge.go calcGateways()."""
+        routes = [route if isinstance(route, RouteConfig) else RouteConfig(dst=route) for route in self.conf.routes]
+        found = any(route.dst == DEFAULT_ROUTE and route.gw for route in routes)
+        if self.conf.is_default_gateway and not found:
+            routes.append(RouteConfig(dst=DEFAULT_ROUTE, gw=ip.gateway))
+        return routes
 
-    def _route_list(self) -> list[str]:
-        return [*self.conf.routes, *(["default"] if self.conf.is_default_gateway else [])]
-
-    def _result(self, args: Args, ip: IpConfig, host: str) -> Result:
-        net, sandbox = self.node.netns(self.node.netns_name), self.node.netns(args.netns)
-        bridge, veth, inside = net.devs[self.conf.bridge], net.devs[host], sandbox.devs[args.ifname]
-        return Result(
-            interfaces=[
-                Interface(name=bridge.name, mac=mac_ntoa(bridge.addr), mtu=bridge.mtu),
-                Interface(name=veth.name, mac=mac_ntoa(veth.addr), mtu=veth.mtu),
-                Interface(
-                    name=inside.name, mac=mac_ntoa(inside.addr), mtu=inside.mtu, sandbox=f"/var/run/netns/{args.netns}"
-                ),
-            ],
-            ips=[ip],
-            routes=[
-                RouteConfig(dst="0.0.0.0/0" if dst == "default" else dst, gw=ip.gateway) for dst in self._route_list()
-            ],
-        )  # fmt: skip
-
-    # --- masquerading -------------------------------------------------------------------------
-
-    def chain(self, args: Args) -> str:
-        """The container's own chain. Kubernetes: pkg/utils/utils.go FormatChainName()."""
-        digest = hashlib.sha512(f"{self.conf.name}{args.container_id}".encode()).hexdigest()
-        return f"CNI-{digest}"[:28]
-
-    def _masquerade(self, args: Args, ip: IpConfig) -> list[Command]:
-        """Kubernetes: pkg/ip/ipmasq_iptables_linux.go setupIPMasqIPTables()."""
-        chain = self.chain(args)
-        comment = f'name: "{self.conf.name}" id: "{args.container_id}"'
-        say = ("-m", "comment", "--comment", comment)
-        address = ip.address.partition("/")[0]
-        why = f"ipMasq of {args.netns}"
-        return [
-            Iptables(args=("-t", "nat", "-N", chain), origin=why),
-            Iptables(args=("-t", "nat", "-A", chain, "-d", str(self.range.prefix), *say, "-j", "ACCEPT"), origin=why),
-            Iptables(
-                args=("-t", "nat", "-A", chain, "!", "-d", "224.0.0.0/4", *say, "-j", "MASQUERADE"), origin=why
-            ),
-            Iptables(args=("-t", "nat", "-A", "POSTROUTING", "-s", f"{address}/32", *say, "-j", chain), origin=why),
-        ]  # fmt: skip
-
-    # --- CHECK, DEL ---------------------------------------------------------------------------
-
-    def check(self, args: Args, previous: Result) -> None:
-        """Is everything as ADD left it? Kubernetes: bridge.go cmdCheck()."""
-        self.ipam.check(args)
-        net, sandbox = self.node.netns(self.node.netns_name), self.node.netns(args.netns)
-        for interface in previous.interfaces:
-            where = sandbox if interface.sandbox else net
-            dev = where.devs.get(interface.name)
-            if dev is None:
-                raise CniError(Code.INTERNAL, f"Interface {interface.name} not found", f"in {where.name}")
-            if mac_ntoa(dev.addr) != interface.mac:
-                raise CniError(
-                    Code.INTERNAL, f"Interface {interface.name} Mac {interface.mac} doesn't match", mac_ntoa(dev.addr)
+    def _configure(self, args: Args, ips: list[IpConfig], routes: list[RouteConfig]) -> None:
+        """Kubernetes: ipam_linux.go ConfigureIface()."""
+        dev, why = args.ifname, f"CNI address of {args.netns}"
+        self.node.tell_all(args.netns, [
+            *(AddrAdd(dev=dev, address=ip.address, origin=why) for ip in ips),
+            LinkSet(name=dev, up=True, origin=why),
+            Sysctl(name=f"net.ipv4.conf.{dev}.arp_notify", value=1, origin=why),
+            *(
+                RouteAdd(
+                    dst="default" if route.dst == DEFAULT_ROUTE else route.dst, via=route.gw or ips[0].gateway,
+                    dev=dev, mtu=route.mtu, origin=why,
                 )
-        for ip in previous.ips:
-            inside = sandbox.devs[args.ifname]
-            if ip.address not in [str(a.iface) for a in inside.addresses]:
-                raise CniError(Code.INTERNAL, f"Failed to match addr {ip.address} on interface {args.ifname}")
+                for route in routes
+            ),
+        ])  # fmt: skip
 
-    def delete(self, args: Args, previous: Result | None) -> None:
-        """Unplug a container; what is gone already is no error. Kubernetes: bridge.go cmdDel()."""
-        self.ipam.delete(args)
-        node = self.node
-        sandbox = node.netns(args.netns)
-        dev = sandbox.devs.get(args.ifname)
-        if isinstance(dev, VethDevice):
-            node.tell(args.netns, LinkDel(name=args.ifname))
-        if self.conf.ip_masq and previous is not None and previous.ips:
-            node.tell_all(node.netns_name, self._unmasquerade(args, previous.ips[0]))
-
-    def _unmasquerade(self, args: Args, ip: IpConfig) -> list[Command]:
-        append = self._masquerade(args, ip)[-1]
-        assert isinstance(append, Iptables)
-        chain = self.chain(args)
+    def _interfaces(self, args: Args, sandbox: NetNs, host: str) -> list[Interface]:
+        bridge, veth, inside = self._net.devs[self.conf.bridge], self._net.devs[host], sandbox.devs[args.ifname]
         return [
-            Iptables(args=tuple("-D" if word == "-A" else word for word in append.args)),
-            Iptables(args=("-t", "nat", "-F", chain)),
-            Iptables(args=("-t", "nat", "-X", chain)),
+            Interface(name=bridge.name, mac=mac_ntoa(bridge.addr), mtu=bridge.mtu),
+            Interface(name=veth.name, mac=mac_ntoa(veth.addr), mtu=veth.mtu),
+            Interface(name=inside.name, mac=mac_ntoa(inside.addr), mtu=inside.mtu, sandbox=args.path),
         ]
+
+    # --- CHECK, DEL, STATUS -------------------------------------------------------------------
+
+    def check(self, args: Args, previous: Result | None) -> None:
+        """Is everything as ADD left it? Kubernetes: bridge.go cmdCheck()."""
+        sandbox = self._sandbox(args)
+        self.ipam.check(args)
+        if previous is None:
+            raise CniError(Code.INTERNAL, "Required prevResult missing")
+        check_bridge(self._net, sandbox, self.conf.bridge, args, previous)
+
+    def delete(self, args: Args, previous: Result | None = None) -> None:
+        """Unplug a container; what is gone already is no error. Kubernetes: bridge.go cmdDel()."""
+        node = self.node
+        sandbox = netns_or_none(node, args.netns)
+        dev = sandbox.devs.get(args.ifname) if sandbox is not None else None
+        addresses = [own.iface for own in dev.addresses] if dev is not None else []
+        if dev is not None:
+            node.tell(args.netns, LinkDel(name=args.ifname))
+        self.ipam.delete(args)
+        for address in addresses if self.conf.ip_masq else ():
+            node.tell_all(node.netns_name, masquerade.teardown(node, self.conf.name, args, address))
+
+    def status(self) -> None:
+        """Would an ADD succeed? The plugin always says yes. Kubernetes: bridge.go cmdStatus()."""

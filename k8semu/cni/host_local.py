@@ -1,14 +1,19 @@
-"""host-local: addresses from the node's own range, one after the other.
+"""host-local: addresses from the node's own ranges, one after the other.
 
-    last given 172.17.0.5 ─▶ try .6, .7, … around to .4: the first that is free
+    last given 172.17.0.5 ─▶ try .6, .7, … around to .5: the first that is free
 
-A freed address is not given again before the range has been gone round.
+A freed address is not given again before the range has been gone round. A range set gives one
+address and may be made of several ranges; a container gets an address of each set.
 
-Kubernetes: containernetworking/plugins plugins/ipam/host-local/backend/allocator/allocator.go
-Shown: /var/lib/cni/networks/NET/ on the node: a file per address, and last_reserved_ip.0
+Kubernetes: containernetworking/plugins plugins/ipam/host-local/backend/allocator/{allocator,range}.go
+Shown: /var/lib/cni/networks/NET/ on the node: a file per address, last_reserved_ip.N, lock
+Not modelled: addresses asked for by the runtime (`ips`), IPv6, resolvConf.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from k8semu.cni.node import Node
 from k8semu.cni.spec import Args, Code, IpConfig
@@ -16,6 +21,10 @@ from k8semu.errors import CniError
 from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa
 
 STORE = "/var/lib/cni/networks"
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(ip_aton(text), "big")
 
 
 def _ip(number: int) -> str:
@@ -26,62 +35,130 @@ class Range:
     """A subnet, the addresses in it that may be given, and its gateway (the first address unless said)."""
 
     def __init__(self, subnet: str, start: str = "", end: str = "", gateway: str = "") -> None:
-        self.prefix = Prefix.parse(subnet)
-        first = int.from_bytes(self.prefix.addr, "big")
-        last = int.from_bytes(self.prefix.broadcast, "big")
-        self.start = int.from_bytes(ip_aton(start), "big") if start else first + 1
-        self.end = int.from_bytes(ip_aton(end), "big") if end else last - 1
-        self.gateway = gateway or _ip(first + 1)
+        try:
+            self.prefix = Prefix.parse(subnet)
+            first, last = (int.from_bytes(addr, "big") for addr in (self.prefix.addr, self.prefix.broadcast))
+            self.start = _number(start) if start else first + 1
+            self.end = _number(end) if end else last - 1
+            self.gateway = gateway or _ip(first + 1)
+        except ValueError as error:
+            raise CniError(Code.INTERNAL, f"invalid range set 0: {error}") from None
+        if self.prefix.plen > 30:
+            raise CniError(Code.INTERNAL, f"invalid range set 0: Network {subnet} too small to allocate from")
+        if not first <= self.start <= min(last, self.end):
+            raise CniError(Code.INTERNAL, f"invalid range set 0: RangeStart {_ip(self.start)} not in network {subnet}")
+        if self.end > last:
+            raise CniError(Code.INTERNAL, f"invalid range set 0: RangeEnd {_ip(self.end)} not in network {subnet}")
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Range:
+        """A range as it stands in a configuration."""
+        return cls(
+            plain.get("subnet", ""), plain.get("rangeStart", ""), plain.get("rangeEnd", ""), plain.get("gateway", "")
+        )
+
+    def __contains__(self, number: int) -> bool:
+        return self.start <= number <= self.end
+
+    def __str__(self) -> str:
+        return f"{_ip(self.start)}-{_ip(self.end)}"
+
+
+RangeSet = Sequence[Range]
+
+
+def range_sets(ipam: dict[str, Any]) -> tuple[RangeSet, ...]:
+    """The `ipam` object's ranges: `subnet` and so on in it itself (the old form), then `ranges`.
+
+    Kubernetes: allocator/config.go LoadIPAMConfig()
+    """
+    sets: list[tuple[Range, ...]] = [(Range.from_json(ipam),)] if "subnet" in ipam else []
+    sets += [tuple(Range.from_json(plain) for plain in one) for one in ipam.get("ranges", [])]
+    if not sets:
+        raise CniError(Code.INTERNAL, "no IP ranges specified")
+    for i, ranges in enumerate(sets):
+        for j in range(i + 1, len(sets)):
+            if any(_overlap(a, b) for a in ranges for b in sets[j]):
+                raise CniError(Code.INTERNAL, f"range set {i} overlaps with {j}")
+        for at, a in enumerate(ranges):
+            clash = next((b for b in ranges[at + 1 :] if _overlap(a, b)), None)
+            if clash is not None:
+                raise CniError(Code.INTERNAL, f"invalid range set {i}: subnets {a} and {clash} overlap")
+    return tuple(sets)
+
+
+def _overlap(a: Range, b: Range) -> bool:
+    return a.start <= b.end and b.start <= a.end
 
 
 class HostLocal:
     """The allocator of network `net` on one node."""
 
-    def __init__(self, node: Node, net: str, range_: Range) -> None:
+    def __init__(self, node: Node, net: str, sets: Sequence[RangeSet]) -> None:
         self.files = node.cni_files
-        self.range = range_
+        self.sets = sets
         self.folder = f"{STORE}/{net}"
 
-    def _owner(self, args: Args) -> str:
-        return f"{args.container_id}\r\n{args.ifname}"
+    def add(self, args: Args) -> list[IpConfig]:
+        """Give the next free address of each set. Kubernetes: host-local/main.go cmdAdd()."""
+        self.files.setdefault(f"{self.folder}/lock", "")
+        given: list[IpConfig] = []
+        for number, ranges in enumerate(self.sets):
+            try:
+                given.append(self._get(args, number, ranges))
+            except CniError as error:
+                if given:
+                    self.delete(args)
+                raise CniError(error.code, f"failed to allocate for range {number}: {error.msg}") from None
+        return given
 
-    def add(self, args: Args) -> IpConfig:
-        """Give the next free address. Linux: allocator.go Get()."""
-        owner = self._owner(args)
-        if owner in self.files.values():
-            held = next(path.rpartition("/")[2] for path, text in self.files.items() if text == owner)
-            raise CniError(
-                Code.INTERNAL,
-                f"failed to allocate for range 0: {held} has been allocated to {args.container_id}, "
-                "duplicate allocation is not allowed",
-            )
-        for number in self._candidates():
-            ip = _ip(number)
-            if ip != self.range.gateway and f"{self.folder}/{ip}" not in self.files:
-                self.files[f"{self.folder}/{ip}"] = owner
-                self.files[f"{self.folder}/last_reserved_ip.0"] = ip
-                return IpConfig(address=f"{ip}/{self.range.prefix.plen}", gateway=self.range.gateway)
-        raise CniError(
-            Code.INTERNAL,
-            "failed to allocate for range 0: no IP addresses available in range set: "
-            f"{_ip(self.range.start)}-{_ip(self.range.end)}",
-        )
+    def _get(self, args: Args, number: int, ranges: RangeSet) -> IpConfig:
+        """Kubernetes: allocator.go Get()."""
+        for held in self.held(args):
+            if any(_number(held) in one for one in ranges):
+                raise CniError(
+                    Code.INTERNAL,
+                    f"{held} has been allocated to {args.container_id}, duplicate allocation is not allowed",
+                )
+        for one, candidate in self._candidates(number, ranges):
+            path = f"{self.folder}/{candidate}"
+            if candidate != one.gateway and path not in self.files:
+                self.files[path] = _owner(args)
+                self.files[f"{self.folder}/last_reserved_ip.{number}"] = candidate
+                return IpConfig(address=f"{candidate}/{one.prefix.plen}", gateway=one.gateway)
+        raise CniError(Code.INTERNAL, f"no IP addresses available in range set: {','.join(map(str, ranges))}")
 
-    def _candidates(self) -> list[int]:
-        """Every address of the range once, starting after the one that was given last."""
-        last = self.files.get(f"{self.folder}/last_reserved_ip.0")
-        first = int.from_bytes(ip_aton(last), "big") + 1 if last else self.range.start
-        if not self.range.start <= first <= self.range.end:
-            first = self.range.start
-        return [*range(first, self.range.end + 1), *range(self.range.start, first)]
+    def _candidates(self, number: int, ranges: RangeSet) -> Iterator[tuple[Range, str]]:
+        """Every address of the set once, starting after the one that was given last. Kubernetes: RangeIter.Next()."""
+        last = self.files.get(f"{self.folder}/last_reserved_ip.{number}")
+        begin = next((i for i, one in enumerate(ranges) if last and _number(last) in one), None)
+        if begin is None or last is None:
+            begin, after = 0, ranges[0].start
+        else:
+            after = _number(last) + 1
+        first = ranges[begin]
+        yield from ((first, _ip(n)) for n in range(after, first.end + 1))
+        for one in [*ranges[begin + 1 :], *ranges[:begin]]:
+            yield from ((one, _ip(n)) for n in range(one.start, one.end + 1))
+        yield from ((first, _ip(n)) for n in range(first.start, min(after, first.end + 1)))
+
+    def held(self, args: Args) -> list[str]:
+        """The addresses that this container holds."""
+        owner, folder = _owner(args), f"{self.folder}/"
+        return [
+            path.removeprefix(folder) for path, text in self.files.items() if text == owner and path.startswith(folder)
+        ]
 
     def check(self, args: Args) -> None:
         """Is an address held for this container?"""
-        if self._owner(args) not in self.files.values():
+        if not self.held(args):
             raise CniError(Code.INTERNAL, f"host-local: Failed to find address added by container {args.container_id}")
 
     def delete(self, args: Args) -> None:
-        """Give the container's address back; nothing to give back is no error."""
-        owner = self._owner(args)
-        for path in [path for path, text in self.files.items() if text == owner]:
-            del self.files[path]
+        """Give the container's addresses back; nothing to give back is no error."""
+        for address in self.held(args):
+            del self.files[f"{self.folder}/{address}"]
+
+
+def _owner(args: Args) -> str:
+    return f"{args.container_id}\r\n{args.ifname}"

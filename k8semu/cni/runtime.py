@@ -1,58 +1,139 @@
 """What a container runtime does: call the plugins in order, and remember what they answered.
 
-    ADD    bridge ─▶ portmap      each gets the result of the one before
-    CHECK  the same way
+    ADD    bridge ─▶ portmap      each gets the result of the one before (prevResult)
+    CHECK  the same way           with the result of ADD
     DEL    portmap ─▶ bridge      with the result of ADD
+    GC     DEL for whatever is remembered and not named as valid
 
-Kubernetes: containernetworking/cni libcni/api.go
+Kubernetes: containernetworking/cni libcni/api.go; containerd pkg/cri/server/sandbox_run.go
+Shown: /var/lib/cni/results/NET-CONTAINER-eth0 on the node
 """
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
 
 from k8semu.cni.bridge import BridgePlugin
-from k8semu.cni.portmap import PortmapPlugin
-from k8semu.cni.spec import VERSION, Args, Code, Result
+from k8semu.cni.spec import Args, Code, ConfigList, Result, error_json
 from k8semu.errors import CniError
+
+__all__ = ["CniRuntime", "Plugin", "error_json"]
+
+CACHE = "/var/lib/cni/results"
+_PORT_MAPPING = ("hostPort", "containerPort", "protocol", "hostIP")
+
+
+class Plugin(Protocol):
+    """One plugin of a chain, configured, on one node. All raise CniError."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Which capability arguments it is given."""
+    def add(self, args: Args, previous: Result | None) -> Result: ...
+    def check(self, args: Args, previous: Result | None) -> None: ...
+    def delete(self, args: Args, previous: Result | None) -> None: ...
+    def status(self) -> None: ...
 
 
 class CniRuntime:
-    """The plugins of one node, and the results of the containers that are plugged in."""
+    """A network's chain of plugins on one node, and the results of the containers that are plugged in."""
 
-    def __init__(self, bridge: BridgePlugin, portmap: PortmapPlugin) -> None:
-        self.bridge = bridge
-        self.portmap = portmap
+    def __init__(self, *plugins: Plugin, config: ConfigList | None = None) -> None:
+        self.plugins = plugins
+        self.config = config or ConfigList()
         self.results: dict[tuple[str, str], tuple[Args, Result]] = {}
 
+    @property
+    def bridge(self) -> BridgePlugin:
+        """The chain's bridge plugin."""
+        return next(plugin for plugin in self.plugins if isinstance(plugin, BridgePlugin))
+
     def add(self, args: Args) -> Result:
-        """Plug a container in; CniError if a plugin fails (what was done is undone, as the runtime does)."""
-        result = self.bridge.add(args)
+        """Plug a container in. CniError if a plugin fails; then what was done is undone by DEL, as containerd does.
+
+        A container that is plugged in already stays so.
+        """
+        result: Result | None = None
         try:
-            self.portmap.add(args, result)
+            for plugin in self.plugins:
+                result = plugin.add(_for(plugin, args), result)
         except CniError:
-            self.bridge.delete(args, result)
+            if (args.container_id, args.ifname) not in self.results:
+                with suppress(CniError):
+                    self.delete(args)
             raise
+        assert result is not None
         self.results[args.container_id, args.ifname] = (args, result)
         return result
 
     def check(self, args: Args) -> None:
         """Is the container plugged in as it was?"""
-        cached = self.results.get((args.container_id, args.ifname))
-        if cached is None:
-            raise CniError(Code.UNKNOWN_CONTAINER, f"no cached result for container {args.container_id}")
-        self.bridge.check(args, cached[1])
-        self.portmap.check(*cached)
+        if self.config.cni_version < "0.4.0":
+            version = f'configuration version "{self.config.cni_version}"'
+            raise CniError(Code.INTERNAL, f"{version} does not support the CHECK command")
+        if self.config.disable_check:
+            return
+        args, result = self._cached(args)
+        for plugin in self.plugins:
+            plugin.check(_for(plugin, args), result)
 
     def delete(self, args: Args) -> None:
-        """Unplug a container; doing it twice is no error."""
-        cached = self.results.pop((args.container_id, args.ifname), None)
-        if cached is not None:
-            self.portmap.delete(cached[0], cached[1])
-        self.bridge.delete(args, cached[1] if cached else None)
+        """Unplug a container; doing it twice is no error. The first plugin that fails ends it."""
+        args, result = self._cached(args)
+        if self.config.cni_version < "0.4.0":
+            result = None
+        for plugin in reversed(self.plugins):
+            plugin.delete(_for(plugin, args), result)
+        self.results.pop((args.container_id, args.ifname), None)
+
+    def gc(self, valid: Iterable[tuple[str, str]]) -> list[CniError]:
+        """Unplug every container that is not among `valid` (container, interface); goes on over errors."""
+        keep = set(valid)
+        errors: list[CniError] = []
+        for key in [key for key in self.results if key not in keep]:
+            try:
+                self.delete(self.results[key][0])
+            except CniError as error:
+                errors.append(error)
+        return errors
+
+    def status(self) -> None:
+        """Would an ADD succeed? CniError with code 50 or 51 if not."""
+        if self.config.cni_version >= "1.1.0":
+            for plugin in self.plugins:
+                plugin.status()
+
+    def _cached(self, args: Args) -> tuple[Args, Result | None]:
+        """The arguments and the result of ADD, if there was one."""
+        return self.results.get((args.container_id, args.ifname), (args, None))
+
+    def cache_files(self) -> dict[str, str]:
+        """What libcni keeps on disk: path and text. Kubernetes: libcni/api.go cachedInfo."""
+        name = self.config.name
+        conf = base64.b64encode(msgspec.json.encode(self.config.json())).decode()
+        return {
+            f"{CACHE}/{name}-{args.container_id}-{args.ifname}": msgspec.json.encode({
+                "kind": "cniCacheV1", "containerId": args.container_id, "config": conf, "ifName": args.ifname,
+                "networkName": name, "netns": args.path, **_capability_args(args), "result": result.json(),
+            }).decode()
+            for args, result in self.results.values()
+        }  # fmt: skip
 
 
-def error_json(error: CniError) -> dict[str, Any]:
-    """What a failing plugin writes to its standard output."""
-    answer: dict[str, Any] = {"cniVersion": VERSION, "code": int(error.code), "msg": error.msg}
-    return {**answer, "details": error.details} if error.details else answer
+def _capability_args(args: Args) -> dict[str, object]:
+    rows = [dict(zip(_PORT_MAPPING, mapping, strict=True)) for mapping in args.port_mappings]
+    return {"capabilityArgs": {"portMappings": rows}} if rows else {}
+
+
+def _for(plugin: Plugin, args: Args) -> Args:
+    """What this plugin is given: capability arguments only where it says it takes them (runtimeConfig)."""
+    if args.port_mappings and "portMappings" not in plugin.capabilities:
+        return msgspec.structs.replace(args, port_mappings=())
+    return args
+
+

@@ -132,8 +132,6 @@ class NetNs(Net):
     def _bridge_add(self, cmd: c.BridgeAdd) -> None:
         bridge = BridgeDevice(self, cmd.name, self._mac(cmd.address, cmd.name), cmd.mtu, cmd.ageing_time)
         bridge.address_set = bool(cmd.address)
-        if cmd.mtu != 1500:
-            bridge.set_mtu(cmd.mtu)
         self._register(bridge, cmd.origin)
 
     def _vxlan_add(self, cmd: c.VxlanAdd) -> None:

@@ -26,6 +26,8 @@ from k8semu.sim.clock import NS_PER_S
 from k8semu.trace.steps import BridgeStep
 from k8semu.wire.addr import mac_ntoa
 
+ETH_DATA_LEN = 1500
+
 _LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
 
 
@@ -140,9 +142,12 @@ class BridgeDevice(NetDevice):
     _mtu_set = False
 
     def _auto_mtu(self) -> None:
-        """Unless told, a bridge's MTU is its ports' smallest. Linux: br_mtu_auto_adjust()."""
-        if not self._mtu_set and self.ports:
-            self.mtu = min(port.dev.mtu for port in self.ports.values())
+        """Unless told later than when it was made, a bridge's MTU is its ports' smallest, without ports 1500.
+
+        Linux: br_mtu_auto_adjust(), br_mtu_min()
+        """
+        if not self._mtu_set:
+            self.mtu = min((port.dev.mtu for port in self.ports.values()), default=ETH_DATA_LEN)
 
     def unregister(self) -> None:
         for port in list(self.ports.values()):
