@@ -11,9 +11,10 @@ import socket
 from typing import Any
 
 from k8semu.apps.http_client import error_name
-from k8semu.apps.icmp import echo_request, echo_sequence, icmp_of, open_ping_socket
+from k8semu.apps.icmp import IcmpInfo, echo_request, echo_sequence, icmp_of, open_ping_socket
 from k8semu.wire.addr import ip_ntoa
 
+REDIRECT = 5
 _WHY = {
     (3, 0): "Destination Net Unreachable", (3, 1): "Destination Host Unreachable",
     (3, 2): "Destination Protocol Unreachable", (3, 3): "Destination Port Unreachable",
@@ -26,14 +27,25 @@ class _Pinger(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.waiting: tuple[int, asyncio.Future[tuple[str, int]]] | None = None
+        self.redirects: list[IcmpInfo] = []
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if self.waiting is not None and echo_sequence(data) == self.waiting[0] and not self.waiting[1].done():
             self.waiting[1].set_result((addr[0], len(data)))
 
     def error_received(self, exc: Exception) -> None:
+        info = icmp_of(exc) if isinstance(exc, OSError) else None
+        if info is not None and info.type == REDIRECT:      # news of a shorter way; the answer still comes
+            self.redirects.append(info)
+            return
         if self.waiting is not None and not self.waiting[1].done():
             self.waiting[1].set_exception(exc)
+
+
+def _redirected(info: IcmpInfo, sequence: int) -> str:
+    what = {0: "Redirect Network", 1: "Redirect Host"}.get(info.code, "Redirect")
+    nexthop = ip_ntoa(info.mtu.to_bytes(4, "big"))      # where other errors have an MTU
+    return f"From {ip_ntoa(info.sender)} icmp_seq={sequence} {what}(New nexthop: {nexthop})"
 
 
 def _describe(error: OSError, sequence: int) -> str:
@@ -79,6 +91,8 @@ async def ping(
                 lines.append(_describe(error, sequence))
             else:
                 received += 1
+                lines += [_redirected(info, sequence) for info in pinger.redirects]
+                pinger.redirects.clear()
                 ms = (loop.time() - sent) * 1000
                 lines.append(f"{length} bytes from {sender}: icmp_seq={sequence} time={_ms(ms)} ms")
     finally:

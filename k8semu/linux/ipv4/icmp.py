@@ -268,11 +268,12 @@ class Icmp:
             mtu = info & 0xFFFF
             self.ipv4.update_pmtu(inner[16:20], mtu)
         elif icmp_type == REDIRECT:
+            mtu = info      # an error queue has the gateway there. Linux: icmp_socket_deliver()
             self.ipv4.redirects.heed(skb, sender, inner[16:20], info.to_bytes(4, "big"))
         handler = self.ipv4.err_handlers.get(inner[9])
         if handler is not None:
             handler(IcmpError(self.net, icmp_type, code, mtu, sender, inner, skb))
         if not skb.ended:
-            consume(skb, f"ICMP {describe(icmp_type, code, info if icmp_type == REDIRECT else mtu)}")
+            consume(skb, f"ICMP {describe(icmp_type, code, mtu)}")
 
 
