@@ -39,7 +39,7 @@ class ServiceSpec(KubeObject, kw_only=True):
     cluster_ip: str = field(default="", name="clusterIP")
     """``None`` is a headless Service; '' until one is allocated."""
     cluster_ips: list[str] = field(default_factory=list, name="clusterIPs")
-    ports: list[ServicePort] = []
+    ports: list[ServicePort] = field(default_factory=list)
     selector: dict[str, str] | None = None
     external_ips: list[str] = field(default_factory=list, name="externalIPs")
     external_name: str = ""
@@ -50,12 +50,12 @@ class ServiceSpec(KubeObject, kw_only=True):
     traffic_distribution: str | None = None
     """PreferClose (PreferSameZone), PreferSameNode."""
     load_balancer_ip: str = field(default="", name="loadBalancerIP")
-    load_balancer_source_ranges: list[str] = []
+    load_balancer_source_ranges: list[str] = field(default_factory=list)
     load_balancer_class: str | None = None
     allocate_load_balancer_node_ports: bool = True
     health_check_node_port: NodePort = 0
     publish_not_ready_addresses: bool = False
-    ip_families: list[Literal["IPv4", "IPv6"]] = []
+    ip_families: list[Literal["IPv4", "IPv6"]] = field(default_factory=list)
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
 
     @property
@@ -70,7 +70,7 @@ class LoadBalancerIngress(KubeObject, kw_only=True):
 
 
 class LoadBalancerStatus(KubeObject, kw_only=True):
-    ingress: list[LoadBalancerIngress] = []
+    ingress: list[LoadBalancerIngress] = field(default_factory=list)
 
 
 class ServiceStatus(KubeObject, kw_only=True):
@@ -107,8 +107,8 @@ class ZoneHint(KubeObject, kw_only=True):
 
 
 class EndpointHints(KubeObject, kw_only=True):
-    for_zones: list[ZoneHint] = []
-    for_nodes: list[ZoneHint] = []
+    for_zones: list[ZoneHint] = field(default_factory=list)
+    for_nodes: list[ZoneHint] = field(default_factory=list)
 
 
 class Endpoint(KubeObject, kw_only=True):
@@ -148,8 +148,8 @@ class EndpointSlice(KubeObject, kw_only=True):
     kind: Literal["EndpointSlice"]
     metadata: ObjectMeta
     address_type: Literal["IPv4", "IPv6", "FQDN"]
-    endpoints: list[Endpoint] = []
-    ports: list[EndpointPort] = []
+    endpoints: list[Endpoint] = field(default_factory=list)
+    ports: list[EndpointPort] = field(default_factory=list)
 
     @property
     def service_name(self) -> str:
