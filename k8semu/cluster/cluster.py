@@ -15,6 +15,8 @@ import importlib
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
+from k8semu.apps.feed import Feed, current_feed
+from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Call, Journal, NetnsAdd, NetnsDel, Program, Start, Stop, Tell
 from k8semu.errors import CommandError, InputError
 from k8semu.linux.core.commands import Command
@@ -46,14 +48,14 @@ def load_program(function: str) -> ProgramFunction:
 
 
 class Process:
-    """A program that runs: its task, and what it was started from."""
+    """A program that runs: its task, what it was started from, what it has open, and what it is told."""
 
-    __slots__ = ("files", "netns", "pid", "program", "task")
+    __slots__ = ("feed", "files", "netns", "pid", "program", "task")
 
-    def __init__(
-        self, pid: str, netns: str, program: Program, task: asyncio.Task[Any], files: OpenFiles
-    ) -> None:
-        self.pid, self.netns, self.program, self.task, self.files = pid, netns, program, task, files
+    def __init__(self, pid: str, netns: str, program: Program) -> None:
+        self.pid, self.netns, self.program = pid, netns, program
+        self.files, self.feed = OpenFiles(), Feed()
+        self.task: asyncio.Task[Any]
 
 
 class Cluster:
@@ -109,21 +111,23 @@ class Cluster:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def _task(self, netns: str, name: str, program: Program) -> tuple[asyncio.Task[Any], OpenFiles]:
+    def _spawn(self, netns: str, pid: str, program: Program) -> Process:
         """A program as a process of its own: its namespace, its name, what it opens."""
         function = load_program(program.function)
-        files = OpenFiles()
+        process = Process(pid, netns, program)
         context = contextvars.copy_context()
         context.run(current_stack.set, self._find(netns).sockets)
-        context.run(current_program.set, name.rpartition("/")[2])
-        context.run(current_files.set, files)
-        return self.loop.create_task(function(**program.args), name=name, context=context), files
+        context.run(current_program.set, pid.rpartition("/")[2])
+        context.run(current_files.set, process.files)
+        context.run(current_feed.set, process.feed)
+        process.task = self.loop.create_task(function(**program.args), name=pid, context=context)
+        return process
 
     def start(self, netns: str, pid: str, program: Program) -> Process:
         """Start a program that runs until it is stopped."""
         assert pid not in self.processes, f"{pid} runs already"
         self.journal.add(Start(netns=netns, pid=pid, program=program))
-        process = Process(pid, netns, program, *self._task(netns, pid, program))
+        process = self._spawn(netns, pid, program)
         self.processes[pid] = process
         process.task.add_done_callback(lambda task: self._ended(process, task))
         return process
@@ -141,11 +145,16 @@ class Cluster:
             self.journal.add(Stop(netns=process.netns, pid=pid))
             process.task.cancel()
 
+    def feed(self, pid: str, message: Any) -> None:
+        """Tell a running program something (JSON values): its `apps.feed.next_message` returns it."""
+        self.journal.add(j.Feed(pid=pid, message=message))
+        self.processes[pid].feed.put(message)
+
     async def call(self, netns: str, name: str, program: Program) -> Any:
         """Run a client program to its end and return its result (JSON values)."""
-        task, files = self._task(netns, name, program)
-        result = await task
-        self.loop.exit_process(files)
+        process = self._spawn(netns, name, program)
+        result = await process.task
+        self.loop.exit_process(process.files)
         self.journal.add(Call(netns=netns, program=program, result=result))
         return result
 

@@ -9,6 +9,7 @@ prints it. Because both worlds are driven by the same entries, they are the same
     Tell         a command of seam 2, in one namespace
     Start        a long-running program starts in a namespace
     Stop         it is ended
+    Feed         a message for a running program
     Step         from here on, what belongs to step N of the scenario
     Call         a client program runs to its end; its result is the step's result
     Exec         a command line that sends nothing (ip addr); what the emulated machine answered
@@ -54,6 +55,12 @@ class Stop(Entry, frozen=True, kw_only=True):
     pid: str
 
 
+class Feed(Entry, frozen=True, kw_only=True):
+    pid: str
+    message: Any
+    """A JSON value: what the program's `next_message` returns."""
+
+
 class Step(Entry, frozen=True, kw_only=True):
     """`verifiable` False: the step cannot be compared with a kernel, for `reason`."""
 
@@ -84,7 +91,8 @@ class Wait(Entry, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "Call", "Entry", "Exec", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell", "Wait",
+    "Call", "Entry", "Exec", "Feed", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell",
+    "Wait",
 ]  # fmt: skip
 
 

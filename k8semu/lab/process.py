@@ -5,8 +5,9 @@
         ended, result    it returned
         failed, text     it raised
 
-`b"stop"` on the channel cancels the program, as the emulator cancels its task; then the process
-ends, and the kernel closes what it left open.
+On the channel, STOP cancels the program, as the emulator cancels its task; then the process ends, and
+the kernel closes what it left open. Anything else is a message for it (`apps.feed`), answered with
+`idle` when the program waits again.
 Differs: a program that binds only after it heard from somebody counts as ready before.
 """
 
@@ -19,13 +20,15 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from k8semu.apps.feed import Feed, current_feed
 from k8semu.cluster.cluster import load_program
 from k8semu.cluster.journal import Program
-from k8semu.lab.channel import Channel
+from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import enter_for_good
 from k8semu.lab.private import die_with_parent
 
 IDLE, ENDED, FAILED = "idle", "ended", "failed"
+STOP = "stop"
 
 
 class Word(NamedTuple):
@@ -53,17 +56,21 @@ class _Selector(selectors.DefaultSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """A real event loop; `on_idle` is called once, when it waits and no thread works for it."""
+    """A real event loop; `on_idle` is called when it waits and no thread works for it: once, or once `again`."""
 
     def __init__(self, on_idle: Callable[[], None]) -> None:
         super().__init__(_Selector(self._waits))
-        self._on_idle: Callable[[], None] | None = on_idle
+        self._on_idle = on_idle
+        self._told = False
         self._threads = 0
 
+    def again(self) -> None:
+        self._told = False
+
     def _waits(self) -> None:
-        if self._on_idle is not None and not self._threads:
-            on_idle, self._on_idle = self._on_idle, None
-            on_idle()
+        if not self._told and not self._threads:
+            self._told = True
+            self._on_idle()
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         future = super().run_in_executor(executor, func, *args)  # name resolution, mostly
@@ -85,11 +92,27 @@ def run_program(channel: Channel, netns: str, program: Program, parent: int) -> 
         function = load_program(program.function)
         loop = _Loop(lambda: channel.send(Word(IDLE)))
         asyncio.set_event_loop(loop)
+        feed = Feed()
+        current_feed.set(feed)
         task = loop.create_task(function(**program.args))
-        loop.add_reader(channel.fileno(), task.cancel)
+        loop.add_reader(channel.fileno(), lambda: _told(channel, loop, task, feed))
         outcome = Word(ENDED, loop.run_until_complete(task))
     except asyncio.CancelledError:
         outcome = Word(ENDED)
     except BaseException as error:
         outcome = Word(FAILED, f"{type(error).__name__}: {error}")
     channel.send(outcome._replace(modules=tuple(name for name in sys.modules if name not in known)))
+
+
+def _told(channel: Channel, loop: _Loop, task: asyncio.Task[Any], feed: Feed) -> None:
+    """The supervisor says something."""
+    try:
+        message = channel.receive()
+    except Gone:
+        message = STOP
+    if message == STOP:
+        loop.remove_reader(channel.fileno())
+        task.cancel()
+    else:
+        loop.again()
+        feed.put(message[0])

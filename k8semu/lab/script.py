@@ -118,6 +118,7 @@ _WRITERS: dict[type[Entry], Callable[[Any], str]] = {
     j.Tell: _tell,
     j.Start: _start,
     j.Stop: lambda entry: f"# {entry.pid} is stopped\n",
+    j.Feed: lambda entry: f"# {entry.pid} is told {json.dumps(entry.message)}\n",
     j.Step: _step,
     j.Call: _call,
     j.Exec: lambda entry: _try(entry.netns, *entry.argv),

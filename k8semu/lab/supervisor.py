@@ -3,6 +3,7 @@
     build(entries)               what NetnsAdd and Tell say
     start(netns, pid, program)   returns when the program waits for something, or has ended
     stop(pid)                    returns when its process is gone
+    feed(pid, message)           tells a program something; returns when it waits again
     call(netns, program, limit)  returns the program's result
     delete(netns)                ends what runs in it, then the namespace
 
@@ -120,12 +121,17 @@ class Supervisor:
         if pid in self.running:
             raise ProgramFailed(f"{pid} runs already")
         process = self._spawn(netns, program)
-        word = _receive(process.channel, START_LIMIT)
-        if word is not None and word.kind != "idle":
-            _reap(process, word)
-            return str(word.value) if word.kind == "failed" else ""
         self.running[pid] = process
-        return ""
+        return self._rested(pid, process)
+
+    def _rested(self, pid: str, process: _Running) -> str:
+        """Wait until a program waits, or has ended: '' or what it failed with."""
+        word = _receive(process.channel, START_LIMIT)
+        if word is None or word.kind == "idle":
+            return ""
+        _reap(process, word)
+        del self.running[pid]
+        return str(word.value) if word.kind == "failed" else ""
 
     def _stop(self, pid: str) -> None:
         process = self.running.pop(pid, None)
@@ -133,6 +139,14 @@ class Supervisor:
             with contextlib.suppress(Gone):
                 process.channel.send("stop")
             _reap(process, _until_end(process.channel, STOP_LIMIT))
+
+    def _feed(self, pid: str, message: Any) -> str:
+        process = self.running.get(pid)
+        if process is not None:
+            with contextlib.suppress(Gone):
+                process.channel.send((message,))
+                return self._rested(pid, process)
+        return ""
 
     def _call(self, netns: str, program: Program, limit: float) -> Any:
         process = self._spawn(netns, program)

@@ -141,6 +141,12 @@ class Twin:
         """Cancel a program; returns when its process is gone."""
         self._channel.ask("stop", pid)
 
+    def feed(self, pid: str, message: Any) -> None:
+        """Tell a running program something; returns when it waits again."""
+        failed = self._channel.ask("feed", pid, message)
+        if failed:
+            self.crashes.append((pid, failed))
+
     def call(self, netns: str, program: Program, limit: float = CALL_LIMIT) -> Any:
         """Run a client program to its end; its result, or ProgramFailed."""
         return self._channel.ask("call", netns, self._program(program), limit)

@@ -91,6 +91,7 @@ class _Replay:
         takers: dict[type[Entry], Callable[[Any], None]] = {
             j.NetnsAdd: self._building.append, j.Tell: self._tell, Start: self._start, Step: self._next_step,
             j.NetnsDel: self._delete, j.Stop: self._stop, j.Call: self._call, j.Exec: self._exec, j.Wait: self._wait,
+            j.Feed: self._feed,
         }  # fmt: skip
         for entry in entries:
             takers[type(entry)](entry)
@@ -158,6 +159,10 @@ class _Replay:
     def _stop(self, entry: j.Stop) -> None:
         self._flush()
         self.twin.stop(entry.pid)
+
+    def _feed(self, entry: j.Feed) -> None:
+        self._flush()
+        self.twin.feed(entry.pid, entry.message)
 
     def _wait(self, entry: j.Wait) -> None:
         self._flush()

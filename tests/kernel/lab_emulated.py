@@ -12,7 +12,7 @@ from k8semu.capture.pcapng import PcapngFile
 from k8semu.capture.reader import read_frames
 from k8semu.capture.tap import CaptureSession
 from k8semu.cluster.cluster import Cluster
-from k8semu.cluster.journal import Call, Entry, Journal, NetnsAdd, Start, Step, Tell
+from k8semu.cluster.journal import Call, Entry, Feed, Journal, NetnsAdd, Start, Step, Tell
 
 PAUSE = 0.005
 
@@ -42,6 +42,8 @@ async def _do(cluster: Cluster, entry: Entry) -> None:
         cluster.tell(entry.netns, entry.command)
     elif isinstance(entry, Start):
         cluster.start(entry.netns, entry.pid, entry.program)
+    elif isinstance(entry, Feed):
+        cluster.feed(entry.pid, entry.message)
     elif isinstance(entry, Step):
         await asyncio.sleep(PAUSE)
         cluster.journal.add(entry)

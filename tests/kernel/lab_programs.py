@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
 from k8semu.apps.device import DeviceProtocol, connect_tun
+from k8semu.apps.feed import next_message
 
 
 async def listen(port: int) -> None:
@@ -24,6 +26,27 @@ async def knock(port: int) -> str:
         return type(error).__name__
     writer.close()
     return "open"
+
+
+async def parrot(port: int) -> None:
+    """Answer every connection with what the program was last told; crash when told to."""
+    told = ["nothing yet"]
+
+    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(told[-1]).encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "0.0.0.0", port):
+        while told[-1] != "crash":
+            told.append(await next_message())
+    raise RuntimeError("as told")
+
+
+async def hear(port: int) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    text = (await reader.read()).decode()
+    writer.close()
+    return text
 
 
 async def resolve(name: str) -> str:
