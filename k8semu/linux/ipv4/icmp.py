@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
-from k8semu.linux.core.skb import Skb, consume, drop
+from k8semu.linux.core.skb import CtInfo, Skb, consume, drop
 from k8semu.linux.ipv4.route import RouteError, Rtable
 from k8semu.sim.clock import NS_PER_MS, NS_PER_S
 from k8semu.trace.steps import IcmpStep, Originate
@@ -53,6 +53,7 @@ REDIRECT_LOAD = 20 * NS_PER_MS       # Linux: ip_rt_redirect_load, HZ/50
 REDIRECT_NUMBER = 9
 REDIRECT_SILENCE = REDIRECT_LOAD << (REDIRECT_NUMBER + 1)
 
+_REPLIES = (CtInfo.ESTABLISHED_REPLY, CtInfo.RELATED_REPLY)
 _BY_ERROR = Originate("the kernel (ICMP error)")
 _BY_REPLY = Originate("the kernel (ICMP echo reply)")
 
@@ -138,7 +139,9 @@ class Icmp:
         )  # fmt: skip
         frame += message
         skb.steps.append(IcmpStep(f"{describe(icmp_type, code, info)} to {ip_ntoa(target)}"))
-        self.ipv4.local_out(self.net.originate(frame, _BY_ERROR), rt)
+        error = self.net.originate(frame, _BY_ERROR)
+        _attach(error, skb)
+        self.ipv4.local_out(error, rt)
 
     def _may_answer(self, data: bytearray, icmp_type: int) -> bool:
         """No errors about broadcasts, later fragments, or errors (RFC 1122 3.2.2)."""
@@ -277,3 +280,11 @@ class Icmp:
             consume(skb, f"ICMP {describe(icmp_type, code, mtu)}")
 
 
+def _attach(error: Skb, cause: Skb) -> None:
+    """An error belongs to the connection of what caused it, even before that is confirmed.
+
+    Linux: icmp_glue_bits(), nf_conntrack_attach()
+    """
+    if cause.ct is not None:
+        error.ct = cause.ct
+        error.ctinfo = CtInfo.RELATED if cause.ctinfo in _REPLIES else CtInfo.RELATED_REPLY

@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from k8semu.linux.core.dev import dev_queue_xmit
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.hooks import Hook, nf_hook
+from k8semu.linux.core.neighbour import CONNECTED
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.wire.header import ETH_HLEN, IP, IP_DADDR, IP_FRAG, IP_LEN, IP_SADDR
 
@@ -141,14 +143,22 @@ class BrNetfilter:
         return self._bridged_dnat(skb, port, bridge, gateway or daddr, okfn)
 
     def _bridged_dnat(self, skb: Skb, port: NetDevice, bridge: NetDevice, nexthop: bytes, okfn: OkFn) -> bool:
-        """Behind the same bridge: only the MAC changes. Linux: br_nf_pre_routing_finish_bridge()."""
+        """Behind the same bridge: only the MAC changes.
+
+        An entry that is not known to be true right now is used by way of the bridge device, where the
+        frame is seen once more. Linux: br_nf_pre_routing_finish_bridge()
+        """
         neigh = self.net.ipv4.arp.neighbour(bridge, nexthop)
         self.waiting = [entry for entry in self.waiting if not entry[0].ended]
         self.waiting.append((skb, port, bytes(skb.data[6:12]), okfn))
         if not neigh.table.resolve(neigh, skb):
             return False
-        self.waiting.pop()
         skb.steps.append(neigh.use_step)
+        if neigh.state not in CONNECTED:
+            skb.data[0:12] = neigh.hh
+            dev_queue_xmit(skb, bridge)
+            return False
+        self.waiting.pop()
         skb.data[0:6] = neigh.hh[0:6]
         return True
 
