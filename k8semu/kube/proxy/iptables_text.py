@@ -1,0 +1,55 @@
+"""The text for iptables-restore while it grows: chains and rules of the tables filter and nat.
+
+Kubernetes: pkg/proxy/util/linebuffer.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from k8semu.linux.core.commands import IptablesRestore
+
+
+class RestoreText:
+    """Lines in the order in which they are written. `skip`: what a partial sync leaves as it is is not written."""
+
+    __slots__ = ("filter_chains", "filter_rules", "nat_chains", "nat_rules", "origin", "origins", "skip")
+
+    def __init__(self) -> None:
+        self.filter_chains: list[str] = []
+        self.filter_rules: list[str] = []
+        self.nat_chains: list[str] = []
+        self.nat_rules: list[str] = []
+        self.origins: list[tuple[str, str]] = []
+        self.origin = "kube-proxy"
+        self.skip = False
+
+    def chains(self, filter: Iterable[str] = (), nat: Iterable[str] = ()) -> None:
+        """Declare chains; those that exist are emptied."""
+        self.filter_chains += [f":{name} - [0:0]" for name in filter]
+        if not self.skip:
+            self.nat_chains += [f":{name} - [0:0]" for name in nat]
+
+    def filter(self, chain: str, rule: str) -> None:
+        line = f"-A {chain} {rule}"
+        self.filter_rules.append(line)
+        self.origins.append((line, self.origin))
+
+    def nat(self, chain: str, rule: str) -> None:
+        if self.skip:
+            return
+        line = f"-A {chain} {rule}"
+        self.nat_rules.append(line)
+        self.origins.append((line, self.origin))
+
+    def delete(self, chain: str) -> None:
+        """Take a chain of nat away; it is emptied first."""
+        self.nat_chains.append(f":{chain} - [0:0]")
+        self.nat_rules.append(f"-X {chain}")
+
+    def command(self) -> IptablesRestore:
+        lines = [
+            "*filter", *self.filter_chains, *self.filter_rules, "COMMIT",
+            "*nat", *self.nat_chains, *self.nat_rules, "COMMIT", "",
+        ]  # fmt: skip
+        return IptablesRestore(text="\n".join(lines), origins=tuple(self.origins), origin="kube-proxy")
