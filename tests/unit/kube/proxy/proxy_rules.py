@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from k8semu.kube.proxy import iptables_fixed
 from k8semu.kube.proxy.iptables import Iptables
 from k8semu.kube.proxy.iptables_names import endpoint_chain, port_hash
@@ -53,15 +55,17 @@ def own(node: Node, table: str) -> list[str]:
     for line in node.save(table):
         chain = line[3:].split(" ")[0]
         if line.startswith("-A ") and (chain in SHARED or chain in labels) and "service nodeports; NOTE" not in line:
-            words = (labels.get(word.strip('"'), word) for word in line.split(" "))
-            lines.append(" ".join(words))
-    order = [*SHARED, "KUBE-EXT-", "KUBE-FW-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-"]
-    lines.sort(key=lambda line: _place(line[3:].split(" ")[0], order))
-    return lines
+            lines.append((_place(labels.get(chain, chain)), _HASHED.sub(lambda m: labels[m[0]], line)))
+    lines.sort(key=lambda item: item[0])
+    return [line for _, line in lines]
 
 
-def _place(chain: str, order: list[str]) -> tuple[int, str]:
-    at = next(i for i, name in enumerate(order) if chain == name or (name.endswith("-") and chain.startswith(name)))
+_HASHED = re.compile(r"KUBE-(?:SVC|SVL|EXT|FW|SEP)-[A-Z2-7]{16}")
+_ORDER = (*SHARED, "KUBE-EXT-", "KUBE-FW-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-")
+
+
+def _place(chain: str) -> tuple[int, str]:
+    at = next(i for i, name in enumerate(_ORDER) if chain == name or (name.endswith("-") and chain.startswith(name)))
     return at, chain
 
 
@@ -78,3 +82,15 @@ def _labels(node: Node) -> dict[str, str]:
 
 def rules(text: str) -> list[str]:
     return text.strip().split("\n")
+
+
+def describe(state: ProxyState) -> str:
+    """Both tables' rules that depend on Services, and those around them that depend on the configuration."""
+    node = Node(state)
+    shared = [
+        line for table in ("filter", "nat") for line in node.save(table)
+        if line.startswith(("-A KUBE-FORWARD", "-A KUBE-FIREWALL", "-A KUBE-POSTROUTING", "-A KUBE-MARK-MASQ"))
+        or "service nodeports; NOTE" in line
+    ]  # fmt: skip
+    parts = (("filter", own(node, "filter")), ("nat", own(node, "nat")), ("around", shared))
+    return "\n".join("\n".join([f"# {title}", *lines, ""]) for title, lines in parts if lines)
