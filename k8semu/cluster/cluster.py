@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from k8semu.apps.feed import Feed, current_feed
 from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Call, Journal, NetnsAdd, NetnsDel, Program, Start, Stop, Tell
+from k8semu.cluster.sleepers import Sleepers
 from k8semu.errors import CommandError, InputError
 from k8semu.linux.core.commands import Command
 from k8semu.linux.netns import NetNs
@@ -67,11 +68,14 @@ class Cluster:
         self.loop = SimLoop(self.world.clock)
         self.journal = Journal()
         self.trace = trace
-        self.netns: dict[str, NetNs] = {}
+        self.netns: dict[str, NetNs] = {}                   # those that are there; `net` for one by name
+        self.sleepers = Sleepers()
         self.processes: dict[str, Process] = {}
         self.on_netns: list[Callable[[NetNs], None]] = []   # told of each new namespace (captures)
         self.hosts: dict[str, str] = {}                     # names that resolve everywhere: name -> address
         self.crashes: list[tuple[str, BaseException]] = []
+        self.reword: Callable[[Command], Command] | None = None
+        """What is told instead of a command (a comparison takes chance out of rules)."""
 
     # --- namespaces ---------------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ class Cluster:
         """`ip netns add NAME`, loopback up."""
         if name in self.netns:
             raise CommandError(f'Cannot create namespace file "/run/netns/{name}": File exists')
-        net = self.netns[name] = NetNs(self.world, name, self._find)
+        net = self.netns[name] = NetNs(self.world, name, self.net)
         net.trace = self.trace
         net.sockets.resolve = self._resolve
         self.journal.add(NetnsAdd(netns=name))
@@ -92,7 +96,9 @@ class Cluster:
         self.journal.add(NetnsDel(netns=name))
         self.netns.pop(name).destroy()
 
-    def _find(self, name: str) -> NetNs:
+    def net(self, name: str) -> NetNs:
+        """A namespace; CommandError if there is none. Its node is awake from now on."""
+        self.sleepers.wake(name)
         if name not in self.netns:
             raise CommandError(f'Cannot open network namespace "{name}": No such file or directory')
         return self.netns[name]
@@ -102,7 +108,9 @@ class Cluster:
 
     def tell(self, netns: str, command: Command) -> None:
         """Tell a namespace's kernel something (seam 2)."""
-        self._find(netns).apply(command)
+        if self.reword is not None:
+            command = self.reword(command)
+        self.net(netns).apply(command)
         self.journal.add(Tell(netns=netns, command=command))
 
     def tell_all(self, netns: str, commands: Iterable[Command]) -> None:
@@ -116,7 +124,7 @@ class Cluster:
         function = load_program(program.function)
         process = Process(pid, netns, program)
         context = contextvars.copy_context()
-        context.run(current_stack.set, self._find(netns).sockets)
+        context.run(current_stack.set, self.net(netns).sockets)
         context.run(current_program.set, pid.rpartition("/")[2])
         context.run(current_files.set, process.files)
         context.run(current_feed.set, process.feed)

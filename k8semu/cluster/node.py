@@ -32,7 +32,7 @@ class Machine:
 
     @property
     def net(self) -> NetNs:
-        return self.cluster.netns[self.netns_name]
+        return self.cluster.net(self.netns_name)
 
     @property
     def containers(self) -> list[Container] | None:
