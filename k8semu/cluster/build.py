@@ -11,9 +11,13 @@ from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.kubelet import PodMachine, netns_of, run_pod, stop_pod
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
+from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
 from k8semu.errors import CniError, ScenarioError
+from k8semu.kube.endpoints import slice_of
+from k8semu.kube.kinds import KubeKind
 from k8semu.kube.objects import Pod, Workload
+from k8semu.kube.services import Service
 from k8semu.kube.store import Change, PodError, Store
 from k8semu.wire.addr import Interface, Prefix
 
@@ -47,6 +51,7 @@ class Built:
         self.pods: dict[str, PodMachine] = {}
         self.store: Store
         self.underlay = Underlay(cluster)
+        self.services: ServiceNetwork | None = None
 
     def machine(self, name: str) -> Machine:
         """A node, host or Pod (``name`` or ``namespace/name``; a workload's name means its first Pod)."""
@@ -68,6 +73,14 @@ class Built:
             if machine.address:
                 names.setdefault(Interface.parse(machine.address).addr, machine.hostname)
         return names
+
+    def publish(self) -> None:
+        """Have kube-proxy on every node know of Services and who is behind them."""
+        if self.services is not None:
+            pods = [(machine.pod, machine.address, machine.node.name) for machine in self.pods.values()]
+            self.services.services = {k: s for k, s in self.store.others.items() if isinstance(s, Service)}
+            self.services.slices = {k: slice_of(s, pods) for k, s in self.services.services.items()}
+            self.services.sync()
 
     def end_programs(self, pod: Pod) -> None:
         """SIGTERM to a Pod's containers: they close what they have open, and their Pod still carries it."""
@@ -104,6 +117,8 @@ def build(
     network: PodNetworkSpec,
     pods: list[Pod],
     workloads: list[Workload],
+    services: ServiceNetworkSpec | None = None,
+    objects: Sequence[KubeKind] = (),
 ) -> Built:
     """Build everything; what is wrong with a manifest is a PodError."""
     built = Built(cluster)
@@ -117,6 +132,11 @@ def build(
         for pending in change.pending:
             raise PodError(pending.reason, pending.pod, pending.owner, pending.path, f"nodes: {', '.join(labels)}")
         built.carry_out(change)
+    if services is not None:
+        built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
+        for other in objects:
+            built.store.apply(other)
+        built.publish()
     return built
 
 

@@ -132,19 +132,6 @@ class AnyObject(KubeObject, kw_only=True):
     metadata: ObjectMeta
 
 
-KubeKind = Pod | Workload | NodeObject | Namespace | AnyObject
-TYPES: dict[str, type[KubeKind]] = {
-    "Pod": Pod, "Node": NodeObject, "Namespace": Namespace, **dict.fromkeys(WORKLOADS, Workload),
-}  # fmt: skip
-"""What a kind is read as; any other as AnyObject."""
-
-NOT_YET = ("Service", "EndpointSlice", "Endpoints", "Ingress", "IngressClass", "NetworkPolicy")
-"""Kinds that have an effect on a real cluster's network, and not yet here."""
-SILENT = ("Secret", "ConfigMap", "ServiceAccount")
-"""Kinds that only serve others; nobody wonders that they do nothing by themselves."""
-KINDS = (*TYPES, *NOT_YET, *SILENT)
-
-
 def full_name(meta: ObjectMeta) -> str:
     """``default/client``."""
     return f"{meta.namespace}/{meta.name}"

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from k8semu.errors import InputError, ScenarioError
-from k8semu.kube.objects import TYPES, AnyObject, KubeKind, Pod, Workload, full_name
+from k8semu.kube.kinds import TYPES, KubeKind
+from k8semu.kube.objects import AnyObject, Pod, Workload, full_name
 from k8semu.kube.scheduler import Scheduler, Unschedulable
 from k8semu.kube.workloads import HASH_LABEL, daemon_nodes, missing_pods, template_hash
 from k8semu.sim.streams import Stream

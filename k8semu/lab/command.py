@@ -11,16 +11,16 @@ NOT_FOUND = 127
 
 
 async def execute(argv: list[str], timeout: float = 60.0) -> dict[str, Any]:
-    """Run `argv` in the namespace: exit status `code`, and the `output` a terminal would show."""
+    """Run `argv` in the namespace: exit status `code`, and the `output` a terminal would show (errors last)."""
     import os
     import subprocess
 
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout, check=False, env={**os.environ, "LC_ALL": "C", "COLUMNS": "500", "PATH": path},
         )  # fmt: skip
     except FileNotFoundError:
         return {"code": NOT_FOUND, "output": f"sh: {argv[0]}: not found\n"}
-    return {"code": done.returncode, "output": done.stdout}
+    return {"code": done.returncode, "output": done.stdout + done.stderr}

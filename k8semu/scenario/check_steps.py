@@ -196,8 +196,9 @@ def _listen(loaded: Loaded, action: Any, path: str) -> None:
 
 
 def _link(loaded: Loaded, action: Any, path: str) -> None:
-    if (action.up, action.mtu, action.loss, action.delay) == (None, None, None, None):
-        raise loaded.error("nothing happens to the link", path, "up: false, mtu: 1450, loss: 0.01 or delay: 10ms")
+    if (action.up, action.mtu, action.loss, action.delay, action.hairpin) == (None,) * 5:
+        hint = "up: false, mtu: 1450, loss: 0.01, delay: 10ms or hairpin: false"
+        raise loaded.error("nothing happens to the link", path, hint)
 
 
 _CHECKS = {

@@ -15,20 +15,8 @@ import msgspec
 
 from k8semu.errors import InputError, ScenarioError
 from k8semu.kube.fields import misspelt
-from k8semu.kube.objects import (
-    KINDS,
-    NOT_YET,
-    SILENT,
-    TYPES,
-    AnyObject,
-    KubeKind,
-    Namespace,
-    NodeObject,
-    ObjectMeta,
-    Pod,
-    Workload,
-    full_name,
-)
+from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, TYPES, KubeKind
+from k8semu.kube.objects import AnyObject, ObjectMeta, Pod, Workload, full_name
 from k8semu.scenario.check import check, default_nodes
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
 from k8semu.scenario.model import Metadata, Scenario
@@ -58,7 +46,9 @@ class Loaded(msgspec.Struct):
     inert: list[str] = []
     """A line for each object without effect."""
     objects: list[KubeKind] = []
-    """Nodes, Namespaces, and all that is kept for later layers."""
+    """Nodes, Namespaces, Services, EndpointSlices, and all that is kept for later layers."""
+    manifests: list[dict[str, Any]] = []
+    """Every manifest as it stands in the file, in its order."""
     places: dict[str, Place] = {}
     """``Pod default/client`` to where it stands."""
     bare: bool = False
@@ -199,13 +189,14 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         first = line_of(loaded.text, loaded.places[key].document, parts(loaded.places[key].prefix))
         raise loaded.error_at(place, f"{key} is there already", ".metadata.name", f"see line {first}")
     loaded.places[key] = place
+    loaded.manifests.append(doc)
     if isinstance(thing, Pod):
         loaded.pods.append(thing)
     elif isinstance(thing, Workload):
         loaded.workloads.append(thing)
     else:
         loaded.objects.append(thing)
-        if not isinstance(thing, (NodeObject, Namespace)) and thing.kind not in SILENT:
+        if isinstance(thing, AnyObject) and thing.kind not in SILENT:
             why = "not modelled yet" if thing.kind in NOT_YET else "no effect on the network"
             loaded.inert.append(f"{thing.kind} {thing.metadata.name}: {why}")
 

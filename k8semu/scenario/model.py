@@ -70,13 +70,16 @@ class PodNetwork(Model, kw_only=True):
 
 
 class Services(Model, kw_only=True):
-    """The Service network (not modelled yet: accepted, and refused where a Service needs it)."""
+    """The Service network: there as soon as the file has a Service."""
 
     cidr: str = "10.96.0.0/12"
     proxy_mode: Literal["iptables", "ipvs", "nftables", "userspace"] = "iptables"
     masquerade_all: bool = False
     local_detector: Literal["ClusterCIDR", "None"] = msgspec.field(default="ClusterCIDR", name="localDetector")
     localhost_node_ports: bool = True
+    dns: bool = True
+    """Cluster DNS: CoreDNS Pods behind the Service kube-dns."""
+    dns_replicas: Annotated[int, Meta(ge=1, le=10)] = 1
 
 
 class Http(Model, kw_only=True):
@@ -159,6 +162,8 @@ class Link(Model, kw_only=True):
     """Of what the machine sends: 0.01 is one frame in a hundred."""
     delay: Seconds | None = None
     """On top of the link's own, for what the machine sends."""
+    hairpin: bool | None = None
+    """May the bridge at the other end send a frame back on the link that it came by?"""
 
 
 class LinkSpec(Model, kw_only=True):
@@ -291,6 +296,8 @@ class Spec(Model, kw_only=True):
     """A router between the machines: there where hosts or routing need one, unless said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)
     services: Services = msgspec.field(default_factory=Services)
+    sysctls: dict[str, int | str] = {}
+    """Kernel settings of every node: ``net.bridge.bridge-nf-call-iptables: 0``."""
     links: list[LinkSpec] = []
     steps: list[Step] = []
 

@@ -18,8 +18,10 @@ from k8semu.cluster.build import Built, build
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
+from k8semu.cluster.service_network import ServiceNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
+from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
 from k8semu.kube.store import PodError
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
@@ -86,7 +88,7 @@ class Run:
         try:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
-                self.loaded.pods, self.loaded.workloads,
+                self.loaded.pods, self.loaded.workloads, services_of(self.loaded), self.loaded.objects,
             )  # fmt: skip
             for link in spec.links:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
@@ -142,6 +144,20 @@ def network_of(scenario: Scenario) -> PodNetworkSpec:
         plugin=net.plugin, backend=net.backend, bridge=net.bridge, cidr=net.cidr, mtu=net.mtu,
         direct_routing=net.direct_routing, hairpin=net.hairpin, ip_masq=net.ip_masq,
     )  # fmt: skip
+
+
+def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
+    """The Service network, if the file has a Service (or brings one in a step)."""
+    spec = loaded.scenario.spec
+    later = [manifest for step in spec.steps for manifest in step.apply or []]
+    if not any(manifest.get("kind") == "Service" for manifest in [*loaded.manifests, *later]):
+        return None
+    said = spec.services
+    detector = LocalDetector("CIDR", spec.pod_network.cidr) if said.local_detector == "ClusterCIDR" else LocalDetector()
+    proxy = ProxyConfig(
+        detector=detector, masquerade_all=said.masquerade_all, localhost_node_ports=said.localhost_node_ports
+    )
+    return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, proxy=proxy)
 
 
 def open_sink(out: Path, name: str, form: str) -> tuple[Any, Path]:

@@ -16,13 +16,14 @@ from k8semu.apps.shell.network import program_of
 from k8semu.cluster.build import Built
 from k8semu.cluster.journal import Exec, Program, Wait
 from k8semu.cluster.kubelet import PodMachine
+from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError
 from k8semu.kube.objects import full_name
 from k8semu.kube.store import Change, read
-from k8semu.linux.core.commands import LinkFault, LinkSet
+from k8semu.linux.core.commands import BridgePortSet, LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
 
@@ -141,9 +142,19 @@ async def link(built: Built, action: model.Link) -> Any:
             built.cluster.tell(netns, LinkSet(name=dev, up=action.up, mtu=action.mtu, origin=ORIGIN))
         if action.loss is not None or action.delay is not None:
             fault_link(built, action.on, dev, action.loss or 0.0, action.delay or 0.0)
+        if action.hairpin is not None:
+            _hairpin(built, machine, dev, action.hairpin)
     except CommandError as error:
         return {"error": error.what}
     return {"error": ""}
+
+
+def _hairpin(built: Built, machine: Machine, dev: str, on: bool) -> None:
+    """Set it at the port of the bridge that `dev` is plugged into."""
+    port = getattr(machine.net.dev(dev), "peer", None)
+    if port is None or port.master is None:
+        raise CommandError(f"{dev} of {machine.hostname} is not plugged into a bridge")
+    built.cluster.tell(port.net.name, BridgePortSet(name=port.name, hairpin=on, origin=ORIGIN))
 
 
 def fault_link(built: Built, machine: str, dev: str, loss: float, delay: float) -> None:

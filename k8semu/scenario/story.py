@@ -181,6 +181,7 @@ def _asked(kind: str, action: Any) -> str:
 
 def _link_words(action: Any) -> str:
     words = {"up": {True: "up", False: "down"}.get(action.up), "mtu": action.mtu and f"mtu {action.mtu}"}
+    words |= {"hairpin": {True: "hairpin on", False: "hairpin off"}.get(action.hairpin)}
     words |= {"loss": action.loss and f"loss {action.loss:.1%}", "delay": action.delay and f"delay {action.delay:g}s"}
     return " ".join(word for word in words.values() if word)
 

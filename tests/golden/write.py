@@ -1,7 +1,11 @@
-"""Writes pcaps/ anew: `python -m tests.golden.write`. The one command that does; a commit says why."""
+"""Writes pcaps/ anew, or those of some scenarios: `python -m tests.golden.write [NAME…]`.
+
+The one command that does; a commit says why.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from k8semu.capture.listing import write_listing
@@ -19,16 +23,16 @@ def write_golden(name: str, folder: Path) -> tuple[Path, Path]:
     return capture, text
 
 
-def main() -> None:
+def main(asked: list[str]) -> None:
     PCAPS.mkdir(exist_ok=True)
     names = list(bundled())
     for old in PCAPS.iterdir():
         if old.stem not in names:
             old.unlink()
-    for name in names:
+    for name in asked or names:
         write_golden(name, PCAPS)
         print(f"pcaps/{name}.pcapng")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -52,14 +52,14 @@ def test_a_node_without_a_pod_subnet_gets_the_first_free_one() -> None:
 
 def test_what_has_no_effect_is_listed() -> None:
     text = (
-        "apiVersion: v1\nkind: Service\nmetadata: {name: account}\nspec: {ports: [{port: 80}]}\n---\n"
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: account}\nspec: {}\n---\n"
         "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n---\n"
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     )
     loaded = parse(text, "f.yaml", "f")
-    assert loaded.inert == ["Service account: not modelled yet", "CronJob tick: no effect on the network"]
-    assert [thing.kind for thing in loaded.objects] == ["Service", "CronJob", "ConfigMap", "Namespace"]
+    assert loaded.inert == ["Ingress account: not modelled yet", "CronJob tick: no effect on the network"]
+    assert [thing.kind for thing in loaded.objects] == ["Ingress", "CronJob", "ConfigMap", "Namespace"]
 
 
 def test_fields_that_only_a_real_cluster_uses_are_passed_over() -> None:
@@ -119,7 +119,7 @@ def test_a_bundled_scenario_teaches(name: str) -> None:
 def test_a_bundled_scenario_expects_something_of_its_steps(name: str) -> None:
     steps = load(name).scenario.spec.steps
     assert sum(step.expect is not None for step in steps) >= 3
-    assert all(step.expect is not None or step.link is not None for step in steps)
+    assert all(step.expect is not None or step.link is not None or step.wait is not None for step in steps)
 
 
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:

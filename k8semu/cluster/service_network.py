@@ -1,0 +1,91 @@
+"""The Service network: what kube-proxy on each node makes of Services and their endpoints.
+
+    Services, EndpointSlices ─▶ decide (per node) ─▶ iptables | nftables | … ─▶ tell the node
+
+A node that sleeps is told when it wakes, and then only what holds by then.
+
+Kubernetes: cmd/kube-proxy, pkg/proxy/types.go Provider
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from k8semu.kube.proxy.decisions import decide
+from k8semu.kube.proxy.model import ProxyConfig, ProxyNode, ProxyState
+from k8semu.kube.services import EndpointSlice, Service
+
+if TYPE_CHECKING:
+    from k8semu.cluster.cluster import Cluster
+    from k8semu.cluster.node import Node
+    from k8semu.linux.core.commands import Command
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scenario says of the Service network."""
+
+    mode: str
+    cidr: str
+    proxy: ProxyConfig
+
+
+class Proxier(Protocol):
+    """One way of programming a node."""
+
+    def sync(self, state: ProxyState, now: int = 0) -> list[Command]:
+        """What has to be told so that `state` holds; the first time also what is told once."""
+
+
+class ServiceNetwork:
+    """kube-proxy on every node, and what they all watch."""
+
+    def __init__(self, cluster: Cluster, nodes: list[Node], spec: ServiceNetworkSpec) -> None:
+        self.cluster = cluster
+        self.spec = spec
+        self.services: dict[str, Service] = {}
+        self.slices: dict[str, EndpointSlice] = {}
+        self._nodes = {node.name: node for node in nodes}
+        self._proxiers: dict[str, Proxier] = {}
+        for name in self._nodes:
+            cluster.sleepers.later(name, lambda name=name: self._start(name))  # type: ignore[misc]
+
+    def _start(self, name: str) -> None:
+        node = self._nodes[name]
+        self.cluster.tell_all(node.netns_name, kubelet_rules())
+        self._proxiers[name] = PROXIERS[self.spec.mode]()
+        self._sync(node)
+
+    def sync(self) -> None:
+        """Have every node that is awake know what has changed."""
+        for name in self._proxiers:
+            self._sync(self._nodes[name])
+
+    def _sync(self, node: Node) -> None:
+        commands = self._proxiers[node.name].sync(self.state(node), self.cluster.clock.now)
+        self.cluster.tell_all(node.netns_name, commands)
+
+    def state(self, node: Node) -> ProxyState:
+        """What kube-proxy on `node` decides."""
+        here = ProxyNode(name=node.name, addresses=(node.address,), zone=node.labels.get(ZONE_LABEL, ""))
+        return decide(self.services.values(), self.slices.values(), here, self.spec.proxy)
+
+
+def kubelet_rules() -> list[Command]:
+    """The chains that the kubelet makes on every node."""
+    from k8semu.kube.proxy import iptables_fixed
+
+    return iptables_fixed.kubelet_rules()
+
+
+def _iptables() -> Proxier:
+    from k8semu.kube.proxy.iptables import Iptables
+
+    return Iptables()
+
+
+PROXIERS: dict[str, Callable[[], Proxier]] = {"iptables": _iptables}

@@ -1,0 +1,23 @@
+"""Rules that take turns instead of drawing."""
+
+from __future__ import annotations
+
+from k8semu.lab.chance import without_chance
+from k8semu.linux.core.commands import IptablesRestore, LinkSet
+
+
+def test_three_endpoints_take_turns() -> None:
+    chances = (("0.3333333333", "A"), ("0.5000000000", "B"))
+    rules = [f"-A KUBE-SVC-X -m statistic --mode random --probability {p} -j {c}" for p, c in chances]
+    text = "\n".join(["*nat", *rules, "COMMIT", ""])
+    command = IptablesRestore(text=text, origins=((rules[0], "Service default/web"),))
+    told = without_chance(command)
+    assert isinstance(told, IptablesRestore)
+    assert "-m statistic --mode nth --every 3 --packet 0 -j A" in told.text
+    assert "-m statistic --mode nth --every 2 --packet 0 -j B" in told.text
+    assert told.origins[0][0] in told.text
+
+
+def test_other_commands_stay_as_they_are() -> None:
+    for command in (LinkSet(name="eth0", up=True), IptablesRestore(text="*filter\n-A INPUT -j ACCEPT\nCOMMIT\n")):
+        assert without_chance(command) is command
