@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import building, forwarding, memory, processes
+from benchmarks import building, forwarding, memory, processes, services
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
     "forwarding_vs_scapy": forwarding.forwarding_vs_scapy,
+    "new_connection_10k_vs_10_services": services.new_connection_10k_vs_10_services,
     "startup_vs_scapy_import": processes.startup_vs_scapy_import,
     "run_vs_kernel": processes.run_vs_kernel,
     "build_vs_kernel": building.build_vs_kernel,
@@ -34,7 +35,7 @@ def main() -> int:
         if not args.json:
             value = "-" if result.value is None else f"{result.value:g}"
             mark = {True: "ok", False: "BROKEN", None: ""}[result.kept]
-            print(f"{result.key:<26}{value:>10}  {result.promise:<8} {mark:<7} {result.detail}", flush=True)
+            print(f"{result.key:<34}{value:>10}  {result.promise:<8} {mark:<7} {result.detail}", flush=True)
     if args.json:
         print(json.dumps({result.key: result.value for result in results}))
     return 1 if any(result.kept is False for result in results) else 0

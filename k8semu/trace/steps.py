@@ -196,17 +196,21 @@ class DecapStep(Step, frozen=True):
 
 
 class HookStep(Step, frozen=True):
-    """A netfilter chain gave a verdict without any rule matching: its policy, or an empty chain."""
+    """What a table's rules came to at one hook; `walked`: how many rules the kernel compared for it."""
 
     place = "linux.netfilter"
     depth = 3
     hook: str
     table: str
     verdict: str
+    walked: int | None = None
 
     @property
     def text(self) -> str:
-        return f"{self.hook} {self.table}: {self.verdict}"
+        text = f"{self.hook} {self.table}: {self.verdict}"
+        if self.walked is None:
+            return text
+        return f"{text}, walked {self.walked} rule{'' if self.walked == 1 else 's'}"
 
 
 class RuleStep(Step, frozen=True):

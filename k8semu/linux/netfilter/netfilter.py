@@ -35,17 +35,19 @@ if TYPE_CHECKING:
 
 _CHAIN_OF = {hook: chain for chain, hook in CHAIN_HOOK.items()}
 
-_policy_steps: dict[tuple[str, str, str, int], HookStep] = {}
+_BY_RULE = {verdict: f"{verdict.name} by a rule" for verdict in Verdict}
+_BY_POLICY = {policy: f"{policy} by policy" for policy in ("ACCEPT", "DROP")}
+_end_steps: dict[tuple[str, str, str, int], HookStep] = {}
 
 
-def _policy_step(chain: str, table: str, policy: str, walked: int) -> HookStep:
-    key = (chain, table, policy, walked)
-    step = _policy_steps.get(key)
+def _end_step(chain: str, table: str, verdict: str, walked: int) -> HookStep:
+    """Made once for all packets that fared the same."""
+    key = (chain, table, verdict, walked)
+    step = _end_steps.get(key)
     if step is None:
-        if len(_policy_steps) > 4096:
-            _policy_steps.clear()
-        rules = "1 rule" if walked == 1 else f"{walked} rules"
-        step = _policy_steps[key] = HookStep(chain, table, f"{policy} by policy, {rules} compared")
+        if len(_end_steps) > 4096:
+            _end_steps.clear()
+        step = _end_steps[key] = HookStep(chain, table, verdict, walked)
     return step
 
 
@@ -167,6 +169,7 @@ class Netfilter:
         decision = walk(table, chain, p)
         if decision is not None:
             verdict, rule = decision
+            p.skb.steps.append(_end_step(chain.name, table.name, _BY_RULE[verdict], p.walked))
             if verdict is Verdict.DROP:
                 step = rule.step
                 detail = f"{table.name} {step.chain} rule {step.number}: {step.rule}"
@@ -177,7 +180,7 @@ class Netfilter:
         if chain.counting:
             chain.packets += 1
             chain.octets += len(p.data) - 14
-        p.skb.steps.append(_policy_step(chain.name, table.name, policy, p.walked))
+        p.skb.steps.append(_end_step(chain.name, table.name, _BY_POLICY[policy], p.walked))
         if policy == "ACCEPT":
             return Verdict.ACCEPT
         drop(p.skb, Drop.NETFILTER_DROP, f"{table.name} {chain.name} policy")

@@ -148,7 +148,7 @@ def test_the_matching_rules_are_the_packets_trace() -> None:
     skb = net.forward(udp("172.17.0.2:1", "8.8.8.8:53"))
     assert rules_of(skb) == ["FORWARD 1"]
     assert [s.text for s in skb.steps if isinstance(s, HookStep)][-1] == (
-        "FORWARD filter: DROP by policy, 4 rules compared"
+        "FORWARD filter: DROP by policy, walked 4 rules"
     )
     assert drop_text(skb) == "dropped: NETFILTER_DROP (filter FORWARD policy)"
     assert ":FORWARD DROP [4:209]" in net.netfilter.save(counters=True)
