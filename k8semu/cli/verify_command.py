@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from k8semu.cli.console import Terminal
 from k8semu.cli.run_command import chosen
 from k8semu.errors import NotVerifiableError
+
+if TYPE_CHECKING:
+    from k8semu.lab.verify import Report
 
 
 @click.command("verify")
@@ -41,11 +45,13 @@ def command(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({
                 "scenario": loaded.name, "same": report.same, "frames": report.frames, "equal": report.equal,
-                "different": report.different,
+                "different": report.different, **_plugins_json(report),
             }))  # fmt: skip
             continue
         mark = ("good", "equal    ") if report.same else ("bad", "DIFFERENT")
         terminal.line(mark, " ", ("name", loaded.name.ljust(24)), f"{report.equal} of {report.frames} frames equal")
+        if report.plugins is not None:
+            terminal.line("    ", report.plugins.verdict)
         for row in report.text.splitlines() if not report.same else []:
             terminal.line("    ", row)
         for row in report.skipped:
@@ -56,3 +62,13 @@ def command(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
         verified = len(scenarios) - len(unverifiable)
         terminal.line((style, f"{verified - different} of {verified} scenarios equal, {frames} frames compared{extra}"))
     return 1 if different else 0
+
+
+def _plugins_json(report: Report) -> dict[str, Any]:
+    plugins = report.plugins
+    if plugins is None:
+        return {}
+    if plugins.reason:
+        return {"cniPlugins": {"reason": plugins.reason}}
+    return {"cniPlugins": {"calls": plugins.calls, "equal": plugins.calls - plugins.different,
+                           "different": plugins.different}}  # fmt: skip

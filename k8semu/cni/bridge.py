@@ -82,6 +82,11 @@ class BridgeConf(msgspec.Struct, frozen=True, kw_only=True):
     def gateway_mode(self) -> bool:
         return self.is_gateway or self.is_default_gateway
 
+    @property
+    def is_containernetworking(self) -> bool:
+        """Could the real plugin be told the same? (weave's own puts Pods into a wider network.)"""
+        return self.address_plen is None and not self.veth
+
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> BridgeConf:
         """The plugin's object in a conflist, with `name` and `cniVersion` of the list put in."""
@@ -99,6 +104,20 @@ class BridgeConf(msgspec.Struct, frozen=True, kw_only=True):
             is_default_gateway=plain.get("isDefaultGateway", False), force_address=plain.get("forceAddress", False),
             routes=tuple(msgspec.convert(route, RouteConfig) for route in ipam.get("routes", [])),
         )  # fmt: skip
+
+
+    def json(self) -> dict[str, Any]:
+        """The plugin's object in a conflist that says the same."""
+        sets = self.range_sets or ((Range(self.subnet, self.range_start, self.range_end, self.gateway),),)
+        routes = [{"dst": route} if isinstance(route, str) else msgspec.to_builtins(route) for route in self.routes]
+        return {
+            "type": "bridge", "bridge": self.bridge, "mtu": self.mtu, "hairpinMode": self.hairpin_mode,
+            "promiscMode": self.promisc_mode, "ipMasq": self.ip_masq, "isGateway": self.is_gateway,
+            "isDefaultGateway": self.is_default_gateway, "forceAddress": self.force_address,
+            "ipam": {
+                "type": "host-local", "routes": routes, "ranges": [[one.json() for one in ranges] for ranges in sets],
+            },
+        }  # fmt: skip
 
 
 def docker_mac(address: str) -> str:

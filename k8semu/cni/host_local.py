@@ -57,6 +57,13 @@ class Range:
             plain.get("subnet", ""), plain.get("rangeStart", ""), plain.get("rangeEnd", ""), plain.get("gateway", "")
         )
 
+    def json(self) -> dict[str, Any]:
+        """As it stands in a configuration."""
+        return {
+            "subnet": str(self.prefix), "rangeStart": _ip(self.start), "rangeEnd": _ip(self.end),
+            "gateway": self.gateway,
+        }  # fmt: skip
+
     def __contains__(self, number: int) -> bool:
         return self.start <= number <= self.end
 

@@ -54,16 +54,28 @@ class PluginReport(msgspec.Struct, frozen=True):
 
     calls: int
     values: int
-    differences: list[str]
+    different: int = 0
+    """Calls after which an answer or the node's state was not the real plugins'."""
+    differences: tuple[str, ...] = ()
+    reason: str = ""
+    """Why nothing could be compared here."""
 
     @property
     def same(self) -> bool:
-        return not self.differences
+        return not self.different
+
+    @property
+    def verdict(self) -> str:
+        """One line: what was compared, and what came of it."""
+        if self.reason:
+            return f"CNI plugins not verifiable here: {self.reason}"
+        equal = self.calls - self.different
+        what = f"{self.calls} CNI calls compared with the real plugins ({self.values} values)"
+        return f"{what}, {equal} equal, {self.different} different"
 
     @property
     def text(self) -> str:
-        rows = [f"{self.calls} CNI calls, {self.values} values compared with the real plugins"]
-        return "\n".join([*rows, *self.differences])
+        return "\n".join([self.verdict, *self.differences])
 
 
 def why_not(config: ConfigList) -> str:
@@ -91,6 +103,7 @@ def compare_answers(
     """Call by call: real plugins, ours in the emulator, our commands in a real kernel."""
     values = 0
     differences: list[str] = []
+    different: set[int] = set()
 
     def equal(where: str, what: str, wanted: Any, found: Any, world: str) -> None:
         nonlocal values
@@ -99,6 +112,7 @@ def compare_answers(
         if wanted != found:
             rows = (f"{where}: {what}", f"  real plugins: {json.dumps(wanted)}", f"  {world}: {json.dumps(found)}")
             differences.extend(rows)
+            different.add(number)
 
     for number, (call, a, b, c) in enumerate(zip(calls, real, ours, replayed, strict=True), 1):
         where = f"call {number} ({call.command} {call.container})"
@@ -108,7 +122,7 @@ def compare_answers(
             equal(where, part, wanted, b["state"][part], "emulated")
             if part != "files":
                 equal(where, part, wanted, c["state"][part], "our commands on Linux")
-    return PluginReport(len(calls), values, differences)
+    return PluginReport(len(calls), values, len(different), tuple(differences))
 
 
 def normal(value: Any) -> Any:
@@ -314,10 +328,17 @@ OPTIONS = (
 COMPARED = {"addresses": LIFECYCLE, "host ports": PORTS, "options": OPTIONS}
 
 
-def verify_cni_plugins() -> PluginReport:
-    """All that is compared, as one report."""
-    reports = [compare_plugins(config, calls) for config, calls in COMPARED.values()]
+def verify_cni_plugins(networks: Sequence[tuple[ConfigList, Sequence[Call]]] = ()) -> PluginReport:
+    """The given networks' calls, then all that is always compared, as one report."""
+    both = [*networks, *COMPARED.values()]
+    reason = next((why for config, _ in both if (why := why_not(config))), "")
+    if reason:
+        return PluginReport(0, 0, reason=reason)
+    try:
+        reports = [compare_plugins(config, calls) for config, calls in both]
+    except NotVerifiableError as error:
+        return PluginReport(0, 0, reason=str(error))
     return PluginReport(
         sum(report.calls for report in reports), sum(report.values for report in reports),
-        [row for report in reports for row in report.differences],
+        sum(report.different for report in reports), tuple(row for report in reports for row in report.differences),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from k8semu.capture.frame import Frame
 from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Entry, Journal, Program, Start, Step
 from k8semu.errors import NotVerifiableError
+from k8semu.lab.cni_plugins import PluginReport
 from k8semu.lab.features import why_not
 from k8semu.lab.result import result_differences
 from k8semu.lab.twin import ProgramFailed, Twin
@@ -44,6 +45,8 @@ class Report(msgspec.Struct, frozen=True):
     lost: int
     seconds: float
     """What it took in the kernel."""
+    plugins: PluginReport | None = None
+    """The CNI calls against the real plugins, where the scenario makes some."""
 
     @property
     def frames(self) -> int:
@@ -59,7 +62,8 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def same(self) -> bool:
-        return self.comparison.same and not self.result_differences and not self.lost
+        plugins = self.plugins is None or self.plugins.same
+        return self.comparison.same and not self.result_differences and not self.lost and plugins
 
     @property
     def text(self) -> str:
@@ -67,6 +71,8 @@ class Report(msgspec.Struct, frozen=True):
         lines = [self.comparison.text("emulated", "Linux")]
         lines.append(f"{self.results} results compared, {len(self.result_differences)} differences")
         lines += self.result_differences
+        if self.plugins is not None:
+            lines += self.plugins.differences
         if self.lost:
             lines.append(f"{self.lost} frames were lost in the kernel's capture: this machine is too busy to tell")
         return "\n".join(lines + [f"note: {warning}" for warning in self.warnings])

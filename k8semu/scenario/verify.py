@@ -1,6 +1,7 @@
 """A scenario in both worlds: run in the emulator, replayed in the kernel, and compared.
 
     run ─▶ journal + emulated frames ─▶ kernel twin replays the journal ─▶ frames ─▶ comparison
+     └───▶ CNI calls ─▶ the real plugins make them, too                 ─▶ results, state ─┘
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from k8semu.capture.pcapng import PcapngFile
 from k8semu.capture.reader import read_frames
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.run import Run
 
 if TYPE_CHECKING:
+    from k8semu.cluster.build import Built
+    from k8semu.lab.cni_plugins import PluginReport
     from k8semu.lab.verify import Report
+
+REAL_VERSION = "1.0.0"
+"""The newest configurations that the distribution's plugins (1.1.1) understand."""
 
 
 def verify_scenario(loaded: Loaded) -> Report:
@@ -39,4 +47,22 @@ def verify_scenario(loaded: Loaded) -> Report:
         finally:
             this.close()
         frames = list(read_frames(path))
-    return verify(this.cluster.journal, frames, this.cluster.hosts)
+    report = verify(this.cluster.journal, frames, this.cluster.hosts)
+    return msgspec.structs.replace(report, plugins=_verify_cni(loaded, this.built))
+
+
+def _verify_cni(loaded: Loaded, built: Built) -> PluginReport | None:
+    """The scenario's own CNI calls, made by the real plugins; None where it makes none that those could make."""
+    from k8semu.cni.spec import ConfigList
+    from k8semu.lab.cni_plugins import Call, verify_cni_plugins
+
+    steps = [step.cni for step in loaded.scenario.spec.steps if step.cni is not None]
+    networks = []
+    for name in dict.fromkeys(step.node for step in steps):
+        cni = built.nodes[name].cni
+        if cni is not None and cni.bridge.conf.is_containernetworking:
+            conf = cni.bridge.conf
+            plugins = (conf.json(), {"type": "portmap", "capabilities": {"portMappings": True}})
+            config = ConfigList(cni_version=REAL_VERSION, name=conf.name, plugins=plugins)
+            networks.append((config, [Call(step.command, step.container) for step in steps if step.node == name]))
+    return verify_cni_plugins(networks) if networks else None
