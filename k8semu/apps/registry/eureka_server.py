@@ -92,7 +92,7 @@ class Eureka:
         try:
             new = codec.from_json(request.body) if kind == JSON else codec.from_xml(request.body)
         except codec.CodecError as error:
-            return Answer(SERVERS_FAULT, str(error).encode(), TEXT)
+            return Answer(SERVERS_FAULT, str(error).encode("utf-8", "replace"), TEXT)
         missing = {"Missing instanceId": new.id, "Missing hostname": new.host_name, "Missing appName": new.app}
         for what, value in missing.items():
             if not value:
