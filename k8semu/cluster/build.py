@@ -104,6 +104,10 @@ class Built:
             self.cluster.hosts.setdefault(placed.pod.metadata.name, machine.address)
 
 
+SLEEP_FROM = 100
+"""A cluster of so many nodes lets them sleep: most of them never see a packet."""
+
+
 def pod_key(pod: Pod) -> str:
     """How `Built.pods` knows a Pod: as its netns is named, also where it uses its node's."""
     return netns_of(pod)
@@ -123,6 +127,9 @@ def build(
     """Build everything; what is wrong with a manifest is a PodError."""
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
+    if len(nodes) >= SLEEP_FROM:
+        for node in built.nodes.values():
+            cluster.sleepers.put(node.net)
     setup(cluster, network, list(built.nodes.values()))
     labels = {name: node.labels for name, node in built.nodes.items()}
     built.store = Store(labels, cluster.world.random["pod-names"])

@@ -132,7 +132,7 @@ class Cluster:
         return process
 
     def start(self, netns: str, pid: str, program: Program) -> Process:
-        """Start a program that runs until it is stopped."""
+        """Start a program that runs until it is stopped. Wakes the node."""
         assert pid not in self.processes, f"{pid} runs already"
         self.journal.add(Start(netns=netns, pid=pid, program=program))
         process = self._spawn(netns, pid, program)

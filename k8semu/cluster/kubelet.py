@@ -47,41 +47,53 @@ def _runtime_name(container: str, pod: Pod) -> str:
 
 
 def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
-    """SyncPod for a new Pod; CniError if the network cannot take it."""
+    """SyncPod for a new Pod; CniError if the network cannot take it. On a sleeping node only its address is sure."""
     sandbox = node.run_container(_runtime_name("POD", pod), PAUSE_IMAGE, "/pause")
+    machine = PodMachine(cluster, pod, node, node.netns_name if pod.spec.host_network else netns_of(pod), sandbox)
     if pod.spec.host_network:
-        machine = PodMachine(cluster, pod, node, node.netns_name, sandbox)
         machine.address = node.address
+    elif cluster.sleepers.sleeps(node.netns_name):
+        assert node.cni is not None
+        machine.address = node.cni.bridge.ipam.reserve(_cni_args(machine))[0].address.partition("/")[0]
+        cluster.sleepers.pod(machine.netns_name, node.netns_name)
+        cluster.sleepers.later(node.netns_name, lambda: _sandbox(machine))
     else:
-        machine = _sandbox(cluster, node, pod, sandbox)
+        _sandbox(machine)
     _files(machine)
     for container in pod.spec.containers:
         node.run_container(_runtime_name(container.name, pod), container.image, command_line(container))
+    cluster.sleepers.later(node.netns_name, lambda: _start_containers(machine))
+    return machine
+
+
+def _start_containers(machine: PodMachine) -> None:
+    pod = machine.pod
+    for container in pod.spec.containers:
         start = launch(container, pod.metadata.name, pod.metadata.annotations)
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
-            cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))
-    return machine
+            machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))
 
 
-def _sandbox(cluster: Cluster, node: Node, pod: Pod, sandbox: Container) -> PodMachine:
-    """The namespace that the pause container holds, plugged in by CNI."""
-    name = netns_of(pod)
-    cluster.add_netns(name)
+def _cni_args(machine: PodMachine) -> Args:
     mappings = tuple(
         (port.host_port, port.container_port, port.protocol.lower(), port.host_ip)
-        for container in pod.spec.containers for port in container.ports if port.host_port is not None
+        for container in machine.pod.spec.containers for port in container.ports if port.host_port is not None
     )  # fmt: skip
+    return Args(machine.sandbox.id, machine.netns_name, "eth0", mappings)
+
+
+def _sandbox(machine: PodMachine) -> None:
+    """The namespace that the pause container holds, plugged in by CNI."""
+    cluster, node = machine.cluster, machine.node
+    cluster.add_netns(machine.netns_name)
     assert node.cni is not None
     try:
-        result = node.cni.add(Args(sandbox.id, name, "eth0", mappings))
+        machine.address = node.cni.add(_cni_args(machine)).address()
     except Exception:
-        cluster.del_netns(name)
-        node.remove_container(_runtime_name("POD", pod))
+        cluster.del_netns(machine.netns_name)
+        node.remove_container(_runtime_name("POD", machine.pod))
         raise
-    machine = PodMachine(cluster, pod, node, name, sandbox)
-    machine.address = result.address()
-    return machine
 
 
 def _files(machine: PodMachine) -> None:
@@ -97,8 +109,9 @@ def _files(machine: PodMachine) -> None:
 
 
 def stop_pod(cluster: Cluster, machine: PodMachine) -> None:
-    """KillPod: programs end, CNI DEL, the sandbox goes."""
+    """KillPod: programs end, CNI DEL, the sandbox goes. Wakes the node."""
     pod, node = machine.pod, machine.node
+    cluster.sleepers.wake(node.netns_name)
     for container in pod.spec.containers:
         cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
         node.remove_container(_runtime_name(container.name, pod))

@@ -4,10 +4,13 @@
     routed    the same, and a router that knows which node has which Pod subnet
     flannel   host-gw, vxlan or udp
     weave     one layer 2 over all nodes
+
+What a node itself is told waits until it is awake.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,8 +45,9 @@ class PodNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def setup(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
     """Bring the Pod network up on all nodes."""
+    forward = Sysctl(name="net.ipv4.ip_forward", value=1, origin="the node's set-up")
     for node in nodes:
-        cluster.tell(node.netns_name, Sysctl(name="net.ipv4.ip_forward", value=1, origin="the node's set-up"))
+        cluster.sleepers.later(node.netns_name, partial(cluster.tell, node.netns_name, forward))
     _PLUGINS[spec.plugin](cluster, spec, nodes)
 
 
@@ -60,8 +64,9 @@ def _masquerade(spec: PodNetworkSpec, node: Node, bridge: str) -> IptablesRestor
     ))  # fmt: skip
 
 
-def _bridge_cni(node: Node, conf: BridgeConf) -> None:
+def _bridge_cni(node: Node, conf: BridgeConf) -> CniRuntime:
     node.cni = CniRuntime(BridgePlugin(node, conf), PortmapPlugin(node, conf.name, conf.bridge))
+    return node.cni
 
 
 def _setup_bridge(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
@@ -71,10 +76,10 @@ def _setup_bridge(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> 
             name="bridge", bridge=name, subnet=node.pod_cidr, mtu=spec.mtu or spec.node_mtu,
             hairpin_mode=bool(spec.hairpin),
         )  # fmt: skip
-        _bridge_cni(node, conf)
-        assert node.cni is not None
-        node.cni.bridge.setup_bridge()
-        cluster.tell(node.netns_name, _masquerade(spec, node, name))
+        cni = _bridge_cni(node, conf)
+        cluster.sleepers.later(node.netns_name, cni.bridge.setup_bridge)
+        rules = _masquerade(spec, node, name)
+        cluster.sleepers.later(node.netns_name, partial(cluster.tell, node.netns_name, rules))
 
 
 def _setup_routed(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
@@ -98,16 +103,12 @@ def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) ->
     for node in nodes:
         lease = leases[node.name]
         node.files["/run/flannel/subnet.env"] = flannel.subnet_env(conf, lease)
-        cluster.tell_all(node.netns_name, flannel.node_up(conf, lease))
-        for peer in leases.values():
-            if peer.node != node.name:
-                cluster.tell_all(node.netns_name, flannel.peer_added(conf, peer, _on_link(node, peer.public_ip)))
-        _bridge_cni(node, BridgeConf(
+        cluster.sleepers.later(node.netns_name, partial(_flanneld, cluster, conf, node, leases))
+        cni = _bridge_cni(node, BridgeConf(
             name="cbr0", bridge=bridge, subnet=node.pod_cidr, mtu=spec.mtu or conf.pod_mtu,
             hairpin_mode=spec.hairpin is not False, routes=(spec.cidr,),
         ))  # fmt: skip
-        assert node.cni is not None
-        node.cni.bridge.setup_bridge()
+        cluster.sleepers.later(node.netns_name, cni.bridge.setup_bridge)
     if spec.backend == "udp":
         for node in nodes:
             peers = {peer.subnet: peer.public_ip for peer in leases.values() if peer.node != node.name}
@@ -120,6 +121,14 @@ def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) ->
             ))  # fmt: skip
 
 
+def _flanneld(cluster: Cluster, conf: flannel.FlannelConf, node: Node, leases: dict[str, flannel.Lease]) -> None:
+    """What flanneld tells its node: its own part, and a way to every peer."""
+    cluster.tell_all(node.netns_name, flannel.node_up(conf, leases[node.name]))
+    for peer in leases.values():
+        if peer.node != node.name:
+            cluster.tell_all(node.netns_name, flannel.peer_added(conf, peer, _on_link(node, peer.public_ip)))
+
+
 def _on_link(node: Node, address: str) -> bool:
     """Is another node's address in this node's own network?"""
     return any(ip_aton(address) in own.iface.network for own in node.net.devs["eth0"].addresses)
@@ -129,14 +138,14 @@ def _setup_weave(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> N
     shorts = weave.short_ids([node.name for node in nodes])
     plen = Prefix.parse(spec.cidr).plen
     for node in nodes:
-        cluster.tell_all(node.netns_name, weave.node_up(node.name, spec.cidr))
+        start = partial(cluster.tell_all, node.netns_name, weave.node_up(node.name, spec.cidr))
+        cluster.sleepers.later(node.netns_name, start)
         conf = BridgeConf(
             name="weave", bridge=weave.BRIDGE, subnet=node.pod_cidr, mtu=spec.mtu or weave.MTU,
             hairpin_mode=spec.hairpin is not False, address_plen=plen,
         )  # fmt: skip
-        _bridge_cni(node, conf)
-        assert node.cni is not None
-        node.cni.bridge.setup_bridge()
+        cni = _bridge_cni(node, conf)
+        cluster.sleepers.later(node.netns_name, cni.bridge.setup_bridge)
     for node in nodes:
         peers = {peer.address: shorts[peer.name] for peer in nodes if peer is not node}
         cluster.start(node.netns_name, f"{node.name}/weaver", Program(

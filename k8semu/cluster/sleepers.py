@@ -49,6 +49,9 @@ class Sleepers:
         eth0.rx_handler = receive
         self.later(net.name, lambda: setattr(eth0, "rx_handler", None))
 
+    def sleeps(self, node: str) -> bool:
+        return node in self._waiting
+
     def later(self, node: str, action: Action) -> None:
         """Do this once `node` is awake: now, if it is."""
         waiting = self._waiting.get(node)

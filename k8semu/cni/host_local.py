@@ -105,9 +105,18 @@ class HostLocal:
         self.files = node.cni_files
         self.sets = sets
         self.folder = f"{STORE}/{net}"
+        self._reserved: dict[tuple[str, str], list[IpConfig]] = {}
+
+    def reserve(self, args: Args) -> list[IpConfig]:
+        """What the next `add` for this container will give: for a Pod whose node does not do it yet."""
+        given = self._reserved[args.container_id, args.ifname] = self.add(args)
+        return given
 
     def add(self, args: Args) -> list[IpConfig]:
         """Give the next free address of each set. Kubernetes: host-local/main.go cmdAdd()."""
+        reserved = self._reserved.pop((args.container_id, args.ifname), None)
+        if reserved is not None:
+            return reserved
         self.files.setdefault(f"{self.folder}/lock", "")
         given: list[IpConfig] = []
         for number, ranges in enumerate(self.sets):
