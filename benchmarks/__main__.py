@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import building, forwarding, memory, processes, services
+from benchmarks import building, forwarding, large, memory, processes, services
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -16,6 +16,8 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "startup_vs_scapy_import": processes.startup_vs_scapy_import,
     "run_vs_kernel": processes.run_vs_kernel,
     "build_vs_kernel": building.build_vs_kernel,
+    "large_cluster_s": large.large_cluster_s,
+    "large_cluster_mib": large.large_cluster_mib,
     "capture_memory_slope": memory.capture_memory_slope,
 }
 

@@ -14,7 +14,7 @@ from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
 from k8semu.errors import CniError, ScenarioError
-from k8semu.kube.endpoints import slice_of
+from k8semu.kube.endpoints import Selected, slice_of
 from k8semu.kube.kinds import KubeKind
 from k8semu.kube.objects import Pod, Workload
 from k8semu.kube.services import Service
@@ -77,7 +77,7 @@ class Built:
     def publish(self) -> None:
         """Have kube-proxy on every node know of Services and who is behind them."""
         if self.services is not None:
-            pods = [(machine.pod, machine.address, machine.node.name) for machine in self.pods.values()]
+            pods = Selected((machine.pod, machine.address, machine.node.name) for machine in self.pods.values())
             self.services.services = {k: s for k, s in self.store.others.items() if isinstance(s, Service)}
             self.services.slices = {k: slice_of(s, pods) for k, s in self.services.services.items()}
             self.services.sync()

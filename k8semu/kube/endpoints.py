@@ -16,14 +16,31 @@ from k8semu.kube.services import (
     TargetRef,
 )
 
+RunningPod = tuple[Pod, str, str]
+"""A Pod, its address, its node."""
 
-def slice_of(service: Service, pods: Iterable[tuple[Pod, str, str]]) -> EndpointSlice:
-    """The endpoints of a Service among Pods, each with its address and node."""
-    meta, selector = service.metadata, service.spec.selector
-    mine = [
-        (pod, address, node) for pod, address, node in pods
-        if selector and pod.metadata.namespace == meta.namespace and selector.items() <= pod.metadata.labels.items()
-    ]  # fmt: skip
+
+class Selected:
+    """Pods by their labels."""
+
+    def __init__(self, pods: Iterable[RunningPod]) -> None:
+        self._by_label: dict[tuple[str, str, str], list[RunningPod]] = {}
+        for one in pods:
+            meta = one[0].metadata
+            for key, value in meta.labels.items():
+                self._by_label.setdefault((meta.namespace, key, value), []).append(one)
+
+    def by(self, namespace: str, selector: dict[str, str]) -> list[RunningPod]:
+        """Those that a selector selects; an empty one selects nothing."""
+        items = selector.items()
+        lists = [self._by_label.get((namespace, key, value), []) for key, value in items]
+        return [one for one in min(lists, key=len, default=[]) if items <= one[0].metadata.labels.items()]
+
+
+def slice_of(service: Service, pods: Selected) -> EndpointSlice:
+    """The endpoints of a Service among the Pods that run."""
+    meta = service.metadata
+    mine = pods.by(meta.namespace, service.spec.selector or {})
     return EndpointSlice(
         api_version="discovery.k8s.io/v1",
         kind="EndpointSlice",
