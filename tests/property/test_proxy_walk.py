@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-for folder in ("kube/proxy", "linux/netfilter"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kube/proxy"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/linux/netfilter"))
 
 from nf_fakes import FakeNet, ends, tcp
 from proxy_objects import CONFIG, endpoints, service, state
