@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from k8semu.cli.console import Terminal
 from k8semu.errors import InputError
+
+if TYPE_CHECKING:
+    from k8semu.kube.proxy.iptables_chances import Balance
+    from k8semu.scenario.run import Run
+    from k8semu.trace.hop import Hop
 
 
 @click.command("explain")
@@ -31,7 +37,8 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
     from k8semu.trace.steps import Originate
 
     recorder = Recorder()
-    run(load(name), trace=recorder)
+    runs: list[Run] = []
+    run(load(name), trace=recorder, built=runs.append)
     firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
     terminal = Terminal()
     if listing:
@@ -54,7 +61,14 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
         )
     level = Depth[depth.upper()]
     if as_json:
-        click.echo(json.dumps(to_json(hops, level), indent=2))
+        told = to_json(hops, level)
+        for hop, plain in zip(hops, told, strict=True):
+            plain["endpoints"] = [
+                {"at": balance.what, "chain": balance.chain, "endpoint": str(chance.endpoint),
+                 "pod": chance.endpoint.pod, "probability": float(chance.share)}
+                for balance in _balances(runs[0], hop) for chance in balance.chances
+            ]  # fmt: skip
+        click.echo(json.dumps(told, indent=2))
         return
     terminal.line(("title", f"packet {packet} of {len(firsts)}"))
     for hop in hops:
@@ -64,3 +78,18 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
         terminal.line(("head", head))
         for row in rest:
             terminal.line(("bad" if "dropped:" in row else "", row))
+        if level > Depth.MINIMAL:
+            for balance in _balances(runs[0], hop):
+                terminal.line(f"  the endpoints behind {balance.what}, and the share of connections that each gets:")
+                for chance in balance.chances:
+                    pod = f"  {chance.endpoint.pod}" if chance.endpoint.pod else ""
+                    terminal.line(f"    {chance.endpoint!s:<21} {float(chance.share):.11f}{pod}")
+
+
+def _balances(this: Run, hop: Hop) -> list[Balance]:
+    """Who could have been chosen where `hop` translates to an endpoint of a Service; as it was at the end of the run."""
+    from k8semu.trace.steps import NatStep
+
+    services = this.built.services
+    origins = dict.fromkeys(s.origin for s in hop.steps if isinstance(s, NatStep) and s.what.startswith("dst "))
+    return [found for origin in origins for found in services.balances(hop.netns, origin)] if services else []

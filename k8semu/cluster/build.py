@@ -72,6 +72,9 @@ class Built:
         for machine in [*self.nodes.values(), *self.hosts.values(), *self.pods.values()]:
             if machine.address:
                 names.setdefault(Interface.parse(machine.address).addr, machine.hostname)
+        for service in self.services.services.values() if self.services is not None else ():
+            if (address := service.spec.cluster_ip) not in ("", "None"):
+                names.setdefault(Interface.parse(address).addr, service.metadata.name)
         return names
 
     def publish(self) -> None:

@@ -21,6 +21,7 @@ from k8semu.kube.services import EndpointSlice, Service
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
     from k8semu.cluster.node import Node
+    from k8semu.kube.proxy.iptables_chances import Balance
     from k8semu.linux.core.commands import Command
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -73,6 +74,14 @@ class ServiceNetwork:
         """What kube-proxy on `node` decides."""
         here = ProxyNode(name=node.name, addresses=(node.address,), zone=node.labels.get(ZONE_LABEL, ""))
         return decide(self.services.values(), self.slices.values(), here, self.spec.proxy)
+
+
+    def balances(self, node: str, origin: str) -> list[Balance]:
+        """Who answers to whom at a Service port (``Service default/account-service:http``) on `node`, in all modes."""
+        from k8semu.kube.proxy.iptables_chances import balances
+
+        ports = self.state(self._nodes[node]).ports if node in self._nodes else ()
+        return [balance for info in ports if info.name.origin == origin for balance in balances(info)]
 
 
 def kubelet_rules() -> list[Command]:

@@ -99,6 +99,9 @@ class Story:
             listed = ", ".join(f"{pod.hostname} {pod.address}" for pod in pods[:6])
             more = f" and {len(pods) - 6} more" if len(pods) > 6 else ""
             self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or 'none'}{more}")
+        for service in built.services.services.values() if built.services is not None else ():
+            ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
+            self.say("  ", ("name", f"Service {service.metadata.name}"), f" {service.spec.cluster_ip}   {ports}")
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), f" {host.address}")
         self.trace.begin(this.cluster.world.peek_packet_id())
