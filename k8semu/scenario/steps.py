@@ -220,6 +220,7 @@ async def _change(built: Built, decide: Callable[[], Change]) -> Any:
             built.end_programs(placed.pod)
         await asyncio.sleep(GRACE)
         built.carry_out(change)
+        built.publish()
     except InputError as error:
         result["error"] = error.what
     return result
