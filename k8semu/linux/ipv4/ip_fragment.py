@@ -90,11 +90,17 @@ class Fragments:
             return
         if skb.frag_max:
             mtu = min(mtu, skb.frag_max)
+        for piece in self.pieces(skb, mtu):
+            finish_output2(self.ipv4, piece, rt)
+
+    def pieces(self, skb: Skb, mtu: int) -> list[Skb]:
+        """A packet longer than `mtu` as fragments; none, and the packet dropped, if not even 8 bytes fit."""
+        data = skb.data
         hlen = ip_hlen(data)
         step = (mtu - hlen) & ~7
         if step < 8:
             drop(skb, Drop.PKT_TOO_BIG, f"an MTU of {mtu} holds no fragment")
-            return
+            return []
         payload = bytes(data[IP + hlen :])
         (flags,) = read_u16(data, IP_FRAG)
         first_offset, more_after = (flags & IP_OFFSET) * 8, flags & IP_MF
@@ -105,7 +111,7 @@ class Fragments:
             part = payload[i * step : (i + 1) * step]
             more = more_after if i == count - 1 else IP_MF
             _reframe(piece, hlen, part, (first_offset + i * step) // 8 | more | (flags & 0x4000))
-            finish_output2(self.ipv4, piece, rt)
+        return pieces
 
     # --- putting together ---------------------------------------------------------------------
 

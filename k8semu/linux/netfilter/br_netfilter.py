@@ -90,7 +90,19 @@ class BrNetfilter:
             okfn(skb)  # it comes from this machine: IP's own POSTROUTING has seen it
         elif self._at(Hook.POSTROUTING, skb, None, outport.master, outport):
             skb.bridge_port = None
+            self._dev_queue_xmit(skb, outport, okfn)
+
+    def _dev_queue_xmit(self, skb: Skb, outport: NetDevice, okfn: OkFn) -> None:
+        """What connection tracking has put together leaves in pieces again. Linux: br_nf_dev_queue_xmit()."""
+        mtu = min(outport.mtu, skb.frag_max) if skb.frag_max else outport.mtu
+        size = len(skb.data) - ETH_HLEN
+        if not skb.frag_max or size <= mtu:
             okfn(skb)
+        elif skb.data[IP_FRAG] & 0x40 or skb.frag_max > outport.mtu:
+            drop(skb, Drop.PKT_TOO_BIG, f"{size} bytes, and the MTU of {outport.name} is {outport.mtu}")
+        else:
+            for piece in self.net.ipv4.fragments.pieces(skb, mtu):
+                okfn(piece)
 
     def local_in(self, skb: Skb, bridge: NetDevice, okfn: OkFn) -> None:
         """A frame for the machine itself: IP's own hooks follow."""

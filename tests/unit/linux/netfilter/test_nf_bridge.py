@@ -54,13 +54,14 @@ class Lan:
         for command in commands:
             self.nets[netns].apply(command)
 
-    def udp(self, netns: str, src: str, dst: str) -> list[Hop]:
+    def udp(self, netns: str, src: str, dst: str, data: bytes = b"x") -> list[Hop]:
         """Send one datagram (ARP runs as it must); its hops."""
         net = self.nets[netns]
         (saddr, sport), (daddr, dport) = ((ip_aton(e.split(":")[0]), int(e.split(":")[1])) for e in (src, dst))
-        segment = bytearray(sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + b"\0\x09\0\0x")
+        segment = bytearray(sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + b"\0\0\0\0" + data)
+        write_u16(segment, 4, len(segment))
         write_u16(segment, 6, transport_checksum(saddr, daddr, 17, segment))
-        skb = net.originate(ip_build(saddr, daddr, 17, len(segment)) + segment, Originate("test"))
+        skb = net.originate(ip_build(saddr, daddr, 17, len(segment), df=False) + segment, Originate("test"))
         net.ipv4.local_out(skb, net.ipv4.route_output(daddr, saddr))
         self.world.clock.run_until(self.world.clock.now + 2 * NS_PER_S)
         return self.trace.of(skb.id)
@@ -95,6 +96,19 @@ def test_with_bridge_nf_call_iptables_off_the_hooks_see_nothing() -> None:
     lan.tell("node", c.Sysctl(name="net.bridge.bridge-nf-call-iptables", value=0))
     assert arrived(lan.udp("a", "172.17.0.2:1000", "172.17.0.3:53")) == "b"
     assert lan.counters("FORWARD") == [0, 0, 0]
+
+
+def test_a_datagram_put_together_for_connection_tracking_leaves_the_bridge_in_pieces_again() -> None:
+    lan = Lan("*filter\n-A FORWARD -m conntrack --ctstate NEW\nCOMMIT\n")
+    lan.udp("a", "172.17.0.2:1000", "172.17.0.3:53")
+    before = len(lan.trace.hops)
+    lan.udp("a", "172.17.0.2:1000", "172.17.0.3:53", bytes(3000))
+    steps = [(hop.netns, step.text) for hop in lan.trace.hops[before:] for step in hop.steps]
+    assert list(dict.fromkeys(step for step in steps if step[1].startswith(("fragments: cut", "fragments: put")))) == [
+        ("a", "fragments: cut into 3 of at most 1500 bytes"),
+        ("node", "fragments: put together from 3"), ("node", "fragments: cut into 3 of at most 1500 bytes"),
+        ("b", "fragments: put together from 3"),
+    ]  # fmt: skip
 
 
 def test_a_bridged_frame_can_be_dropped_by_a_forward_rule() -> None:
