@@ -37,6 +37,15 @@ class PodMachine(Machine):
         self.node = node
         self.sandbox = sandbox
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a manifest usually takes from the downward API, by the usual names."""
+        meta = self.pod.metadata
+        return {
+            "POD_NAME": meta.name, "POD_NAMESPACE": meta.namespace, "POD_IP": self.address,
+            "NODE_NAME": self.node.name, "HOST_IP": self.node.address,
+        }  # fmt: skip
+
 
 def _runtime_name(container: str, pod: Pod) -> str:
     """k8s_CONTAINER_POD_NAMESPACE_UID_0, as the kubelet has always named them."""
@@ -69,7 +78,7 @@ def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
 def _start_containers(machine: PodMachine) -> None:
     pod = machine.pod
     for container in pod.spec.containers:
-        start = launch(container, pod.metadata.name, pod.metadata.annotations)
+        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields)
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
             machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))

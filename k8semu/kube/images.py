@@ -4,18 +4,24 @@
     busybox, curl, alpine, …               nothing: it sleeps, and one execs into it
     anything else                          the HTTP server on its declared ports; without ports, nothing
 
-The annotation ``k8semu/program: package.module:function`` names the user's own asyncio program instead.
+The annotation ``k8semu/program: package.module:function`` names the user's own asyncio program instead, and
+``k8semu/args`` its keyword arguments, a JSON object. In their texts ``$(POD_NAME)``, ``$(POD_NAMESPACE)``,
+``$(POD_IP)``, ``$(NODE_NAME)``, ``$(HOST_IP)`` and the container's own env are filled in, as Kubernetes does in
+a container's args. Both annotations can be for one container: ``k8semu/program.CONTAINER``.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from k8semu.kube.objects import Container
 
-PROGRAM_ANNOTATION = "k8semu/program"
+PROGRAM_ANNOTATION, ARGS_ANNOTATION = "k8semu/program", "k8semu/args"
 SERVERS = {"nginx": 80, "httpd": 80, "whoami": 80, "http-echo": 5678, "echoserver": 8080, "agnhost": 8080}
 SLEEPERS = ("busybox", "alpine", "curl", "netshoot", "debian", "ubuntu", "pause")
 ECHOERS = ("tcp-echo", "udp-echo")
@@ -33,11 +39,43 @@ def base_name(image: str) -> str:
     return image.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
-def launch(container: Container, pod: str, annotations: dict[str, str]) -> Launch | None:
-    """What `container` of Pod `pod` starts; None if it only sleeps."""
-    own = annotations.get(f"{PROGRAM_ANNOTATION}.{container.name}") or annotations.get(PROGRAM_ANNOTATION)
+def expand(value: Any, known: Mapping[str, str]) -> Any:
+    """`value` (JSON) with ``$(NAME)`` filled in where it is known; ``$$(NAME)`` stands for ``$(NAME)`` itself.
+
+    Kubernetes: third_party/forked/golang/expansion/expand.go
+    """
+    if isinstance(value, str):
+        return re.sub(r"\$\$|\$\(([^()]*)\)", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), value)
+    if isinstance(value, list):
+        return [expand(item, known) for item in value]
+    if isinstance(value, dict):
+        return {key: expand(item, known) for key, item in value.items()}
+    return value
+
+
+def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None:
+    """The program that annotations name for a container; ValueError if its arguments are no JSON object."""
+    function = annotations.get(f"{PROGRAM_ANNOTATION}.{container}") or annotations.get(PROGRAM_ANNOTATION)
+    if not function:
+        return None
+    text = annotations.get(f"{ARGS_ANNOTATION}.{container}") or annotations.get(ARGS_ANNOTATION) or "{}"
+    try:
+        args = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no JSON: {error}") from None
+    if not isinstance(args, dict):
+        raise ValueError(f"{text[:60]!r} is no JSON object")
+    return Launch(function, args)
+
+
+def launch(
+    container: Container, pod: str, annotations: dict[str, str], known: Mapping[str, str] | None = None
+) -> Launch | None:
+    """What `container` of Pod `pod` starts; None if it only sleeps. `known`: what the Pod's fields are."""
+    own = own_program(container.name, annotations)
     if own:
-        return Launch(own)
+        names = {**(known or {}), **{variable.name: variable.value for variable in container.env}}
+        return Launch(own.function, expand(own.args, names))
     image = base_name(container.image)
     if image in SLEEPERS:
         return None

@@ -11,8 +11,9 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
-from k8semu.scenario.check_steps import check_steps
+from k8semu.scenario.check_steps import check_program, check_steps
 from k8semu.scenario.model import NodeSpec
 
 if TYPE_CHECKING:
@@ -232,9 +233,12 @@ def _check_pods(loaded: Loaded, machines: dict[str, str]) -> None:
             where = machines.get(name, "the network between machines")
             raise loaded.manifest_error(key, f"{name!r} is a machine's name", "metadata.name", f"see {where}")
         _check_pod(loaded, key, pod.spec, labels)
+        _check_programs(loaded, key, pod.spec, pod.metadata.annotations)
     for work in loaded.workloads:
         _check_pod(loaded, f"{work.kind} {full_name(work.metadata)}", work.spec.template.spec, labels)
         _check_selector(loaded, work)
+        template = work.spec.template
+        _check_programs(loaded, f"{work.kind} {full_name(work.metadata)}", template.spec, template.metadata.annotations)
 
 
 def _check_pod(loaded: Loaded, key: str, spec: PodSpec, labels: dict[str, dict[str, str]]) -> None:
@@ -253,6 +257,22 @@ def _check_pod(loaded: Loaded, key: str, spec: PodSpec, labels: dict[str, dict[s
             path = f"spec.containers[{i}].name"
             raise wrong(f"container {container.name!r} is there already", path, "names of their own")
         names.add(container.name)
+
+
+def _check_programs(loaded: Loaded, key: str, spec: PodSpec, annotations: dict[str, str]) -> None:
+    """Programs that annotations name are there, and take the arguments that annotations give."""
+    keys = {"function": PROGRAM_ANNOTATION, "args": ARGS_ANNOTATION}
+
+    def wrong(what: str, part: str, hint: str) -> ScenarioError:
+        return loaded.manifest_error(key, what, f"metadata.annotations.{keys[part]}", hint)
+
+    for container in spec.containers:
+        try:
+            own = own_program(container.name, annotations)
+        except ValueError as error:
+            raise wrong(str(error), "args", 'such as {"port": 8080}') from None
+        if own is not None:
+            check_program(own.function, own.args, wrong)
 
 
 def _check_selector(loaded: Loaded, work: Workload) -> None:

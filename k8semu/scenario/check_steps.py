@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from k8semu.errors import InputError
 from k8semu.kube.objects import WORKLOADS
 from k8semu.scenario.model import ACTIONS, EXPECTS, Step, action_of
 
@@ -172,6 +174,27 @@ def _exec(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error("no command", f"{path}.command", "such as ip addr")
 
 
+def _program(loaded: Loaded, action: Any, path: str) -> None:
+    check_program(action.function, action.args, lambda what, key, hint: loaded.error(what, f"{path}.{key}", hint))
+
+
+def check_program(function: str, args: dict[str, Any], wrong: Callable[[str, str, str], Exception]) -> None:
+    """There is such a program, and it takes these arguments; else raise what `wrong` makes (what, key, hint)."""
+    import inspect
+
+    from k8semu.cluster.cluster import load_program
+
+    try:
+        found = load_program(function)
+    except InputError as error:
+        raise wrong(error.what, "function", error.hint) from None
+    signature = inspect.signature(found)
+    try:
+        signature.bind(**args)
+    except TypeError as error:
+        raise wrong(f"{function}: {error}", "args", f"it takes {', '.join(signature.parameters) or 'none'}") from None
+
+
 def _dns(loaded: Loaded, action: Any, path: str) -> None:
     raise loaded.error("the cluster's DNS is not modelled yet", path, "an address instead of a name")
 
@@ -203,5 +226,5 @@ def _link(loaded: Loaded, action: Any, path: str) -> None:
 
 _CHECKS = {
     "http": _http, "tcp": _host_port, "udp": _host_port, "ping": _ping, "exec": _exec, "dns": _dns, "cni": _cni,
-    "listen": _listen, "link": _link,
+    "listen": _listen, "link": _link, "program": _program,
 }  # fmt: skip

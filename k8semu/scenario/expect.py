@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from k8semu.scenario.model import Expect
@@ -35,7 +36,10 @@ def check(expect: Expect | None, result: Any) -> list[str]:
             wanted if isinstance(wanted, int) else sorted(wanted)
         ):
             failures.append(f"{key}: expected {wanted}, got {got_pods}")
-    text = "\n".join(str(call.get("output", "")) for call in calls)
+    for key, value in (expect.returns or {}).items():
+        if key not in result or result[key] != value:
+            failures.append(f"{key}: expected {value!r}, got {result.get(key)!r}")
+    text = "\n".join(str(call["output"]) if "output" in call else json.dumps(call) for call in calls)
     for part in _list(expect.contains or []):
         if part not in text:
             failures.append(f"the output does not contain {part!r}")

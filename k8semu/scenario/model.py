@@ -136,6 +136,15 @@ class Listen(Model, kw_only=True):
     """Which one tries: for the reader, as every container of the Pod would get the same answer."""
 
 
+class Program(Model, kw_only=True):
+    """A client program (``package.module:function``, an `async def`) runs on a machine to its end."""
+
+    from_: str = msgspec.field(name="from")
+    function: str
+    args: dict[str, Any] = {}
+    """Its keyword arguments. For one in a Pod, ``$(POD_NAME)``, ``$(POD_IP)`` and the like are filled in."""
+
+
 class Exec(Model, kw_only=True):
     """A command on a node or in a Pod."""
 
@@ -223,6 +232,8 @@ class Expect(Model, kw_only=True):
     """Exit status, or the code of a CNI error."""
     address: str | None = None
     """The address that a CNI ADD gave."""
+    returns: dict[str, Any] | None = None
+    """Of what a program returned, what these keys have to be."""
     rcode: str | None = None
     answers: list[str] | None = None
     started: list[str] | int | None = None
@@ -245,6 +256,7 @@ class Step(Model, kw_only=True):
     udp: Udp | None = None
     listen: Listen | None = None
     exec: Exec | None = None
+    program: Program | None = None
     cni: Cni | None = None
     scale: Scale | None = None
     kill: Kill | None = None
@@ -266,6 +278,7 @@ EXPECTS: dict[str, tuple[str, ...]] = {
     "udp": ("reply", "bytes", "error"),
     "listen": ("error",),
     "exec": ("code", "contains", "excludes"),
+    "program": ("servedBy", "error", "returns", "contains", "excludes"),
     "cni": ("code", "address", "error", "contains", "excludes"),
     "scale": _CHANGES,
     "kill": _CHANGES,

@@ -21,6 +21,7 @@ from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError
+from k8semu.kube.images import expand
 from k8semu.kube.objects import full_name
 from k8semu.kube.store import Change, read
 from k8semu.linux.core.commands import BridgePortSet, LinkFault, LinkSet
@@ -79,6 +80,17 @@ def _host_port(action: model.Tcp | model.Udp) -> dict[str, Any]:
 
 async def listen(built: Built, action: model.Listen) -> Any:
     return await _call(built, action.from_, "listen", "k8semu.apps.sockets:listen", {"port": action.port})
+
+
+async def program(built: Built, action: model.Program) -> Any:
+    """What the program returns: a mapping as it is, a list of them as `calls`, anything else as `value`."""
+    machine = built.machine(action.from_)
+    args = expand(action.args, machine.fields) if isinstance(machine, PodMachine) else action.args
+    name = action.function.rpartition(":")[2]
+    result = await _call(built, action.from_, name, action.function, args)
+    if isinstance(result, list) and all(isinstance(item, dict) for item in result):
+        return {"calls": result}
+    return result if isinstance(result, dict) else {"value": result}
 
 
 async def execute(built: Built, action: model.Exec) -> Any:
@@ -233,6 +245,7 @@ async def wait(built: Built, action: float) -> Any:
 
 
 TAKE: dict[str, Taker] = {
-    "http": http, "ping": ping, "tcp": tcp, "udp": udp, "listen": listen, "exec": execute, "cni": cni,
+    "http": http, "ping": ping, "tcp": tcp, "udp": udp, "listen": listen, "exec": execute,
+    "program": program, "cni": cni,
     "scale": scale, "kill": kill, "apply": apply, "delete": delete, "link": link, "node": node, "wait": wait,
 }  # fmt: skip

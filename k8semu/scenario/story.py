@@ -161,6 +161,9 @@ def _asked(kind: str, action: Any) -> str:
         return f"{where}$ nc {flag}{action.to.replace(':', ' ')}"
     if kind == "exec":
         return f"{where}$ {action.command}"
+    if kind == "program":
+        args = ", ".join(f"{key}={value}" for key, value in action.args.items())
+        return f"{where}$ {action.function.rpartition('.')[2]}({args})"
     if kind == "listen":
         return f"{where}$ nc -l {action.port}"
     if kind == "cni":
@@ -197,19 +200,45 @@ def _answered(kind: str, result: Any) -> list[str]:
         return rows[:20] + ([f"… {len(rows) - 20} more lines"] if len(rows) > 20 else [])
     if kind == "ping":
         return [line for line in result["lines"][1:] or result["lines"] if line and not line.startswith("---")]
+    rows = [_answer_line(kind, call) for call in calls[:8]]
+    more = [f"… {len(calls) - 8} more"] if len(calls) > 8 else []
+    return [row for row in rows if row] + more + (_returned(result) if kind == "program" else [])
+
+
+def _returned(result: dict[str, Any]) -> list[str]:
+    """What a program returned besides its calls: ``shares: account-1 2, account-2 2``."""
     rows = []
-    for call in calls[:8]:
-        rows.append(_answer_line(kind, call))
-    return [row for row in rows if row] + ([f"… {len(calls) - 8} more"] if len(calls) > 8 else [])
+    for key, value in result.items():
+        if key == "calls" or value in ("", [], {}):
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {item}" for name, item in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(str(item) for item in value)
+        rows.append(f"{key}: {value}")
+    return rows
+
+
+def _names(call: dict[str, Any]) -> str:
+    return " then ".join(call["tried"])
+
+
+def _called(call: dict[str, Any]) -> str:
+    """A call that a client balanced itself."""
+    tried = call.get("tried", [])
+    first = f", after {' and '.join(tried[:-1])} failed" if len(tried) > 1 else ""
+    return f"{call['status']} from {call['servedBy']} at {call['instance']}{first}"
 
 
 def _answer_line(kind: str, call: dict[str, Any]) -> str:
     if call.get("error"):
-        return f"failed: {call['error']}"
+        return f"failed: {call['error']}{f', tried {_names(call)}' if call.get('tried') else ''}"
     if kind == "http":
         seen = f", which saw {call['clientAddress']}" if call.get("clientAddress") else ""
         who = f" from {call['servedBy']}" if call.get("servedBy") else ""
         return f"{call['status']}{who}{seen}, {call['bytes']} bytes"
+    if kind == "program":
+        return _called(call) if "instance" in call else ""
     if kind in ("tcp", "udp"):
         return f"answered {call['reply']!r}"
     if kind in ("scale", "kill", "apply", "delete"):
