@@ -15,7 +15,7 @@ from k8semu.apps.shell.docker import Container
 from k8semu.cluster.journal import Program
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
-from k8semu.kube.images import command_line, launch
+from k8semu.kube.images import command_line, launch, own_program
 from k8semu.kube.objects import Pod
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
     for container in pod.spec.containers:
         node.run_container(_runtime_name(container.name, pod), container.image, command_line(container))
     cluster.sleepers.later(node.netns_name, lambda: _start_containers(machine))
+    if any(own_program(container.name, pod.metadata.annotations) for container in pod.spec.containers):
+        cluster.sleepers.wake(node.netns_name)  # it may speak first
     return machine
 
 

@@ -5,7 +5,9 @@
 
 ARP wakes nobody: a node answers for its address, and passes other requests over, with or without Pods.
 
-Not modelled: what a sleeping node would send by itself (a Pod's program that calls somebody when it starts).
+A Pod that runs a program of the user's own, which may call somebody when it starts, lets its node not sleep.
+
+Not modelled: what else a sleeping node would send by itself.
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ from typing import Any
 
 import msgspec
 
+from k8semu.errors import InputError
 from k8semu.kube.objects import Container
 
 PROGRAM_ANNOTATION, ARGS_ANNOTATION = "k8semu/program", "k8semu/args"
+EXAMPLE = 'such as {"port": 8080}'
 SERVERS = {"nginx": 80, "httpd": 80, "whoami": 80, "http-echo": 5678, "echoserver": 8080, "agnhost": 8080}
 SLEEPERS = ("busybox", "alpine", "curl", "netshoot", "debian", "ubuntu", "pause")
 ECHOERS = ("tcp-echo", "udp-echo")
@@ -54,7 +56,7 @@ def expand(value: Any, known: Mapping[str, str]) -> Any:
 
 
 def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None:
-    """The program that annotations name for a container; ValueError if its arguments are no JSON object."""
+    """The program that annotations name for a container; InputError if its arguments are no JSON object."""
     function = annotations.get(f"{PROGRAM_ANNOTATION}.{container}") or annotations.get(PROGRAM_ANNOTATION)
     if not function:
         return None
@@ -62,9 +64,9 @@ def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None
     try:
         args = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON: {error}") from None
+        raise InputError(f"no JSON: {error}", hint=EXAMPLE) from None
     if not isinstance(args, dict):
-        raise ValueError(f"{text[:60]!r} is no JSON object")
+        raise InputError(f"{text[:60]!r} is no JSON object", hint=EXAMPLE)
     return Launch(function, args)
 
 

@@ -11,6 +11,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from k8semu.errors import InputError
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
@@ -269,8 +270,8 @@ def _check_programs(loaded: Loaded, key: str, spec: PodSpec, annotations: dict[s
     for container in spec.containers:
         try:
             own = own_program(container.name, annotations)
-        except ValueError as error:
-            raise wrong(str(error), "args", 'such as {"port": 8080}') from None
+        except InputError as error:
+            raise wrong(error.what, "args", error.hint) from None
         if own is not None:
             check_program(own.function, own.args, wrong)
 
