@@ -11,7 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kube/proxy"))
 
 from proxy_cases import CASES, large
-from proxy_rules import Node
+from proxy_objects import endpoints, service
+from proxy_rules import Node, UserspaceNode
 
 from k8semu.kube.proxy.model import ProxyState
 from k8semu.linux.core.commands import Command, Iptables, IptablesRestore
@@ -60,3 +61,18 @@ def test_rules_that_a_real_node_saved_are_restored_as_they_were() -> None:
     node = Node(CASES["external-local"])
     (real,) = kernel([*node.told[:0], f"iptables-restore <<'EOF'\n{node.netfilter.save()}EOF", SAVE])
     assert real == node.save()
+
+
+def test_the_rules_of_userspace_mode_are_the_same() -> None:
+    node = UserspaceNode()
+    commands: list[Command | str] = []
+    emulated = []
+    web = service(
+        "web", ["80@30080", "dns:53/UDP@30053"], type="NodePort", externalIPs=["192.0.2.7"],
+        status=[{"ip": "198.51.100.1"}],
+    )  # fmt: skip
+    for services in ([web], [service("web")], []):
+        node.sync(services, [endpoints("172.17.0.2")])
+        commands += [*node.told, "iptables-save | grep '^-A'; echo ==="]
+        emulated.append(node.save())
+    assert emulated == kernel(commands)

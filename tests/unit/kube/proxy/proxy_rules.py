@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from proxy_objects import state
 
 from k8semu.kube.proxy import iptables_fixed
 from k8semu.kube.proxy.iptables import Iptables
 from k8semu.kube.proxy.iptables_names import endpoint_chain, port_hash
 from k8semu.kube.proxy.model import ProxyState
+from k8semu.kube.proxy.userspace import Userspace
+from k8semu.kube.services import EndpointSlice, Service
 from k8semu.linux.core import commands as c
 from k8semu.linux.core.net import Net
 from k8semu.linux.netfilter.netfilter import Netfilter
+from k8semu.sim.streams import Stream
 from k8semu.sim.world import World
 
 SHARED = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
@@ -45,6 +51,26 @@ class Node:
 
     def save(self, table: str | None = None) -> list[str]:
         return [line for line in self.netfilter.save(table=table).splitlines() if not line.startswith("#")]
+
+
+class UserspaceNode:
+    """A kernel that is told what kube-proxy in userspace mode says."""
+
+    def __init__(self) -> None:
+        net = Net(World(1), "host1")
+        self.netfilter = net.netfilter = Netfilter(net)
+        self.proxy = Userspace(Stream(1, "proxy ports"))
+        self.told: list[c.Command] = []
+
+    def sync(self, services: list[Service], slices: list[EndpointSlice]) -> list[dict[str, Any]]:
+        self.told = self.proxy.sync(state(services, slices))
+        for command in self.told:
+            assert isinstance(command, c.Iptables)
+            self.netfilter.iptables(list(command.args), command.origin)
+        return self.proxy.messages()
+
+    def save(self) -> list[str]:
+        return [line for line in self.netfilter.save().splitlines() if line.startswith("-A ")]
 
 
 def own(node: Node, table: str) -> list[str]:
