@@ -9,11 +9,12 @@ Kubernetes: cmd/kube-proxy, pkg/proxy/types.go Provider
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from k8semu.cluster.journal import Program
 from k8semu.kube.proxy.decisions import decide
 from k8semu.kube.proxy.model import ProxyConfig, ProxyNode, ProxyState
 from k8semu.kube.services import EndpointSlice, Service
@@ -32,6 +33,7 @@ class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     cidr: str
+    seed: int
     proxy: ProxyConfig
 
 
@@ -40,6 +42,8 @@ class Proxier(Protocol):
 
     def sync(self, state: ProxyState, now: int = 0) -> list[Command]:
         """What has to be told so that `state` holds; the first time also what is told once."""
+    def messages(self) -> Sequence[Any]:
+        """What its program on the node has to be told since it was last asked; nothing where it has none."""
 
 
 class ServiceNetwork:
@@ -58,7 +62,10 @@ class ServiceNetwork:
     def _start(self, name: str) -> None:
         node = self._nodes[name]
         self.cluster.tell_all(node.netns_name, kubelet_rules())
-        self._proxiers[name] = PROXIERS[self.spec.mode]()
+        if self.spec.mode == "userspace":
+            program = Program(function="k8semu.apps.userspace_proxy:userspace_proxy", args={"seed": self.spec.seed})
+            self.cluster.start(node.netns_name, _pid(node), program)
+        self._proxiers[name] = PROXIERS[self.spec.mode](node)
         self._sync(node)
 
     def sync(self) -> None:
@@ -67,7 +74,10 @@ class ServiceNetwork:
             self._sync(self._nodes[name])
 
     def _sync(self, node: Node) -> None:
-        commands = self._proxiers[node.name].sync(self.state(node), self.cluster.clock.now)
+        proxier = self._proxiers[node.name]
+        commands = proxier.sync(self.state(node), self.cluster.clock.now)
+        for message in proxier.messages():
+            self.cluster.feed(_pid(node), message)
         self.cluster.tell_all(node.netns_name, commands)
 
     def state(self, node: Node) -> ProxyState:
@@ -91,10 +101,20 @@ def kubelet_rules() -> list[Command]:
     return iptables_fixed.kubelet_rules()
 
 
-def _iptables() -> Proxier:
+def _pid(node: Node) -> str:
+    return f"{node.name}/kube-proxy"
+
+
+def _iptables(node: Node) -> Proxier:
     from k8semu.kube.proxy.iptables import Iptables
 
     return Iptables()
 
 
-PROXIERS: dict[str, Callable[[], Proxier]] = {"iptables": _iptables}
+def _userspace(node: Node) -> Proxier:
+    from k8semu.kube.proxy.userspace import Userspace
+
+    return Userspace(node.random("kube-proxy"))
+
+
+PROXIERS: dict[str, Callable[[Node], Proxier]] = {"iptables": _iptables, "userspace": _userspace}

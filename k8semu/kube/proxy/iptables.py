@@ -55,6 +55,10 @@ class Iptables:
         commands += self._stale.commands(state)
         return commands
 
+    def messages(self) -> tuple[()]:
+        """The kernel does all the work: there is no program to tell."""
+        return ()
+
     def _delete_stale(self, text: RestoreText, chains: dict[str, None], state: ProxyState, now: int) -> None:
         stale = [chain for chain in self._chains if chain not in chains]
         self._chains |= chains
