@@ -49,7 +49,7 @@ def command(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
             }))  # fmt: skip
             continue
         mark = ("good", "equal    ") if report.same else ("bad", "DIFFERENT")
-        terminal.line(mark, " ", ("name", loaded.name.ljust(24)), f"{report.equal} of {report.frames} frames equal")
+        terminal.line(mark, " ", ("name", loaded.name.ljust(26)), f"{report.equal} of {report.frames} frames equal")
         if report.plugins is not None:
             terminal.line("    ", report.plugins.verdict)
         for row in report.text.splitlines() if not report.same else []:

@@ -66,7 +66,7 @@ class Story:
         )  # fmt: skip
         if self.brief:
             mark = ("good", "ok    ") if result.ok else ("bad", "FAILED")
-            self.say(mark, " ", ("name", loaded.name.ljust(24)), f"{result.frames:5d} frames  {meta.title}")
+            self.say(mark, " ", ("name", loaded.name.ljust(26)), f"{result.frames:5d} frames  {meta.title}")
             for step in result.steps:
                 for failure in step.failures:
                     self.say("       ", ("bad", f"{step.name}: {failure}"))
