@@ -5,14 +5,14 @@
     DEL     the veth goes; its address is free again
 
 Order of ADD: bridge, address (host-local), veth pair with its host end up and plugged in, the Pod's
-address, eth0 up, routes, the bridge's own address, forwarding, masquerading.
+address, eth0 up, routes, the bridge's own address, forwarding, masquerading. When eth0 comes up, Linux
+announces its address (arp_notify) with a gratuitous ARP request, which ends at the bridge port: that is
+enabled only a moment after its link came.
 
 Kubernetes: containernetworking/plugins plugins/main/bridge/bridge.go, pkg/ipam/ipam_linux.go
 Differs: host-local is asked before the veth is made, not after: a Pod's MAC is made of its address,
     as docker makes it (02:42 and the address), so that captures read well. A refused ADD therefore
     leaves no veth behind, where the real plugin leaves that to the DEL that follows.
-Differs: arp_notify is set once eth0 is up, not before. The gratuitous ARP request that Linux would send
-    then ends at the bridge port, which does not forward yet: nobody hears it, and captures do without.
 Differs: errors are worded as by version 1.1.1 of the plugins, which the kernel comparison runs.
 Not modelled: vlan, vlanTrunk, macspoofchk, promiscMode (refused), IPv6, ipMasqBackend nftables.
 """
@@ -264,9 +264,9 @@ class BridgePlugin:
         """Kubernetes: ipam_linux.go ConfigureIface()."""
         dev, why = args.ifname, f"CNI address of {args.netns}"
         self.node.tell_all(args.netns, [
+            Sysctl(name=f"net.ipv4.conf.{dev}.arp_notify", value=1, origin=why),
             *(AddrAdd(dev=dev, address=ip.address, origin=why) for ip in ips),
             LinkSet(name=dev, up=True, origin=why),
-            Sysctl(name=f"net.ipv4.conf.{dev}.arp_notify", value=1, origin=why),
             *(
                 RouteAdd(
                     dst="default" if route.dst == DEFAULT_ROUTE else route.dst, via=route.gw or ips[0].gateway,

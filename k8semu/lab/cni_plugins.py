@@ -4,8 +4,9 @@
            ├▶ ours, telling an emulated kernel                   ─▶ answer, state
            └▶ what ours told it, run as commands in a real one   ─▶ state
 
-Equal must be: exit status, the JSON of result or error, devices, addresses, routes, nat rules,
-settings, and the files of host-local. Left out is what chance decides: MACs and the digits of veth names.
+Equal must be: exit status, the JSON of result or error, what is said in ARP on the node's devices, devices,
+addresses, routes, nat rules, settings, and the files of host-local. Left out is what chance decides: MACs and
+the digits of veth names.
 
 Kubernetes: containernetworking/plugins as the distribution packages them (Debian 12: 1.1.1)
 Differs: files are compared with the emulated node only; commands write none.
@@ -32,13 +33,16 @@ from k8semu.cni.runtime import CniRuntime
 from k8semu.cni.spec import Args, ConfigList, error_json
 from k8semu.errors import CniError, NotVerifiableError
 from k8semu.linux.bridge.bridge import BridgeDevice
-from k8semu.linux.core.dev import NetDevice
+from k8semu.linux.core.dev import Direction, NetDevice
+from k8semu.linux.core.skb import Skb
 from k8semu.linux.netns import NetNs
 
 REAL = Path(__file__).with_name("cni_real.py")
 PLUGINS = Path("/usr/lib/cni")
 NODE = "node"
 TIMEOUT = 120
+MOMENT = 1_000_000
+"""Simulated ns after a call, in which what it sets off happens."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -119,6 +123,8 @@ def compare_answers(
         for what in ("code", "answer"):
             equal(where, what, a[what], b[what], "emulated")
         for part, wanted in a["state"].items():
+            if part == "heard" and a["code"] != 0:  # its veth is gone again, here before anything could arrive
+                continue
             equal(where, part, wanted, b["state"][part], "emulated")
             if part != "files":
                 equal(where, part, wanted, c["state"][part], "our commands on Linux")
@@ -130,6 +136,7 @@ def normal(value: Any) -> Any:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     text = re.sub(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC", text)
     text = re.sub(r"\bveth[0-9a-f]{8}\b", "veth…", text)
+    text = re.sub(r"(?<= 000108000604000[12])[0-9a-f]{12}", "MAC", text)
     text = text.replace("/var/run/netns/", "/run/netns/")
     plain = json.loads(text)
     if isinstance(plain, dict) and "code" in plain:
@@ -189,7 +196,7 @@ def emulated_calls(
 ) -> tuple[list[dict[str, Any]], list[list[list[str]]], list[list[str]]]:
     """Answers and states, what was told for each call, and the containers that live after it."""
     cluster = Cluster()
-    cluster.add_netns(NODE)
+    heard = _listen(cluster.add_netns(NODE))
     node = Node(cluster, NODE, "10.100.0.2", "", {})
     runtime = network(node, config)
     answers: list[dict[str, Any]] = []
@@ -200,13 +207,31 @@ def emulated_calls(
     try:
         for call in calls:
             code, answer = _emulated_call(cluster, runtime, call, living)
-            answers.append({"code": code, "answer": answer, "state": emulated_state(cluster, node, living)})
+            cluster.clock.run_until(cluster.clock.now + MOMENT)
+            state = {"heard": list(heard), **emulated_state(cluster, node, living)}
+            heard.clear()
+            answers.append({"code": code, "answer": answer, "state": state})
             runs.append([_action(entry) for entry in cluster.journal.entries[told:]])
             told = len(cluster.journal.entries)
             containers.append(list(living))
     finally:
         cluster.close()
     return answers, runs, containers
+
+
+def _listen(net: NetNs) -> list[str]:
+    """What will be said in ARP on a namespace's devices. As `cni_real.Ear` hears it."""
+    heard: list[str] = []
+
+    def tap(skb: Skb, dev: NetDevice, direction: Direction) -> None:
+        if skb.data[12:14] == b"\x08\x06":
+            heard.append(f"{dev.name} {direction.name.lower()} {skb.data[14:].hex()}")
+
+    def attach(dev: NetDevice) -> None:
+        dev.tap = tap
+
+    net.on_device.append(attach)
+    return heard
 
 
 def _emulated_call(cluster: Cluster, runtime: CniRuntime, call: Call, living: list[str]) -> tuple[int, dict[str, Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -43,6 +44,25 @@ def isolate() -> None:
 
 
 # --- the node's state -------------------------------------------------------------------------
+
+
+class Ear:
+    """What is said on the node's devices, in ARP."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.sock.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """Since the last time: device, direction, and the ARP packet."""
+        found: list[str] = []
+        while True:
+            try:
+                data, where = self.sock.recvfrom(2048)
+            except BlockingIOError:
+                return found
+            if data[12:14] == b"\x08\x06":
+                found.append(f"{where[0]} {'out' if where[2] == socket.PACKET_OUTGOING else 'in'} {data[14:].hex()}")
 
 
 def _in(netns: str, *argv: str) -> str:
@@ -87,11 +107,12 @@ def _device(link: dict[str, Any]) -> list[Any]:
     return [name, kind, link.get("master", ""), link["mtu"], "UP" in link["flags"], bool(port.get("hairpin"))]
 
 
-def state(containers: list[str]) -> dict[str, Any]:
-    """Devices, addresses, routes, rules, settings and files, in a form that does not depend on chance."""
+def state(containers: list[str], ear: Ear) -> dict[str, Any]:
+    """What was heard, devices, addresses, routes, rules, settings, files: in a form that does not depend on chance."""
     links = _links(NODE)
     bridges = [link["ifname"] for link in links if link["linkinfo"]["info_kind"] == "bridge"]
     return {
+        "heard": ear.heard(),
         "devices": sorted(_device(link) for link in links),
         "addresses": _addresses(NODE),
         "routes": _routes(NODE),
@@ -157,6 +178,7 @@ def call_plugins(request: dict[str, Any]) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     results: dict[str, dict[str, Any]] = {}
     living: list[str] = []
+    ear = Ear()
     for call in request["calls"]:
         command, container, ports = call["command"], call["container"], call["ports"]
         if command == "ADD" and container not in living:
@@ -173,13 +195,14 @@ def call_plugins(request: dict[str, Any]) -> list[dict[str, Any]]:
             results.pop(container)
             del_netns(container)
             living.remove(container)
-        answers.append({"code": code, "answer": answer, "state": state(living)})
+        answers.append({"code": code, "answer": answer, "state": state(living, ear)})
     return answers
 
 
 def run_lines(request: dict[str, Any]) -> list[dict[str, Any]]:
     """Run what a node was told, line by line."""
     answers = []
+    ear = Ear()
     for actions, containers in zip(request["runs"], request["containers"], strict=True):
         for kind, netns, *line in actions:
             if kind == "tell":
@@ -191,7 +214,7 @@ def run_lines(request: dict[str, Any]) -> list[dict[str, Any]]:
                 del_netns(netns)
             elif netns != NODE:
                 sh("ip", "netns", "add", netns)
-        answers.append({"state": state(containers)})
+        answers.append({"state": state(containers, ear)})
     return answers
 
 

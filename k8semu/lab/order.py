@@ -4,6 +4,8 @@ What one namespace is told stays in order; namespaces do not wait for each other
   Rule 1  A veth whose far end is in another namespace comes after all that this one was told
           before (its defaults apply to the new device), and before all that it is told after.
   Rule 2  Where something is taken away, everything before it is done first.
+  Rule 3  An end of such a veth comes up after all that the other end's namespace was told before:
+          what is sent as a link comes up finds the far end as it was then.
 Within a namespace, FDB entries and addresses, routes, neighbours, rules know nothing of each other,
 so a run of `ip` goes on past a `bridge fdb`.
 
@@ -69,14 +71,20 @@ def plan(entries: Iterable[Entry]) -> list[Run]:
 def _schedule(tells: list[Tell]) -> list[Run]:
     queues: dict[str, list[_Item]] = {}
     links: dict[str, tuple[str, int]] = {}  # namespace -> what its next command waits for
+    ends: dict[tuple[str, str], str] = {}   # end of a veth -> the other end's namespace
     for tell in tells:
         queue = queues.setdefault(tell.netns, [])
         item = _Item(tell.command)
         if tell.netns in links:
             item.needs.append(links.pop(tell.netns))
         queue.append(item)
+        if isinstance(tell.command, c.LinkSet) and tell.command.up and (tell.netns, tell.command.name) in ends:
+            other = ends[tell.netns, tell.command.name]
+            item.needs.append((other, len(queues.setdefault(other, []))))
         far = getattr(tell.command, "peer_netns", "")
         if far and far != tell.netns:
+            assert isinstance(tell.command, c.VethAdd)
+            ends[tell.netns, tell.command.name], ends[far, tell.command.peer] = far, tell.netns
             item.needs.append((far, len(queues.setdefault(far, []))))
             if far in links:  # two veths end there: it waits for both
                 queues[far].append(_Item(_NOTHING, [links.pop(far)]))

@@ -103,16 +103,21 @@ class Twin:
         part = [entry for entry in entries if isinstance(entry, (NetnsAdd, Tell))]
         if any(isinstance(entry, Tell) and isinstance(entry.command, LinkDel) for entry in part):
             self.settle(limit=QUIET)  # frames are read before their device's name is gone
-        seconds: float = self._channel.ask("build", part)
-        self.warnings += self._channel.ask("warnings")
+        seconds: float = self._channel.ask("build", [entry for entry in part if isinstance(entry, NetnsAdd)])
         self._watch(part)
+        seconds += self._channel.ask("build", [entry for entry in part if isinstance(entry, Tell)])
+        self.warnings += self._channel.ask("warnings")
+        self._open_bridges(part)
         return seconds
 
     def _watch(self, part: Sequence[Entry]) -> None:
+        """New namespaces are watched before anything is in them, so that nothing is missed."""
         new = [e.netns for e in part if isinstance(e, NetnsAdd) and self._captured(e.netns)]
         if new:
             self._sniffer.ask("watch", new)
             self._watched.update(new)
+
+    def _open_bridges(self, part: Sequence[Entry]) -> None:
         for entry in part:
             if isinstance(entry, Tell) and isinstance(entry.command, BridgeAdd) and entry.netns in self._watched:
                 self._sniffer.ask("promiscuous", entry.netns, entry.command.name)

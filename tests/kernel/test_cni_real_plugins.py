@@ -26,6 +26,20 @@ def test_the_plugins_do_what_the_real_ones_do(name: str) -> None:
     assert report.values > 10 * len(calls)
 
 
+@pytest.mark.kernel
+def test_a_new_container_announces_its_address_to_the_bridge_port_alone_as_with_the_real_plugin() -> None:
+    config = bridge_network()
+    skip_without_plugins(config)
+    calls = [Call("ADD", "a"), Call("ADD", "b")]
+    real = cni_plugins.real_calls(config, calls)
+    ours, runs, living = cni_plugins.emulated_calls(config, calls)
+    replayed = cni_plugins.real_lines(runs, living)
+    for number, address in enumerate(("ac110002", "ac110003")):
+        said = [f"veth… in 0001080006040001MAC{address}{'00' * 6}{address}"]
+        for world in (real, ours, replayed):
+            assert cni_plugins.normal(world[number]["state"]["heard"]) == said
+
+
 REFUSED = {
     "hairpin and promiscuous": bridge_network(hairpinMode=True, promiscMode=True),
     "too small": bridge_network(ipam={"type": "host-local", "ranges": [[{"subnet": "10.0.0.0/31"}]]}),

@@ -34,10 +34,11 @@ _LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
 class Port:
     """One port of a bridge. Linux: struct net_bridge_port."""
 
-    __slots__ = ("bridge", "dev", "flood", "hairpin", "isolated", "learning", "number", "to_step")
+    __slots__ = ("bridge", "dev", "enabled", "flood", "hairpin", "isolated", "learning", "number", "to_step")
 
     def __init__(self, bridge: BridgeDevice, dev: NetDevice, number: int) -> None:
         self.bridge, self.dev, self.number = bridge, dev, number
+        self.enabled = dev.active       # what comes in is taken
         self.hairpin = False
         self.learning = True
         self.flood = True
@@ -110,9 +111,21 @@ class BridgeDevice(NetDevice):
         """A port came up, went down, or its link did. Linux: br_device_event(), br_port_carrier_check()."""
         port = self.ports.get(dev.name)
         if port is not None and not port.forwarding:
+            port.enabled = False
             self.fdb.flush_port(port, also_fixed=False)
+        elif port is not None and not port.enabled:
+            self.net.clock.post(dev.delay, self._enable, port)
         if self.active != self.running:
             self.carrier_changed()
+
+    @staticmethod
+    def _enable(port: Port) -> None:
+        """A port takes frames in a moment after its link came, so what the far end sends while it comes up is lost.
+
+        Linux: net/core/link_watch.c linkwatch_event(), net/bridge/br_stp_if.c br_stp_enable_port()
+        Differs: what goes out by the port in that moment passes.
+        """
+        port.enabled = port.forwarding
 
     def port_address_changed(self, dev: NetDevice) -> None:
         """Linux: br_device_event(NETDEV_CHANGEADDR), br_fdb_changeaddr()."""
@@ -163,6 +176,9 @@ class BridgeDevice(NetDevice):
             return
         if not self.flags & Iff.UP:
             drop(skb, Drop.DEV_READY, f"{self.name} is down")
+            return
+        if not port.enabled:
+            drop(skb, Drop.BRIDGE_INGRESS_STP_STATE, f"port {port.dev.name} has just come up, and is disabled still")
             return
         if data[0:5] == _LINK_LOCAL and data[5] < 0x10 and data[5] != 0:
             drop(skb, Drop.BRIDGE_INGRESS_STP_STATE, "link-local group addresses are not forwarded (IEEE 802.1D)")

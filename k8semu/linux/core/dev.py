@@ -76,6 +76,8 @@ class NetDevice:
     """As `ip -d link` names it: veth, bridge, vxlan, tun, dummy; '' for the loopback."""
     hard_header_len: ClassVar[int] = 14
     """14 on Ethernet, 0 where frames start with the IP header (tun)."""
+    delay: int = 0
+    """How long a frame is on its way here from the far end (ns)."""
 
     def __init__(self, net: Net, name: str, addr: bytes, mtu: int, flags: int) -> None:
         self.net = net

@@ -51,6 +51,15 @@ def test_two_cables_to_one_namespace_are_both_there_before_it_goes_on() -> None:
     assert [run.netns for run in runs] == ["a", "b", "pod"]
 
 
+def test_an_end_of_a_cable_comes_up_after_what_the_other_end_was_told_before() -> None:
+    near = c.LinkSet(name="v", up=True)
+    rules = c.Iptables(args=("-t", "nat", "-N", "T"))
+    runs = plan([*tells("node", VETH, rules, near), *tells("pod", UP)])
+    assert shape(runs)[-1] == ("pod", "ip", 1)
+    runs = plan([*tells("node", VETH), *tells("pod", DEFAULTS, UP), *tells("node", near)])
+    assert shape(runs)[-1] == ("node", "ip", 1)
+
+
 def test_a_device_that_goes_goes_between_what_was_before_and_what_comes_after() -> None:
     runs = plan([*tells("a", VETH), *tells("pod", UP), *tells("a", c.LinkDel(name="v")), *tells("pod", DEFAULTS)])
     assert shape(runs) == [("a", "ip", 1), ("pod", "ip", 1), ("a", "ip", 1), ("pod", "sysctl", 1)]
