@@ -1,0 +1,179 @@
+"""Who asks a node whether it can take traffic: load balancers, at two kinds of ports.
+
+    healthCheckNodePort   200 if this node has a ready endpoint of the Service (policy Local), else 503
+    10256 /healthz        200 if kube-proxy works, and the node is not about to go; else 503
+          /livez          200 if kube-proxy works
+
+The program hears what to answer by its feed: watch events whose objects are of kind ServiceHealth (one
+per Service with such a port) and ProxyHealth.
+
+Kubernetes: pkg/proxy/healthcheck/{service_health,proxy_health}.go
+Differs: dates count from 1970-01-01 by the program's own clock; ports are open on all addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from collections.abc import Callable
+from typing import Any
+
+from k8semu.apps.feed import next_message
+from k8semu.kube.proxy.model import ProxyState
+
+HEALTHZ_PORT = 10256
+
+# --- what the program is told -------------------------------------------------------------------
+
+
+def local_endpoints(state: ProxyState) -> dict[str, tuple[int, int]]:
+    """Service -> (its health check node port, how many addresses on this node are ready for it)."""
+    found: dict[str, tuple[int, dict[str, None]]] = {}
+    for info in state.ports:
+        if info.health_check_node_port:
+            _, addresses = found.setdefault(info.name.service, (info.health_check_node_port, {}))
+            addresses |= dict.fromkeys(e.ip for e in info.all_endpoints if e.ready and e.local)
+    return {service: (port, len(addresses)) for service, (port, addresses) in found.items()}
+
+
+def messages(old: ProxyState | None, new: ProxyState) -> list[dict[str, Any]]:
+    """What the program has to be told of the way from `old` to `new`."""
+    before = local_endpoints(old) if old is not None else {}
+    after = local_endpoints(new)
+    found = [_message("DELETED", service, *before[service]) for service in before if service not in after]
+    for service, told in after.items():
+        if service not in before:
+            found.append(_message("ADDED", service, *told))
+        elif before[service] != told:
+            found.append(_message("MODIFIED", service, *told))
+    return found
+
+
+def _message(event: str, service: str, port: int, count: int) -> dict[str, Any]:
+    namespace, _, name = service.partition("/")
+    health = {"kind": "ServiceHealth", "namespace": namespace, "name": name, "port": port, "localEndpoints": count}
+    return {"type": event, "object": health}
+
+
+def proxy_health(healthy: bool = True, node_eligible: bool = True) -> dict[str, Any]:
+    """The message on kube-proxy itself; `node_eligible` False: the node is being deleted."""
+    health = {"kind": "ProxyHealth", "healthy": healthy, "nodeEligible": node_eligible}
+    return {"type": "MODIFIED", "object": health}
+
+
+# --- the program --------------------------------------------------------------------------------
+
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers, body."""
+
+_JSON = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
+_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+_REASONS = {200: b"OK", 404: b"Not Found", 503: b"Service Unavailable"}
+
+
+class Health:
+    """What is known of the node's proxy and of its Services."""
+
+    def __init__(self) -> None:
+        self.healthy = self.node_eligible = True
+        self.services: dict[str, dict[str, Any]] = {}
+        self.started = asyncio.get_running_loop().time()
+
+    def of_service(self, service: str, path: str) -> Answer:
+        told = self.services[service]
+        count = told["localEndpoints"]
+        answer = {
+            "service": {"namespace": told["namespace"], "name": told["name"]},
+            "localEndpoints": count, "serviceProxyHealthy": self.healthy,
+        }  # fmt: skip
+        headers = {**_JSON, "X-Load-Balancing-Endpoint-Weight": str(count)}
+        return (200 if count and self.healthy else 503), headers, json.dumps(answer, indent="\t")
+
+    def of_proxy(self, path: str) -> Answer:
+        if path not in ("/healthz", "/livez"):
+            return 404, _TEXT, "404 page not found\n"
+        now = _now()
+        last = now if self.healthy else self.started
+        body = f'"lastUpdated": "{_go_time(last)}","currentTime": "{_go_time(now)}"'
+        healthy = self.healthy
+        if path == "/healthz":
+            healthy = healthy and self.node_eligible
+            body += f', "nodeEligible": {"true" if self.node_eligible else "false"}'
+        return (200 if healthy else 503), _JSON, f"{{{body}}}"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _date(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+
+
+def _go_time(seconds: float) -> str:
+    """As Go prints a time."""
+    return f"{_date(seconds):%Y-%m-%d %H:%M:%S.%f} +0000 UTC"
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[str], Answer]) -> None:
+    """Requests of one connection, answered with Go's order of headers."""
+    import h11
+
+    connection = h11.Connection(h11.SERVER)
+    path = ""
+    try:
+        while True:
+            event: Any = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(65536))
+            elif isinstance(event, h11.Request):
+                path = event.target.decode("ascii", "replace").partition("?")[0]
+            elif isinstance(event, h11.EndOfMessage):
+                status, headers, body = answer(path)
+                stamp = f"{_date(_now()):%a, %d %b %Y %H:%M:%S GMT}"
+                head = [*headers.items(), ("Date", stamp), ("Content-Length", str(len(body)))]
+                out = connection.send(h11.Response(status_code=status, headers=head, reason=_REASONS[status])) or b""
+                out += connection.send(h11.Data(data=body.encode())) or b""
+                out += connection.send(h11.EndOfMessage()) or b""
+                writer.write(out)
+                await writer.drain()
+                if connection.our_state is h11.MUST_CLOSE:
+                    return
+                connection.start_next_cycle()
+            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+                return
+    except (h11.RemoteProtocolError, ConnectionError):
+        return
+    finally:
+        writer.close()
+
+
+async def _listen(port: int, answer: Callable[[str], Answer]) -> asyncio.Server:
+    return await asyncio.start_server(lambda r, w: _serve(r, w, answer), "0.0.0.0", port)
+
+
+async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT) -> None:
+    """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled."""
+    health = Health()
+    servers = {"": await _listen(healthz_port, health.of_proxy)}
+    try:
+        while True:
+            message = await next_message()
+            told = message["object"]
+            if told["kind"] == "ProxyHealth":
+                health.healthy, health.node_eligible = told["healthy"], told["nodeEligible"]
+                continue
+            service = f"{told['namespace']}/{told['name']}"
+            old = health.services.get(service)
+            if old is not None and (message["type"] == "DELETED" or old["port"] != told["port"]):
+                servers.pop(service).close()
+            if message["type"] == "DELETED":
+                health.services.pop(service, None)
+                continue
+            health.services[service] = told
+            if service not in servers:
+                servers[service] = await _listen(told["port"], lambda path, s=service: health.of_service(s, path))  # type: ignore[misc]
+    finally:
+        for server in servers.values():
+            server.close()
