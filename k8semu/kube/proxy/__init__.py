@@ -2,8 +2,15 @@
 
     Services, EndpointSlices ─▶ decisions ─▶ ProxyState ─▶ iptables | ipvs | nftables | userspace ─▶ Commands
 
-    model       what a proxy knows and decides, as values
-    decisions   which endpoints take which traffic on this node
+    model          what a proxy knows and decides, as values
+    decisions      which endpoints take which traffic on this node
+    conntrack      UDP flows to endpoints that are gone are forgotten
+    iptables       a sync: whole or partial, as one text for iptables-restore
+      _names         chains are named by hashes       _fixed    jumps, marks, what does not depend on Services
+      _port          the rules of one service port    _text     the text while it grows
+      _chances       which endpoint gets a connection, with what probability
+    userspace      rules that lead to a program (`k8semu.apps.userspace_proxy`)
+    healthcheck    what load balancers ask a node
 
 Kubernetes: pkg/proxy/
 """

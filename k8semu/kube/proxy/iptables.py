@@ -16,13 +16,17 @@ from k8semu.kube.proxy import iptables_fixed as fixed
 from k8semu.kube.proxy.conntrack import StaleFlows
 from k8semu.kube.proxy.iptables_port import PortRules
 from k8semu.kube.proxy.iptables_text import RestoreText
-from k8semu.kube.proxy.model import ProxyState, ServicePortInfo
+from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
 from k8semu.linux.core.commands import Command
 
 LARGE_CLUSTER = 1000
 """More endpoints than this: no comments on them, and stale chains go only now and then."""
 
 SYNC_PERIOD = 30_000_000_000
+"""In a large cluster stale chains go at most this often (ns)."""
+
+PortChains = dict[ServicePortName, tuple[str, ...]]
+"""The chains in nat that belong to each port."""
 
 
 class Iptables:
@@ -32,40 +36,41 @@ class Iptables:
         self.kubelet = kubelet
         self.state: ProxyState | None = None
         """What is in force."""
-        self._chains: dict[str, None] = {}
+        self._ports: PortChains = {}
+        self._chains: dict[str, None] = {}   # those that exist: of the ports, and stale ones
         self._cleaned = 0
-        self._stale = StaleFlows()
+        self._flows = StaleFlows()
 
     def start(self, state: ProxyState) -> list[Command]:
-        """What is done once: sysctl, canaries. (The jumps come with the first sync.)"""
-        return [*fixed.route_localnet(state.config, state.node), *fixed.canary()]
+        """What is told once: sysctl, canaries, and how packets come to the chains."""
+        once = [*fixed.route_localnet(state.config, state.node), *fixed.canary()]
+        return [*once, *fixed.jumps(state.config, self.kubelet)]
 
     def sync(self, state: ProxyState, now: int = 0, full: bool = False) -> list[Command]:
-        """The commands that put `state` into force; `now` in ns. The first sync is full, as is one after a
+        """What has to be told so that `state` holds; `now` in ns. The first sync is full, and one after a
         change of node or configuration."""
         old = self.state
-        commands: list[Command] = []
-        if old is None:
-            commands += [*self.start(state), *fixed.jumps(state.config, self.kubelet)]
-        partial = old is not None and not full and (old.node, old.config) == (state.node, state.config)
-        text, chains = _write(state, _services(old) if old is not None and partial else None)
-        self._delete_stale(text, chains, state, now)
+        commands = self.start(state) if old is None else []
+        same: set[str] = set()
+        if old is not None and not full and (old.node, old.config) == (state.node, state.config):
+            same = unchanged(old, state)
+        text, self._ports = write(state, {name: c for name, c in self._ports.items() if name.service in same})
+        self._delete_stale(text, state, now)
         self.state = state
-        commands.append(text.command())
-        commands += self._stale.commands(state)
-        return commands
+        return [*commands, text.command(), *self._flows.commands(state)]
 
     def messages(self) -> tuple[()]:
         """The kernel does all the work: there is no program to tell."""
         return ()
 
-    def _delete_stale(self, text: RestoreText, chains: dict[str, None], state: ProxyState, now: int) -> None:
-        stale = [chain for chain in self._chains if chain not in chains]
-        self._chains |= chains
+    def _delete_stale(self, text: RestoreText, state: ProxyState, now: int) -> None:
+        used = dict.fromkeys(chain for chains in self._ports.values() for chain in chains)
+        stale = sorted(chain for chain in self._chains if chain not in used)
+        self._chains |= used
         if is_large(state) and now - self._cleaned <= SYNC_PERIOD:
             return
         self._cleaned = now
-        for chain in sorted(stale):
+        for chain in stale:
             text.delete(chain)
             del self._chains[chain]
 
@@ -74,35 +79,32 @@ def is_large(state: ProxyState) -> bool:
     return sum(len(info.all_endpoints) for info in state.ports) > LARGE_CLUSTER
 
 
-Services = dict[str, list[ServicePortInfo]]
+def unchanged(old: ProxyState, new: ProxyState) -> set[str]:
+    """The Services of which nothing changed."""
+    before, after = _services(old), _services(new)
+    return {name for name, ports in after.items() if before.get(name) == ports}
 
 
-def _services(state: ProxyState) -> Services:
-    found: Services = {}
+def _services(state: ProxyState) -> dict[str, list[ServicePortInfo]]:
+    found: dict[str, list[ServicePortInfo]] = {}
     for info in state.ports:
         found.setdefault(info.name.service, []).append(info)
     return found
 
 
-def _write(state: ProxyState, old: Services | None) -> tuple[RestoreText, dict[str, None]]:
-    """The text, and the chains that are in use; `old` given: only what differs from it."""
-    text, chains, terse = RestoreText(), dict[str, None](), is_large(state)
+def write(state: ProxyState, kept: PortChains) -> tuple[RestoreText, PortChains]:
+    """The text, and the chains of each port; those of ports in `kept` stay as they are."""
+    text, chains, terse = RestoreText(), PortChains(), is_large(state)
     fixed.head(text, state.config)
-    new = _services(state) if old is not None else {}
-    same = {name for name, ports in new.items() if old is not None and old.get(name) == ports}
     for info in state.ports:
         text.origin = info.name.origin
         rules = PortRules(text, state, info, terse)
         rules.entries()
-        text.skip = info.name.service in same
-        rules.own_chains()
-        text.skip = False
-        chains |= dict.fromkeys(rules.chains)
+        if info.name in kept:
+            chains[info.name] = kept[info.name]
+        else:
+            rules.own_chains()
+            chains[info.name] = tuple(rules.chains)
     text.origin = "kube-proxy"
     fixed.tail(text, state)
     return text, chains
-
-
-def full_sync(state: ProxyState) -> RestoreText:
-    """The text of a full sync."""
-    return _write(state, None)[0]

@@ -11,9 +11,9 @@ from k8semu.linux.core.commands import IptablesRestore
 
 
 class RestoreText:
-    """Lines in the order in which they are written. `skip`: what a partial sync leaves as it is is not written."""
+    """Lines in the order in which they are written; `origin` is the object that asks for the next rules."""
 
-    __slots__ = ("filter_chains", "filter_rules", "nat_chains", "nat_rules", "origin", "origins", "skip")
+    __slots__ = ("filter_chains", "filter_rules", "nat_chains", "nat_rules", "origin", "origins")
 
     def __init__(self) -> None:
         self.filter_chains: list[str] = []
@@ -22,13 +22,11 @@ class RestoreText:
         self.nat_rules: list[str] = []
         self.origins: list[tuple[str, str]] = []
         self.origin = "kube-proxy"
-        self.skip = False
 
     def chains(self, filter: Iterable[str] = (), nat: Iterable[str] = ()) -> None:
         """Declare chains; those that exist are emptied."""
         self.filter_chains += [f":{name} - [0:0]" for name in filter]
-        if not self.skip:
-            self.nat_chains += [f":{name} - [0:0]" for name in nat]
+        self.nat_chains += [f":{name} - [0:0]" for name in nat]
 
     def filter(self, chain: str, rule: str) -> None:
         line = f"-A {chain} {rule}"
@@ -36,8 +34,6 @@ class RestoreText:
         self.origins.append((line, self.origin))
 
     def nat(self, chain: str, rule: str) -> None:
-        if self.skip:
-            return
         line = f"-A {chain} {rule}"
         self.nat_rules.append(line)
         self.origins.append((line, self.origin))
