@@ -1,0 +1,128 @@
+"""`metadata`: what the API server fills in, and what it refuses.
+
+Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/meta.go, create.go,
+            staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from k8semu.kube.api import names
+from k8semu.kube.api.field import Errors, forbidden, invalid, required
+from k8semu.kube.api.resources import Resource
+from k8semu.kube.api.strategies.base import Strategy
+from k8semu.kube.api.surroundings import Draw, Now
+from k8semu.kube.workloads import SAFE
+
+JSON = dict[str, Any]
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""The day on which every run begins: a cluster's objects want a date, and the same one each time."""
+NS_PER_S = 1_000_000_000
+GENERATED = 63 - 5
+"""How much of `generateName` is kept: a name has its suffix within 63 characters."""
+KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+"""What an update cannot change."""
+CHECKED = ("labels", "annotations", "ownerReferences", "finalizers")
+"""What is checked again when it changes."""
+
+
+def timestamp(seconds: int) -> str:
+    """Simulated time as objects have it: ``2026-01-01T00:00:07Z``."""
+    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micro_time(ns: int) -> str:
+    """As Leases have it: ``2026-01-01T00:00:07.250000Z``."""
+    return (EPOCH + timedelta(microseconds=ns // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds of simulated time; ValueError for what is no RFC 3339 time."""
+    since = datetime.fromisoformat(text) - EPOCH
+    return (since // timedelta(microseconds=1)) * 1000
+
+
+class Stamps:
+    """The clock as text; the text of a second is made once."""
+
+    def __init__(self, clock: Now) -> None:
+        self._clock = clock
+        self._second, self._text = -1, ""
+
+    def now(self, later: int = 0) -> str:
+        """The time, or that in `later` seconds."""
+        second = self._clock.now // NS_PER_S
+        if later:
+            return timestamp(second + later)
+        if second != self._second:
+            self._second, self._text = second, timestamp(second)
+        return self._text
+
+
+def new_uid(stream: Draw) -> str:
+    """A random UUID, version 4."""
+    bits = stream.bits(128) & ~(0xF << 76) & ~(0x3 << 62) | (4 << 76) | (2 << 62)
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def generate_name(prefix: str, stream: Draw) -> str:
+    """Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/names SimpleNameGenerator."""
+    return prefix[:GENERATED] + "".join(SAFE[stream.below(len(SAFE))] for _ in range(5))
+
+
+def validate_meta(resource: Resource, strategy: Strategy, meta: JSON) -> Errors:
+    """What is wrong with the metadata of an object."""
+    errors: Errors = []
+    prefix, name = meta.get("generateName"), meta.get("name")
+    if prefix:
+        sample = f"{prefix.rstrip('-')}a"
+        errors += [invalid("metadata.generateName", prefix, said) for said in strategy.name_errors(sample)]
+    if not name:
+        errors.append(required("metadata.name", "name or generateName is required"))
+    else:
+        errors += [invalid("metadata.name", name, said) for said in strategy.name_errors(name)]
+    if resource.namespaced and not meta.get("namespace"):
+        errors.append(required("metadata.namespace"))
+    elif resource.namespaced:
+        space = meta["namespace"]
+        errors += [invalid("metadata.namespace", space, said) for said in names.dns_label(space)]
+    elif meta.get("namespace"):
+        errors.append(forbidden("metadata.namespace", "not allowed on this type"))
+    errors += names.validate_labels("metadata.labels", meta.get("labels") or {})
+    errors += names.validate_annotations("metadata.annotations", meta.get("annotations") or {})
+    errors += _owners(meta.get("ownerReferences") or [])
+    for i, word in enumerate(meta.get("finalizers") or []):
+        errors += [invalid(f"metadata.finalizers[{i}]", word, said) for said in names.qualified_name(word)]
+    return errors
+
+
+def _owners(owners: list[JSON]) -> Errors:
+    errors: Errors = []
+    for i, owner in enumerate(owners):
+        for key in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(key):
+                said = "must not be empty" if key != "apiVersion" else "version must not be empty"
+                errors.append(invalid(f"metadata.ownerReferences[{i}].{key}", owner.get(key, ""), said))
+    controllers = [owner for owner in owners if owner.get("controller")]
+    if len(controllers) > 1:
+        first, second = controllers[:2]
+        said = (
+            "Only one reference can have Controller set to true. Found \"true\" in references for "
+            f"{first['kind']}/{first['name']} and {second['kind']}/{second['name']}"
+        )
+        errors.append(invalid("metadata.ownerReferences", owners, said))
+    return errors
+
+
+def validate_meta_update(meta: JSON, old: JSON) -> Errors:
+    """What an update may not change, and what a deletion that has begun no longer allows."""
+    errors: Errors = []
+    if old.get("deletionTimestamp"):
+        new = [word for word in meta.get("finalizers") or [] if word not in (old.get("finalizers") or [])]
+        if new:
+            said = f"no new finalizers can be added if the object is being deleted, found new finalizers {new!r}"
+            errors.append(forbidden("metadata.finalizers", said.replace("'", '"').replace(",", "")))
+    return errors

@@ -1,0 +1,297 @@
+"""The API server without a network: what is asked for, checked, kept, and told to who watches.
+
+    create, update, patch, delete ─▶ strategy ─▶ a new version ─▶ watchers, in the order of the changes
+
+One counter numbers all changes (`resourceVersion`). Writes are whole or not at all: what was allocated
+for an object that is refused is given back.
+
+Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from k8semu.kube.api import meta as metadata
+from k8semu.kube.api import status
+from k8semu.kube.api.cache import JSON, Cache, Key, Objects, key_of
+from k8semu.kube.api.field import Errors
+from k8semu.kube.api.resources import RESOURCES, TABLE, Resource
+from k8semu.kube.api.status import ApiError
+from k8semu.kube.api.strategies.base import Strategy, Transaction
+from k8semu.kube.api.strategies.table import Ranges, strategies
+from k8semu.kube.api.surroundings import Now, Streams
+
+REMEMBERED = 1000
+"""Changes of one kind that a watch can still ask for."""
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+class Event(msgspec.Struct):
+    """A change: ADDED, MODIFIED or DELETED, the object as it is (or last was), and as it was before."""
+
+    type: str
+    object: JSON
+    old: JSON | None
+    version: int
+
+
+Events = list[Event]
+Listener = Callable[[Event], None]
+
+
+class Deleted(msgspec.Struct):
+    """What a delete did: the object's last state, and whether it is gone or has only begun to go."""
+
+    object: JSON
+    gone: bool
+
+
+class Registry:
+    """All objects of a cluster. `provision` makes a namespace with the first object that is put there."""
+
+    def __init__(
+        self, clock: Now, random: Streams, ranges: Ranges | None = None, *, provision: bool = False
+    ) -> None:
+        self.stamps = metadata.Stamps(clock)
+        self.version = 0
+        self.caches = {r.plural: Cache(indexed=r.plural in ("pods", "endpointslices")) for r in TABLE}
+        self.strategies = strategies(ranges or Ranges(), random)
+        self._random, self._provision = random, provision
+        self._uids = random["uids"]
+        self._listeners: dict[str, list[Listener]] = {resource.plural: [] for resource in TABLE}
+        self._history: dict[str, deque[Event]] = {r.plural: deque(maxlen=REMEMBERED) for r in TABLE}
+        self._forgotten = dict.fromkeys(RESOURCES, 0)
+        for name in NAMESPACES:
+            self.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def get(self, plural: str, namespace: str, name: str) -> JSON:
+        """The object; ApiError if there is none."""
+        found = self.caches[plural].get(namespace, name)
+        if found is None:
+            raise status.not_found(RESOURCES[plural], name)
+        return found
+
+    def list(self, plural: str, namespace: str | None = None) -> Objects:
+        return self.caches[plural].list(namespace)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def subscribe(self, plural: str, listener: Listener) -> Callable[[], None]:
+        """Have every change of a kind told, from now on; returns how to stop it. A listener writes nothing itself."""
+        listeners = self._listeners[plural]
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
+
+    def since(self, plural: str, version: int) -> Events:
+        """The changes of a kind after `version`; ApiError 410 if they are no longer remembered."""
+        if version < self._forgotten[plural]:
+            raise status.expired(version, self._forgotten[plural])
+        return [event for event in self._history[plural] if event.version > version]
+
+    def _tell(self, plural: str, event: Event) -> None:
+        history = self._history[plural]
+        if len(history) == REMEMBERED:
+            self._forgotten[plural] = history[0].version
+        history.append(event)
+        for listener in tuple(self._listeners[plural]):
+            listener(event)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def create(self, plural: str, obj: JSON, *, dry_run: bool = False) -> JSON:
+        """Keep a new object; ApiError says what is wrong with it."""
+        resource, strategy = RESOURCES[plural], self.strategies[plural]
+        _check_shape(resource, strategy, obj)
+        meta = self._new_meta(resource, strategy, obj)
+        if meta.get("resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        self._check_namespace(resource, meta, dry_run)
+        obj = strategy.prepare_create(strategy.default({**obj, "metadata": meta}))
+        transaction = Transaction()
+        try:
+            obj = strategy.allocate(obj, None, transaction)
+            errors = metadata.validate_meta(resource, strategy, meta) + strategy.validate(obj)
+            _refuse(resource, meta, errors)
+            if self.caches[plural].get(*key_of(obj)) is not None:
+                raise status.already_exists(resource, meta["name"])
+        except ApiError:
+            transaction.revert()
+            raise
+        if dry_run:
+            transaction.revert()
+            return obj
+        transaction.commit()
+        return self._keep(plural, obj, None)
+
+    def update(self, plural: str, obj: JSON, subresource: str = "", *, dry_run: bool = False) -> JSON:
+        """Keep a new version. `subresource` '' changes what is asked for, ``status`` what is so."""
+        resource, strategy = RESOURCES[plural], self.strategies[plural]
+        _check_shape(resource, strategy, obj)
+        said = obj["metadata"]
+        namespace = (said.get("namespace") or "default") if resource.namespaced else ""
+        old = self.get(plural, namespace, said.get("name", ""))
+        _check_versions(resource, said, old)
+        obj = {**obj, "metadata": _kept_meta(said, old["metadata"])}
+        prepare = strategy.prepare_status if subresource == "status" else strategy.prepare_update
+        obj = prepare(strategy.default(obj), old)
+        transaction = Transaction()
+        try:
+            if not subresource:
+                obj = strategy.allocate(obj, old, transaction)
+            _refuse(resource, said, self._update_errors(plural, obj, old, subresource))
+        except ApiError:
+            transaction.revert()
+            raise
+        if dry_run or obj == old:
+            transaction.revert()
+            return obj if dry_run else old
+        transaction.commit()
+        if strategy.has_generation and obj.get("spec") != old.get("spec"):
+            generation = old["metadata"].get("generation", 0) + 1
+            obj = {**obj, "metadata": {**obj["metadata"], "generation": generation}}
+        if _may_go(obj):
+            return self._remove(plural, obj)
+        return self._keep(plural, obj, old)
+
+    def _update_errors(self, plural: str, obj: JSON, old: JSON, subresource: str) -> Errors:
+        resource, strategy = RESOURCES[plural], self.strategies[plural]
+        meta, before = obj["metadata"], old["metadata"]
+        same = all(meta.get(key) is before.get(key) for key in metadata.CHECKED)
+        errors = [] if same else metadata.validate_meta(resource, strategy, meta)
+        errors += metadata.validate_meta_update(meta, before)
+        check = strategy.validate_status if subresource == "status" else strategy.validate_update
+        return errors + check(obj, old)
+
+    def delete(
+        self, plural: str, namespace: str, name: str, *, grace: int | None = None, uid: str = "", version: str = "",
+        dry_run: bool = False,
+    ) -> Deleted:  # fmt: skip
+        """Delete an object, or begin to: a Pod is first stopped by its kubelet, finalizers hold any object."""
+        resource, strategy = RESOURCES[plural], self.strategies[plural]
+        old = self.get(plural, namespace, name)
+        _check_preconditions(resource, old, uid, version)
+        seconds = strategy.grace(old, grace)
+        held = bool(old["metadata"].get("finalizers"))
+        if dry_run:
+            return Deleted(old, gone=not seconds and not held)
+        if not seconds and not held:
+            return Deleted(self._remove(plural, old), gone=True)
+        return Deleted(self._begin_deletion(plural, old, seconds), gone=False)
+
+    def _begin_deletion(self, plural: str, old: JSON, seconds: int) -> JSON:
+        meta = old["metadata"]
+        if meta.get("deletionTimestamp") and seconds >= meta.get("deletionGracePeriodSeconds", 0):
+            return old
+        changed = {**meta, "deletionTimestamp": self.stamps.now(seconds), "deletionGracePeriodSeconds": seconds}
+        if "generation" in meta and not meta.get("deletionTimestamp"):
+            changed["generation"] = meta["generation"] + 1
+        return self._keep(plural, {**old, "metadata": changed}, old)
+
+    # --- the store ------------------------------------------------------------------------------
+
+    def _keep(self, plural: str, obj: JSON, old: JSON | None) -> JSON:
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self.caches[plural].put(obj)
+        self._tell(plural, Event("ADDED" if old is None else "MODIFIED", obj, old, self.version))
+        return obj
+
+    def _remove(self, plural: str, obj: JSON) -> JSON:
+        self.version += 1
+        gone = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
+        self.caches[plural].remove(key_of(obj))
+        self.strategies[plural].release(obj)
+        self._tell(plural, Event("DELETED", gone, obj, self.version))
+        return gone
+
+    def _new_meta(self, resource: Resource, strategy: Strategy, obj: JSON) -> JSON:
+        meta = dict(obj.get("metadata") or {})
+        for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"):
+            meta.pop(key, None)
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = metadata.generate_name(meta["generateName"], self._random[strategy.generated])
+        if resource.namespaced and not meta.get("namespace"):
+            meta["namespace"] = "default"
+        meta["uid"] = metadata.new_uid(self._uids)
+        meta["creationTimestamp"] = self.stamps.now()
+        meta.pop("generation", None)
+        if strategy.has_generation:
+            meta["generation"] = 1
+        return meta
+
+    def _check_namespace(self, resource: Resource, meta: JSON, dry_run: bool) -> None:
+        """Kubernetes: the admission plugins NamespaceLifecycle and NamespaceAutoProvision."""
+        if not resource.namespaced:
+            return
+        name = meta["namespace"]
+        found = self.caches["namespaces"].get("", name)
+        if found is None and self._provision and not dry_run:
+            self.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        elif found is None:
+            raise status.not_found(RESOURCES["namespaces"], name)
+        elif found["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            raise status.forbidden(resource, meta.get("name", ""), why)
+
+
+def _check_shape(resource: Resource, strategy: Strategy, obj: JSON) -> None:
+    """ApiError 400 unless the object is JSON of the kind's form."""
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    if kind != resource.kind or version != resource.api_version:
+        raise status.bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+            f"no kind {kind!r} is registered for version {version!r}".replace("'", '"')
+        )
+    wrong = strategy.shape_errors(obj)
+    if wrong:
+        raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {wrong}')
+
+
+def _refuse(resource: Resource, meta: JSON, errors: Errors) -> None:
+    if errors:
+        raise status.invalid(resource, meta.get("name") or meta.get("generateName", ""), errors)
+
+
+def _check_versions(resource: Resource, said: JSON, old: JSON) -> None:
+    """Optimistic concurrency: a write that names a version is for that version only."""
+    meta = old["metadata"]
+    if said.get("uid") and said["uid"] != meta["uid"]:
+        why = f"Precondition failed: UID in precondition: {said['uid']}, UID in object meta: {meta['uid']}"
+        raise status.conflict(resource, meta["name"], why)
+    if said.get("resourceVersion") and said["resourceVersion"] != meta["resourceVersion"]:
+        raise status.conflict(resource, meta["name"])
+
+
+def _check_preconditions(resource: Resource, old: JSON, uid: str, version: str) -> None:
+    meta = old["metadata"]
+    for what, wanted, have in (("UID", uid, meta["uid"]), ("ResourceVersion", version, meta["resourceVersion"])):
+        if wanted and wanted != have:
+            why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {have}"
+            raise status.conflict(resource, meta["name"], why)
+
+
+def _kept_meta(said: JSON, old: JSON) -> JSON:
+    """New metadata with what only the API server changes."""
+    meta = {**said, **{key: old[key] for key in metadata.KEPT if key in old}, "resourceVersion": old["resourceVersion"]}
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        if key not in old:
+            meta.pop(key, None)
+    if "namespace" in old:
+        meta["namespace"] = old["namespace"]
+    return meta
+
+
+def _may_go(obj: JSON) -> bool:
+    """Whether the last finalizer of an object that is being deleted has gone."""
+    meta = obj["metadata"]
+    return bool(meta.get("deletionTimestamp")) and not meta.get("finalizers") \
+        and not meta.get("deletionGracePeriodSeconds")  # fmt: skip
+
+
+__all__ = ["ApiError", "Deleted", "Event", "Key", "Registry"]
