@@ -2,10 +2,12 @@
 
     kernel ─▶ flannel0 ─▶ flanneld ─▶ UDP 8285 ─▶ flanneld of the other node ─▶ flannel0 ─▶ kernel
 
-The TTL falls by one on sending and by one on receiving. A destination in nobody's subnet is
-answered with ICMP net unreachable from the tun device's address.
+The TTL falls by one on sending and by one on receiving; a packet whose TTL has run out is dropped in
+silence. A destination in nobody's subnet is answered with ICMP net unreachable from the tun device's
+address: not about ICMP of any kind (also a ping gets no answer), nor about a fragment but the first.
 
 Kubernetes: flannel-io/flannel pkg/backend/udp/proxy_amd64.c
+Differs: looks at IPv4 only. The real one reads at most the tun device's MTU, and cuts what is longer.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from typing import Any
 
 from k8semu.apps.device import DeviceProtocol, connect_tun, same_packet
 from k8semu.wire.build import icmp_build, ip_build
-from k8semu.wire.header import ETH_HLEN, IP, IP_TTL, ip_decrease_ttl
+from k8semu.wire.header import ETH_HLEN, IP, IP_TTL, IPPROTO_ICMP, ip_decrease_ttl
 
 ICMP_TTL = 8
-ICMP_BODY = 28  # bytes of the original packet in an error
+QUOTED = 8
+"""Bytes of the original packet behind its header in an error."""
+LONGEST_HEADER = 60
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -66,8 +70,13 @@ class Flanneld(DeviceProtocol):
                 self.tun.send(passed)
 
     def _unreachable(self, data: bytes) -> None:
-        message = icmp_build(3, 0, 0, data[:ICMP_BODY])
-        packet = ip_build(self.tun_ip, bytes(data[12:16]), 1, len(message), ttl=ICMP_TTL, df=False)
+        """Kubernetes: send_net_unreachable()."""
+        header = (data[0] & 15) << 2
+        later_fragment = data[6] & 0x1F or data[7]
+        if header >= LONGEST_HEADER or data[9] == IPPROTO_ICMP or later_fragment:
+            return
+        message = icmp_build(3, 0, 0, data[: header + QUOTED].ljust(header + QUOTED, b"\0"))
+        packet = ip_build(self.tun_ip, bytes(data[12:16]), IPPROTO_ICMP, len(message), ttl=ICMP_TTL, df=False)
         self.tun.send(bytes(packet[IP:] + message))
 
 
