@@ -28,6 +28,10 @@ INTERVAL_KEY, TIMEOUT_KEY, DELETE_KEY = (
 DEFAULT_CLUSTER, DEFAULT_GROUP, PUBLIC = "DEFAULT", "DEFAULT_GROUP", "public"
 
 
+Key = tuple[str, int]
+"""What tells the instances of a service apart: address and port, whatever cluster they say they are in."""
+
+
 class Service(msgspec.Struct, frozen=True):
     """What instances are of: ``DEFAULT_GROUP@@account`` in a namespace."""
 
@@ -54,8 +58,8 @@ class Instance(msgspec.Struct, kw_only=True):
     heard: float = 0.0
 
     @property
-    def key(self) -> tuple[str, int, str]:
-        return self.ip, self.port, self.cluster
+    def key(self) -> Key:
+        return self.ip, self.port
 
     def ms(self, key: str, default: int) -> int:
         """A time that the instance may say itself."""
@@ -80,7 +84,7 @@ class Naming:
 
     def __init__(self, now: Callable[[], float], changed: Callable[[Service], None] = lambda _: None) -> None:
         self.now, self.changed = now, changed
-        self.services: dict[Service, dict[tuple[str, int, str], Instance]] = {}
+        self.services: dict[Service, dict[Key, Instance]] = {}
 
     def register(self, service: Service, new: Instance) -> None:
         """Take an instance in, or what is new about it."""
@@ -88,7 +92,7 @@ class Naming:
         self.services.setdefault(service, {})[new.key] = new
         self.changed(service)
 
-    def deregister(self, service: Service, key: tuple[str, int, str]) -> None:
+    def deregister(self, service: Service, key: Key) -> None:
         """An instance leaves; nothing happens if it is not there."""
         if self.services.get(service, {}).pop(key, None) is not None:
             self.changed(service)
@@ -103,7 +107,7 @@ class Naming:
             self.changed(service)
         return True
 
-    def beat(self, service: Service, key: tuple[str, int, str]) -> Instance | None:
+    def beat(self, service: Service, key: Key) -> Instance | None:
         """An instance is alive: the instance, or None if it is not known."""
         instance = self.find(service, key)
         if instance is not None:
@@ -131,7 +135,7 @@ class Naming:
 
     # --- what clients ask ---------------------------------------------------------------------
 
-    def find(self, service: Service, key: tuple[str, int, str]) -> Instance | None:
+    def find(self, service: Service, key: Key) -> Instance | None:
         return self.services.get(service, {}).get(key)
 
     def instances(self, service: Service, clusters: str = "", healthy_only: bool = False) -> list[Instance]:

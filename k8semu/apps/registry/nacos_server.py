@@ -30,6 +30,7 @@ from k8semu.apps.registry.nacos import (
     PUBLIC,
     SWEEP_INTERVAL,
     Instance,
+    Key,
     Naming,
     Service,
 )
@@ -86,12 +87,14 @@ class Params:
             raise Refusal(400, "Param 'serviceName' is illegal, it should be format as 'groupName@@serviceName'")
         return Service(self.optional("namespaceId", PUBLIC), group, name)
 
-    def key(self) -> tuple[str, int, str]:
-        cluster = self.optional("clusterName") or self.optional("cluster", DEFAULT_CLUSTER)
-        return self.required("ip"), self.number("port", self.required("port")), cluster
+    def key(self) -> Key:
+        return self.required("ip"), self.number("port", self.required("port"))
+
+    def cluster(self) -> str:
+        return self.optional("clusterName") or self.optional("cluster", DEFAULT_CLUSTER)
 
     def instance(self) -> Instance:
-        ip, port, cluster = self.key()
+        (ip, port), cluster = self.key(), self.cluster()
         if not re.fullmatch("[0-9a-zA-Z-]+", cluster):
             what = "Instance 'clusterName' should be characters with only 0-9a-zA-Z-."
             raise Refusal(400, f"{what} (current: {cluster})")
@@ -234,11 +237,11 @@ class Nacos:
         }  # fmt: skip
 
     def _detail(self, params: Params) -> Answer:
-        service, key = params.service(), params.key()
+        service, cluster = params.service(), params.cluster()
         if not self.naming.services.get(service):
-            raise Refusal(404, f"no ips found for cluster {key[2]} in service {service.grouped}")
-        one = self.naming.find(service, key)
-        if one is None:
+            raise Refusal(404, f"no ips found for cluster {cluster} in service {service.grouped}")
+        one = self.naming.find(service, params.key())
+        if one is None or one.cluster != cluster:
             raise Refusal(404, "no matched ip found!")
         return _json({
             "service": service.grouped, "ip": one.ip, "port": one.port, "clusterName": one.cluster,
