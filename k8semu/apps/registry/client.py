@@ -53,6 +53,7 @@ class Client:
         """A call, and what came of it."""
         tried: list[str] = []
         result: dict[str, Any] = {}
+        age = asyncio.get_running_loop().time() - self.fetched
         for _ in range(self.retries + 1):
             server = self.balancer.choose(self.servers)
             if server is None:
@@ -62,7 +63,6 @@ class Client:
             result = await self._call(server, path)
             if not result["error"]:
                 break
-        age = asyncio.get_running_loop().time() - self.fetched
         return {**result, "tried": tried, "listAge": f"{age * 1000:.0f} ms"}
 
     async def _call(self, server: Server, path: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def seconds(text: str) -> float:
     """``1m30s`` in seconds; ValueError in Go's words. Go: time.ParseDuration."""
     if text == "0":
         return 0.0
-    if not re.fullmatch(r"[-+]?(\d{1,12}(\.\d{0,9})?(ns|us|µs|ms|s|m|h))+", text):
+    if not re.fullmatch(r"[-+]?([0-9]{1,12}(\.[0-9]{0,9})?(ns|us|µs|ms|s|m|h))+", text):
         raise ValueError(f'time: invalid duration "{text}"')
     parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
     total: float = sum(float(number) * _UNITS[unit] for number, unit in parts)
