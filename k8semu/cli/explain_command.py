@@ -87,7 +87,7 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
 
 def _balances(this: Run, hop: Hop) -> list[Balance]:
-    """Who could have been chosen where `hop` translates to an endpoint of a Service; as it was at the end of the run."""
+    """Who could have been chosen where `hop` translates to an endpoint of a Service; as at the end of the run."""
     from k8semu.trace.steps import NatStep
 
     services = this.built.services

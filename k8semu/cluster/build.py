@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.kubelet import PodMachine, netns_of, run_pod, stop_pod
+from k8semu.cluster.master import KEPT, Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
 from k8semu.errors import CniError, ScenarioError
+from k8semu.kube.api.status import ApiError
 from k8semu.kube.endpoints import Selected, slice_of
-from k8semu.kube.kinds import KubeKind
 from k8semu.kube.objects import Pod, Workload
-from k8semu.kube.services import Service
-from k8semu.kube.store import Change, PodError, Store
+from k8semu.kube.store import Change, ManifestError, PodError, Store
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Built:
         self.store: Store
         self.underlay = Underlay(cluster)
         self.services: ServiceNetwork | None = None
+        self.master: Master
 
     def machine(self, name: str) -> Machine:
         """A node, host or Pod (``name`` or ``namespace/name``; a workload's name means its first Pod)."""
@@ -81,8 +82,9 @@ class Built:
         """Have kube-proxy on every node know of Services and who is behind them."""
         if self.services is not None:
             pods = Selected((machine.pod, machine.address, machine.node.name) for machine in self.pods.values())
-            self.services.services = {k: s for k, s in self.store.others.items() if isinstance(s, Service)}
-            self.services.slices = {k: slice_of(s, pods) for k, s in self.services.services.items()}
+            self.services.services = self.master.services()
+            made = {f"{k}-": slice_of(s, pods) for k, s in self.services.services.items() if s.spec.selector}
+            self.services.slices = {**self.master.slices(), **made}
             self.services.sync()
 
     def end_programs(self, pod: Pod) -> None:
@@ -125,7 +127,7 @@ def build(
     pods: list[Pod],
     workloads: list[Workload],
     services: ServiceNetworkSpec | None = None,
-    objects: Sequence[KubeKind] = (),
+    manifests: Sequence[dict[str, Any]] = (),
 ) -> Built:
     """Build everything; what is wrong with a manifest is a PodError."""
     built = Built(cluster)
@@ -144,10 +146,22 @@ def build(
         built.carry_out(change)
     if services is not None:
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
-        for other in objects:
-            built.store.apply(other)
+        built.master = Master(cluster, services.cidr)
+        for manifest in manifests:
+            if manifest["kind"] in KEPT:
+                _apply(built.master, manifest)
         built.publish()
     return built
+
+
+def _apply(master: Master, manifest: dict[str, Any]) -> None:
+    try:
+        master.apply(manifest)
+    except ApiError as error:
+        meta = manifest["metadata"]
+        key = f"{manifest['kind']} {meta.get('namespace', 'default')}/{meta['name']}"
+        causes = (error.details or {}).get("causes") or [{}]
+        raise ManifestError(key, error.message, causes[0].get("field", "")) from None
 
 
 def _machines(

@@ -47,12 +47,19 @@ class Change(msgspec.Struct):
     pending: list[Pending] = []
 
 
-class PodError(ScenarioError):
-    """A Pod cannot run. `key` names its manifest (``Pod default/web``, ``Deployment default/account``)."""
+class ManifestError(ScenarioError):
+    """Something is wrong with a manifest. `key` names it (``Pod default/web``, ``Deployment default/account``)."""
+
+    def __init__(self, key: str, what: str, path: str, hint: str = "") -> None:
+        super().__init__(what, path=path, hint=hint)
+        self.key = key
+
+
+class PodError(ManifestError):
+    """A Pod cannot run. `owner` is the workload that made it, or ''."""
 
     def __init__(self, what: str, pod: Pod, owner: str, path: str, hint: str) -> None:
-        super().__init__(f"Pod {pod.metadata.name}: {what}", path=path, hint=hint)
-        self.key = owner or f"Pod {full_name(pod.metadata)}"
+        super().__init__(owner or f"Pod {full_name(pod.metadata)}", f"Pod {pod.metadata.name}: {what}", path, hint)
 
 
 def read(manifest: dict[str, Any]) -> KubeKind:

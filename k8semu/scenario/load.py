@@ -16,7 +16,7 @@ import msgspec
 from k8semu.errors import InputError, ScenarioError
 from k8semu.kube.fields import misspelt
 from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, TYPES, KubeKind
-from k8semu.kube.objects import AnyObject, ObjectMeta, Pod, Workload, full_name
+from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
 from k8semu.scenario.check import check, default_nodes
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
 from k8semu.scenario.model import Metadata, Scenario
@@ -66,7 +66,7 @@ class Loaded(msgspec.Struct):
         place = self.places.get(key)
         if place is None:
             return ScenarioError(what, file=self.file, path=path, hint=hint)
-        inner = f".spec.template.{path}" if path and not key.startswith("Pod ") else path and f".{path}"
+        inner = f".spec.template.{path}" if path and key.startswith(WORKLOADS) else path and f".{path}"
         return self.error_at(place, what, inner, hint)
 
     def error_at(self, place: Place, what: str, path: str, hint: str = "") -> ScenarioError:

@@ -22,7 +22,7 @@ from k8semu.cluster.service_network import ServiceNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
 from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
-from k8semu.kube.store import PodError
+from k8semu.kube.store import ManifestError
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
@@ -88,11 +88,11 @@ class Run:
         try:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
-                self.loaded.pods, self.loaded.workloads, services_of(self.loaded), self.loaded.objects,
+                self.loaded.pods, self.loaded.workloads, services_of(self.loaded), self.loaded.manifests,
             )  # fmt: skip
             for link in spec.links:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
-        except PodError as error:
+        except ManifestError as error:
             raise self.loaded.manifest_error(error.key, error.what, error.path, error.hint) from None
         except InputError as error:
             if error.file is None:

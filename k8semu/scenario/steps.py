@@ -16,11 +16,13 @@ from k8semu.apps.shell.network import program_of
 from k8semu.cluster.build import Built
 from k8semu.cluster.journal import Exec, Program, Wait
 from k8semu.cluster.kubelet import PodMachine
+from k8semu.cluster.master import KEPT
 from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError
+from k8semu.kube.api.status import ApiError
 from k8semu.kube.images import expand
 from k8semu.kube.objects import full_name
 from k8semu.kube.store import Change, read
@@ -199,17 +201,29 @@ async def kill(built: Built, action: model.Kill) -> Any:
 
 async def delete(built: Built, action: model.Delete) -> Any:
     kind, name = split_object(action.object)
-    return await _change(built, lambda: built.store.delete(kind, f"{action.namespace}/{name}"))
+
+    def decide() -> Change:
+        if built.services is not None and built.master.delete(kind, action.namespace, name):
+            return Change()
+        return built.store.delete(kind, f"{action.namespace}/{name}")
+
+    return await _change(built, decide)
 
 
 async def apply(built: Built, action: list[dict[str, Any]]) -> Any:
-    changes = Change()
-    for manifest in action:
-        change = built.store.apply(read(manifest))
-        changes.stop += change.stop
-        changes.start += change.start
-        changes.pending += change.pending
-    return await _change(built, lambda: changes)
+    def decide() -> Change:
+        changes = Change()
+        for manifest in action:
+            if manifest["kind"] in KEPT:
+                built.master.apply(manifest)
+                continue
+            change = built.store.apply(read(manifest))
+            changes.stop += change.stop
+            changes.start += change.start
+            changes.pending += change.pending
+        return changes
+
+    return await _change(built, decide)
 
 
 def split_object(text: str) -> tuple[str, str]:
@@ -235,6 +249,8 @@ async def _change(built: Built, decide: Callable[[], Change]) -> Any:
         built.publish()
     except InputError as error:
         result["error"] = error.what
+    except ApiError as error:
+        result["error"] = error.message
     return result
 
 
