@@ -6,8 +6,8 @@ Left out or made relative:
   sequence numbers  relative to the SYN's; ICMP echo ids become #1, #2 … likewise
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
-Inside tunnels and inside what an ICMP error quotes, the same. Pure ACKs (no data, no SYN, FIN or RST)
-are passed over, and so are ARP probes where a comparison is asked to.
+Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
+ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
 
 A flow is what belongs together: a connection, the echoes of one ping, two stations' ARP; in a tunnel,
 the tunnel and the inner flow.
@@ -24,7 +24,7 @@ from k8semu.capture.frame import LINKTYPE_RAW, Frame
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 from k8semu.wire.dissect import TCP_FLAGS, checksum_state, layer_name
 from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
-from k8semu.wire.walk import Layer, Walk
+from k8semu.wire.walk import VXLAN_PORTS, Layer, Walk
 
 FIN, RST, PSH = 1, 4, 8
 ECHO_TIME = 16
@@ -144,8 +144,6 @@ class _Normaliser:
 
     def _ip(self, layer: Layer) -> None:
         data, start = self.data, layer.start
-        if layer.quoted:
-            self.about = "icmp error about "
         self.ip = layer
         frag = self._u16(start + 6)
         saddr, daddr = data[start + 12 : start + 16], data[start + 16 : start + 20]
@@ -224,7 +222,8 @@ class _Normaliser:
 
     def _udp(self, layer: Layer) -> None:
         source, target = self._endpoints(layer)
-        if self.inside and self.inside[0].kind == "VXLAN":
+        cut_short = layer.quoted and target[1] in VXLAN_PORTS
+        if cut_short or (self.inside and self.inside[0].kind == "VXLAN"):
             self._row(layer, "dport", target[1])
         elif self.inside and self.inside[0].level > layer.level:
             self._row(layer, "sport", source[1])
@@ -265,6 +264,7 @@ class _Normaliser:
             self.echo = True
         else:
             self._row(layer, "rest", self.data[layer.start + 4 : layer.end].hex())
+            self.about = "icmp error about " if self.inside and self.inside[0].kind == "IP" else ""
         self._checksum(layer)
 
     @staticmethod

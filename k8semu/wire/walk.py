@@ -7,7 +7,8 @@
                     └ flannel udp: IP ─▶ …
 
 Any bytes can be walked: what is too short or contradicts itself becomes a `malformed` layer, which
-is always the last. No Scapy here, so that a comparison of long captures is quick.
+is always the last. Where only the start of a packet is there, what is cut off is no fault: a header that
+is not whole is `payload`. No Scapy here, so that a comparison of long captures is quick.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ _PROTOCOLS = {IPPROTO_ICMP: "ICMP", IPPROTO_TCP: "TCP", IPPROTO_UDP: "UDP"}
 class Layer(msgspec.Struct, frozen=True, gc=False):
     """One header: `frame[start:end]`; all that it and what it carries occupy: `frame[start:limit]`.
 
-    `level` counts the packets around it (0 outside, 1 inside a tunnel or an ICMP error). `quoted`:
-    inside an ICMP error, which cuts off. `kind` is Ether, ARP, IP, TCP, UDP, ICMP, VXLAN, fragment
-    (not the first, so without transport header), payload, padding, or malformed with `problem`.
+    `level` counts the packets around it (0 outside, 1 inside a tunnel or an ICMP error). `quoted`: of
+    a packet of which only the start is there, inside an ICMP error or tunnelled in a first fragment.
+    `kind` is Ether, ARP, IP, TCP, UDP, ICMP, VXLAN, fragment (not the first, so without transport
+    header), payload, padding, or malformed with `problem`.
     """
 
     kind: str
@@ -54,7 +56,7 @@ class Walk:
         if raw_ip:
             self._ip(0, len(data), 0, False)
         else:
-            self._ether(0, len(data), 0)
+            self._ether(0, len(data), 0, False)
 
     def _u16(self, at: int) -> int:
         return self.data[at] << 8 | self.data[at + 1]
@@ -65,29 +67,39 @@ class Walk:
     def _malformed(self, problem: str, level: int, start: int, limit: int, quoted: bool) -> None:
         self.layers.append(Layer("malformed", level, start, limit, limit, quoted, problem))
 
+    def _cut_off(self, problem: str, level: int, start: int, limit: int, quoted: bool) -> None:
+        """There are too few bytes for a header."""
+        if quoted:
+            self._payload(level, start, limit, quoted)
+        else:
+            self._malformed(problem, level, start, limit, quoted)
+
     def _payload(self, level: int, start: int, limit: int, quoted: bool, kind: str = "payload") -> None:
         if limit > start:
             self._add(kind, level, start, limit, limit, quoted)
 
-    def _ether(self, start: int, limit: int, level: int) -> None:
+    def _ether(self, start: int, limit: int, level: int, quoted: bool) -> None:
         if limit - start < ETH_HLEN:
-            self._malformed("Ethernet header cut off", level, start, limit, False)
+            self._cut_off("Ethernet header cut off", level, start, limit, quoted)
             return
         at = start + ETH_HLEN
-        self._add("Ether", level, start, at, limit)
+        self._add("Ether", level, start, at, limit, quoted)
         ethertype = self._u16(at - 2)
         if ethertype == ETH_P_IP:
-            self._ip(at, limit, level, False)
+            self._ip(at, limit, level, quoted)
         elif ethertype == ETH_P_ARP:
             if limit - at < 28:
-                self._malformed("ARP cut off", level, at, limit, False)
+                self._cut_off("ARP cut off", level, at, limit, quoted)
                 return
-            self._add("ARP", level, at, at + 28, limit)
-            self._payload(level, at + 28, limit, False, "padding")
+            self._add("ARP", level, at, at + 28, limit, quoted)
+            self._payload(level, at + 28, limit, quoted, "padding")
         else:
-            self._payload(level, at, limit, False)
+            self._payload(level, at, limit, quoted)
 
     def _ip(self, start: int, limit: int, level: int, quoted: bool) -> None:
+        if limit - start < 20:
+            self._cut_off("IP header cut off", level, start, limit, quoted)
+            return
         problem = self._ip_problem(start, limit, quoted)
         if problem:
             self._malformed(problem, level, start, limit, quoted)
@@ -131,7 +143,7 @@ class Walk:
             self._add("TCP", level, start, limit, limit, quoted)
             return
         if limit - start < 20:
-            self._malformed("TCP header cut off", level, start, limit, quoted)
+            self._cut_off("TCP header cut off", level, start, limit, quoted)
             return
         hlen = (self.data[start + 12] >> 4) << 2
         if hlen < 20 or (start + hlen > limit and not quoted):
@@ -143,7 +155,7 @@ class Walk:
 
     def _udp(self, start: int, limit: int, level: int, quoted: bool, partial: bool) -> None:
         if limit - start < 8:
-            self._malformed("UDP header cut off", level, start, limit, quoted)
+            self._cut_off("UDP header cut off", level, start, limit, quoted)
             return
         length = self._u16(start + 4)
         if length < 8 or (start + length > limit and not partial):
@@ -153,18 +165,18 @@ class Walk:
         at = start + 8
         self._add("UDP", level, start, at, end, quoted)
         sport, dport = self._u16(start), self._u16(start + 2)
-        deeper = level < MAX_LEVEL and not partial
+        deeper = level < MAX_LEVEL
         if deeper and dport in VXLAN_PORTS and end - at >= 8 and self.data[at] & 0x08:
-            self._add("VXLAN", level, at, at + 8, end)
-            self._ether(at + 8, end, level + 1)
-        elif deeper and sport == dport == FLANNEL_UDP_PORT and not self._ip_problem(at, end, False):
-            self._ip(at, end, level + 1, False)
+            self._add("VXLAN", level, at, at + 8, end, quoted)
+            self._ether(at + 8, end, level + 1, partial)
+        elif deeper and sport == dport == FLANNEL_UDP_PORT and not self._ip_problem(at, end, partial):
+            self._ip(at, end, level + 1, partial)
         else:
             self._payload(level, at, end, quoted)
 
     def _icmp(self, start: int, limit: int, level: int, quoted: bool) -> None:
         if limit - start < 8:
-            self._malformed("ICMP header cut off", level, start, limit, quoted)
+            self._cut_off("ICMP header cut off", level, start, limit, quoted)
             return
         at = start + 8
         self._add("ICMP", level, start, at, limit, quoted)
