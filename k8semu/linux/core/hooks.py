@@ -61,9 +61,11 @@ class Hooks:
         self.used = False  # is anything registered anywhere?
 
     def register(self, hook: Hook, priority: int, name: str, fn: HookFn) -> None:
-        """Have `fn` run at `hook`. The same name at the same hook is replaced."""
-        entries = [entry for entry in self._entries[hook] if entry[1] != name]
-        entries.append((priority, name, fn))
+        """Have `fn` run at `hook`, before others of its priority. The same name at the same hook is replaced.
+
+        Linux: nf_hook_entries_grow()
+        """
+        entries = [(priority, name, fn), *(entry for entry in self._entries[hook] if entry[1] != name)]
         entries.sort(key=lambda entry: entry[0])
         self._set(hook, entries)
 

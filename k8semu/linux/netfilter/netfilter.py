@@ -23,6 +23,7 @@ from k8semu.linux.netfilter.conntrack.core import Conntrack
 from k8semu.linux.netfilter.conntrack.delete import filters
 from k8semu.linux.netfilter.matches.memory import Recent
 from k8semu.linux.netfilter.nat import Nat
+from k8semu.linux.netfilter.nft.engine import Nft
 from k8semu.linux.netfilter.rule import Pkt, Verdict
 from k8semu.linux.netfilter.save import save
 from k8semu.linux.netfilter.tables import BUILTIN, CHAIN_HOOK, PRIORITY, Chain, Table
@@ -54,7 +55,8 @@ def _end_step(chain: str, table: str, verdict: str, walked: int) -> HookStep:
 class Netfilter:
     """`net.netfilter`. `recent` and `memory` are what matches remember."""
 
-    __slots__ = ("_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent", "tables")
+    __slots__ = ("_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "nft", "recent",
+                 "tables")  # fmt: skip
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -62,6 +64,7 @@ class Netfilter:
         self.conntrack = Conntrack(net)
         self.nat = Nat(net, self.conntrack, self._nat_rules)
         self.br = BrNetfilter(self)
+        self.nft = Nft(self)
         self.recent: dict[str, Recent] = {}
         self.memory: dict[object, int] = {}
         self.needs_defrag = False
@@ -114,6 +117,12 @@ class Netfilter:
     def put(self, table: Table) -> None:
         """Put a table into force."""
         self.tables[table.name] = table
+        if table.name == "nat":
+            self.nft.iptables_nat_came()
+        self._register()
+
+    def changed(self) -> None:
+        """nf_tables' chains are others now."""
         self._register()
 
     # --- the hooks ----------------------------------------------------------------------------
@@ -129,12 +138,13 @@ class Netfilter:
                 if held.rules.rules or held.policy != "ACCEPT" or held.counting:
                     hook = CHAIN_HOOK[chain]
                     wanted[hook, name] = (PRIORITY[name], self._table_hook(hook, name))
-        if any(table.needs_ct for table in self.tables.values()):
+        wanted.update(self.nft.hooks())
+        if self.nft.needs_ct or any(table.needs_ct for table in self.tables.values()):
             for hook in (Hook.PREROUTING, Hook.LOCAL_OUT):
                 wanted[hook, "conntrack"] = (Priority.CONNTRACK, self.conntrack.track)
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
                 wanted[hook, "confirm"] = (Priority.CONNTRACK_CONFIRM, self.conntrack.confirm)
-        if "nat" in self.tables:
+        if "nat" in self.tables or self.nft.has_nat:
             for hook in (Hook.PREROUTING, Hook.LOCAL_OUT):
                 wanted[hook, "nat"] = (Priority.NAT_DST, self.nat.hook(hook))
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
@@ -187,6 +197,13 @@ class Netfilter:
         return Verdict.DROP
 
     def _nat_rules(
+        self, skb: Skb, hook: Hook, indev: NetDevice | None, outdev: NetDevice | None
+    ) -> Verdict | None:
+        if self.nft.has_nat:
+            return self.nft.nat_rules(skb, hook, indev, outdev, self._iptables_nat)
+        return self._iptables_nat(skb, hook, indev, outdev)
+
+    def _iptables_nat(
         self, skb: Skb, hook: Hook, indev: NetDevice | None, outdev: NetDevice | None
     ) -> Verdict | None:
         table = self.tables["nat"]

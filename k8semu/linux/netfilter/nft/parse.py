@@ -1,0 +1,323 @@
+"""The text of `nft -f` as commands: tables, chains, sets, elements. Rules are read by `parse_rule`.
+
+    add chain ip kube-proxy services        one line each, or
+    table ip kube-proxy { chain services { … } }    as `nft list ruleset` prints them
+
+Linux: nftables src/parser_bison.y; nft(8)
+Not modelled: other families than ip and inet, variables, include, flowtables, named counters and quotas.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from k8semu.errors import CommandError
+from k8semu.linux.netfilter.nft import cmd as c
+from k8semu.linux.netfilter.nft.datatypes import TYPES, DataType
+from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
+from k8semu.linux.netfilter.nft.objects import HOOKS
+from k8semu.linux.netfilter.nft.parse_rule import RuleParser
+from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, FLAGS, SetSpec
+
+FAMILIES = ("ip", "inet")
+_OTHER_FAMILIES = ("ip6", "arp", "bridge", "netdev")
+VERBS = ("add", "create", "insert", "replace", "delete", "destroy", "flush", "list", "reset", "rename")
+PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+
+
+@lru_cache(maxsize=16)
+def parse(text: str) -> tuple[c.Cmd, ...]:
+    """All commands of a text; CommandError as nft prints it. The same text is read once for all nodes."""
+    try:
+        return tuple(_Parser(text).commands())
+    except NftError as error:
+        raise as_command_error(error, text) from None
+
+
+class _Parser(RuleParser):
+    def commands(self) -> list[c.Cmd]:
+        found: list[c.Cmd] = []
+        while True:
+            self.skip_separators()
+            if self.peek.kind == "end":
+                return found
+            found += self.command()
+            if self.peek.kind not in ("newline", "end") and self.peek.text != ";":
+                raise self.unexpected("end of file or newline or semicolon")
+
+    def skip_separators(self) -> None:
+        while self.peek.kind == "newline" or (self.peek.kind == "op" and self.peek.text == ";"):
+            self.next()
+
+    def command(self) -> list[c.Cmd]:
+        at = self.peek
+        verb = "add"
+        if at.kind == "word" and at.text in VERBS:
+            verb = self.next().text
+        kind_at = self.peek
+        if kind_at.kind != "word":
+            raise self.unexpected()
+        kind = self.next().text
+        if kind == "ruleset" and verb in ("flush", "list"):
+            return [c.Cmd(verb=verb, kind=kind, at=at, to=kind_at)]
+        if kind not in ("table", "chain", "rule", "set", "map", "element"):
+            if verb == "add" and at is kind_at:  # a word that begins nothing: nft takes it for a chain's name
+                self.next()
+            raise self.unexpected()
+        family = self.family()
+        table_at = self.name()
+        if kind == "table":
+            return self.table(verb, at, family, table_at)
+        name_at = self.name()
+        start = {"at": at, "family": family, "table": table_at.text, "table_at": table_at, "name": name_at.text,
+                 "name_at": name_at, "line": self.line_of(at)}  # fmt: skip
+        return [getattr(self, f"_{kind}")(verb, start)]
+
+    def family(self) -> str:
+        word = self.peek
+        if word.kind == "word" and word.text in FAMILIES:
+            return self.next().text
+        if word.kind == "word" and word.text in _OTHER_FAMILIES:
+            raise NftError(word, f"k8semu has no family {word.text}, only {' and '.join(FAMILIES)}")
+        return "ip"
+
+    def name(self) -> Token:
+        if self.peek.kind != "word":
+            raise self.unexpected("string")
+        return self.next()
+
+    # --- tables and chains ------------------------------------------------------------------------
+
+    def table(self, verb: str, at: Token, family: str, name: Token) -> list[c.Cmd]:
+        comment = ""
+        inside: list[c.Cmd] = []
+        if self.accept("{"):
+            while not self.accept("}"):
+                self.skip_separators()
+                if self.peek.text == "}" and self.peek.kind == "op":
+                    continue
+                word = self.name()
+                if word.text == "comment":
+                    comment = self.quoted()
+                elif word.text in ("chain", "set", "map"):
+                    inside += self.block(word, family, name)
+                else:
+                    self.back()
+                    raise self.unexpected()
+        head = c.Cmd(
+            verb=verb, kind="table", at=at, to=self.last, family=family, table=name.text, table_at=name,
+            comment=comment, line=self.line_of(at),
+        )  # fmt: skip
+        order = {"chain": 0, "set": 1, "map": 1, "rule": 2, "element": 3}
+        return [head, *sorted(inside, key=lambda cmd: order[cmd.kind])]
+
+    def block(self, word: Token, family: str, table: Token) -> list[c.Cmd]:
+        """``chain NAME { … }`` within a table."""
+        name = self.name()
+        start = {"at": word, "family": family, "table": table.text, "table_at": table, "name": name.text,
+                 "name_at": name, "line": self.line_of(word)}  # fmt: skip
+        if word.text == "chain":
+            return self.chain_block(start)
+        declared = self._set_or_map("add", start, word.text)
+        if not declared.elements:
+            return [declared]
+        elements = c.Cmd(verb="add", kind="element", to=declared.to, elements=declared.elements, **start)
+        return [declared, elements]
+
+    def chain_block(self, start: dict[str, object]) -> list[c.Cmd]:
+        self.expect("{")
+        spec = c.ChainSpec()
+        rules: list[c.Cmd] = []
+        while not self.accept("}"):
+            self.skip_separators()
+            if self.peek.text == "}" and self.peek.kind == "op":
+                continue
+            word = self.peek
+            if word.kind == "word" and word.text in ("type", "policy", "comment"):
+                spec = self.chain_part(spec)
+                continue
+            rule = self.rule_spec()
+            rules.append(c.Cmd(
+                verb="add", kind="rule", to=self.last, rule=rule, refs=self.take_refs(),
+                **{**start, "at": word, "line": self.line_of(word)},
+            ))  # fmt: skip
+        return [c.Cmd(verb="add", kind="chain", to=self.last, chain=spec, **start), *rules]  # type: ignore[arg-type]
+
+    def _chain(self, verb: str, start: dict[str, object]) -> c.Cmd:
+        spec: c.ChainSpec | None = None
+        if verb in ("add", "create") and self.accept("{"):
+            spec = c.ChainSpec()
+            while not self.accept("}"):
+                if self.peek.kind == "newline" or self.peek.text == ";":
+                    self.next()
+                else:
+                    spec = self.chain_part(spec)
+        return c.Cmd(verb=verb, kind="chain", to=self.last, chain=spec or c.ChainSpec(), **start)  # type: ignore[arg-type]
+
+    def chain_part(self, spec: c.ChainSpec) -> c.ChainSpec:
+        from msgspec.structs import replace
+
+        word = self.next()
+        if word.text == "comment":
+            return replace(spec, comment=self.quoted())
+        if word.text == "policy":
+            policy = self.name()
+            if policy.text not in ("accept", "drop"):
+                raise self.unexpected_at(policy)
+            return replace(spec, policy=policy.text)
+        if word.text != "type":
+            raise self.unexpected_at(word)
+        kind = self.name()
+        if kind.text not in ("filter", "nat", "route"):
+            raise NftError(kind, "unknown chain type")
+        self.expect("hook")
+        hook = self.name()
+        if hook.text not in HOOKS:
+            raise NftError(hook, "unknown chain hook")
+        self.expect("priority")
+        return replace(spec, kind=kind.text, hook=hook.text, priority=self.priority())
+
+    def priority(self) -> int:
+        """``-110``, ``dstnat``, ``dstnat - 10``."""
+        at = self.peek
+        base = 0
+        if at.kind == "word":
+            if at.text not in PRIORITIES:
+                raise NftError(at, "invalid priority expression value in this context.")
+            base = PRIORITIES[self.next().text]
+            if self.peek.text not in ("+", "-"):
+                return base
+        sign = -1 if self.accept("-") else 1
+        self.accept("+")
+        return base + sign * self.number()
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def _rule(self, verb: str, start: dict[str, object]) -> c.Cmd:
+        handle, handle_at = 0, None
+        if self.accept("handle") or self.accept("position"):
+            handle_at = self.peek
+            handle = self.number()
+        if verb in ("delete", "destroy"):
+            if handle_at is None:
+                raise self.unexpected("handle")
+            return c.Cmd(verb=verb, kind="rule", to=self.last, handle=handle, handle_at=handle_at, **start)  # type: ignore[arg-type]
+        rule = self.rule_spec()
+        return c.Cmd(
+            verb=verb, kind="rule", to=self.last, rule=rule, handle=handle, handle_at=handle_at,
+            refs=self.take_refs(), **start,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    # --- sets and elements ------------------------------------------------------------------------
+
+    def _set(self, verb: str, start: dict[str, object]) -> c.Cmd:
+        return self._set_or_map(verb, start, "set")
+
+    def _map(self, verb: str, start: dict[str, object]) -> c.Cmd:
+        return self._set_or_map(verb, start, "map")
+
+    def _set_or_map(self, verb: str, start: dict[str, object], kind: str) -> c.Cmd:
+        if verb not in ("add", "create"):
+            return c.Cmd(verb=verb, kind=kind, to=self.last, **start)  # type: ignore[arg-type]
+        opening = self.peek
+        self.expect("{")
+        fields: dict[str, object] = {}
+        comment = ""
+        elements: tuple[c.RawElement, ...] = ()
+        while not self.accept("}"):
+            if self.peek.kind == "newline" or self.peek.text == ";":
+                self.next()
+                continue
+            word = self.name()
+            if word.text == "comment":
+                comment = self.quoted()
+            elif word.text == "elements":
+                self.expect("=")
+                elements = self.element_list()
+            else:
+                self.set_part(word, kind, fields)
+        if "types" not in fields:
+            raise NftError(opening, "set definition does not specify key", self.last)
+        if kind == "map" and not fields.get("data") and not fields.get("verdicts"):
+            raise NftError(opening, "map definition does not specify mapping data type", self.last)
+        if "dynamic" in fields.get("flags", ()) and not fields.get("size"):  # type: ignore[operator]
+            fields["size"] = DYNAMIC_SIZE
+        spec = SetSpec(**fields)  # type: ignore[arg-type]
+        return c.Cmd(verb=verb, kind=kind, to=self.last, spec=spec, comment=comment, elements=elements, **start)  # type: ignore[arg-type]
+
+    def set_part(self, word: Token, kind: str, fields: dict[str, object]) -> None:
+        """One property of a set."""
+        if word.text == "type":
+            fields["types"] = self.types()
+            if kind == "map":
+                self.expect(":")
+                if self.accept("verdict"):
+                    fields["verdicts"] = True
+                else:
+                    fields["data"] = self.types()
+        elif word.text == "flags":
+            flags = [self.flag()]
+            while self.accept(","):
+                flags.append(self.flag())
+            fields["flags"] = tuple(f for f in FLAGS if f in flags)
+        elif word.text in ("timeout", "gc-interval"):
+            fields["timeout" if word.text == "timeout" else "gc_interval"] = self.time()
+        elif word.text == "size":
+            fields["size"] = self.number()
+        elif word.text == "auto-merge":
+            fields["auto_merge"] = True
+        elif word.text == "policy":
+            fields["policy"] = self.name().text
+        else:
+            raise self.unexpected_at(word)
+
+    def flag(self) -> str:
+        word = self.name()
+        if word.text not in FLAGS:
+            raise NftError(word, f"syntax error, unexpected {word.text}, expecting constant or interval or timeout or dynamic")
+        return word.text
+
+    def types(self) -> tuple[DataType, ...]:
+        found = []
+        while True:
+            word = self.name()
+            if word.text not in TYPES:
+                raise NftError(word, f"unknown datatype {word.text}")
+            found.append(TYPES[word.text])
+            if not self.accept("."):
+                return tuple(found)
+
+    def _element(self, verb: str, start: dict[str, object]) -> c.Cmd:
+        elements = self.element_list()
+        return c.Cmd(verb=verb, kind="element", to=self.last, elements=elements, **start)  # type: ignore[arg-type]
+
+    def element_list(self) -> tuple[c.RawElement, ...]:
+        self.expect("{")
+        found = []
+        while True:
+            self.skip_newlines()
+            if self.accept("}"):
+                return tuple(found)
+            found.append(self.element())
+            self.skip_newlines()
+            if not self.accept(","):
+                self.expect("}")
+                return tuple(found)
+
+    def element(self) -> c.RawElement:
+        key = self.raw_key()
+        last = self.last
+        comment, timeout, expires = "", None, None
+        data = None
+        while True:
+            if self.accept("comment"):
+                comment = self.quoted()
+            elif self.accept("timeout"):
+                timeout = self.time()
+            elif self.accept("expires"):
+                expires = self.time()
+            elif self.accept(":"):
+                data = self.verdict_data() or self.raw_key()
+            else:
+                return c.RawElement(key, data, comment, timeout, expires, last)
+

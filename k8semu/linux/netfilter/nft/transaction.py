@@ -1,0 +1,460 @@
+"""All that a text says, or nothing: each change leaves a way back, taken if a later one is refused.
+
+Linux: net/netfilter/nf_tables_api.c nf_tables_newrule(), …, nf_tables_abort(); nftables src/evaluate.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from k8semu.errors import CommandError
+from k8semu.linux.netfilter.nft import cmd as c
+from k8semu.linux.netfilter.nft import stmt as s
+from k8semu.linux.netfilter.nft.datatypes import about
+from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
+from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
+from k8semu.linux.netfilter.nft.parse_rule import to_range
+from k8semu.linux.netfilter.nft.sets import Data, Element, NftSet, VerdictData
+from k8semu.linux.netfilter.nft.validate import check_table
+from k8semu.linux.netfilter.nft.values import Key, merge
+
+Tables = dict[tuple[str, str], Table]
+
+_NO_ENTRY = "Could not process rule: No such file or directory"
+_MISSING = "No such file or directory"
+_EXISTS = "Could not process rule: File exists"
+_BUSY = "Could not process rule: Device or resource busy"
+_UNSUPPORTED = "Could not process rule: Operation not supported"
+
+
+class Transaction:
+    """One text on its way into the tables. `serial` numbers base chains in the order they were made."""
+
+    def __init__(self, tables: Tables, text: str, origins: Mapping[str, str], origin: str, now: int, serial: int) -> None:
+        self.tables, self.text, self.origins, self.origin, self.now = tables, text, origins, origin, now
+        self.serial = serial
+        self._undo: list[Callable[[], object]] = []
+        self._made: dict[int, c.Cmd] = {}  # id of a new rule -> what made it
+        self._check: dict[tuple[str, str], c.Cmd] = {}
+
+    def run(self, cmds: Iterable[c.Cmd]) -> None:
+        """Do it all; CommandError as nft prints it, and nothing is done."""
+        try:
+            for command in cmds:
+                self._do(command)
+            for key, command in self._check.items():
+                if key in self.tables:
+                    check_table(self.tables[key], command, self._made)
+        except NftError as error:
+            while self._undo:
+                self._undo.pop()()
+            raise as_command_error(error, self.text) from None
+
+    def _do(self, command: c.Cmd) -> None:
+        verb = "delete" if command.verb == "destroy" else command.verb
+        handler = _HANDLERS.get((verb, command.kind))
+        if handler is None:
+            raise NftError(command.at, f"k8semu cannot {command.verb} a {command.kind}", command.to)
+        try:
+            handler(self, command)
+        except _Gone as error:
+            if command.verb != "destroy":
+                raise NftError(error.at, error.message) from None
+
+    def _set(self, undo: Callable[[], object]) -> None:
+        self._undo.append(undo)
+
+    def _origin(self, command: c.Cmd) -> str:
+        return self.origins.get(command.line, self.origin)
+
+    # --- what commands name -------------------------------------------------------------------------
+
+    def _table(self, command: c.Cmd, kernel: bool = False) -> Table:
+        table = self.tables.get((command.family, command.table))
+        if table is None:
+            assert command.table_at is not None
+            raise _Gone(command.table_at, _NO_ENTRY if kernel else _MISSING)
+        return table
+
+    def _chain(self, table: Table, command: c.Cmd) -> Chain:
+        chain = table.chains.get(command.name)
+        if chain is None:
+            assert command.name_at is not None
+            raise _Gone(command.name_at, _NO_ENTRY)
+        return chain
+
+    def _held(self, table: Table, command: c.Cmd, message: str = _MISSING) -> NftSet:
+        held = table.sets.get(command.name)
+        if held is None:
+            assert command.name_at is not None
+            raise _Gone(command.name_at, message)
+        return held
+
+    # --- tables -------------------------------------------------------------------------------------
+
+    def add_table(self, command: c.Cmd) -> None:
+        key = (command.family, command.table)
+        if key in self.tables:
+            if command.verb == "create":
+                assert command.table_at is not None
+                raise NftError(command.table_at, _EXISTS)
+            return
+        table = self.tables[key] = Table(command.family, command.table)
+        table.comment = command.comment
+        self._set(lambda: self.tables.pop(key))
+
+    def delete_table(self, command: c.Cmd) -> None:
+        self._drop(self._table(command, kernel=True))
+
+    def _drop(self, table: Table) -> None:
+        key, before = (table.family, table.name), list(self.tables.items())
+        del self.tables[key]
+
+        def undo() -> None:
+            self.tables.clear()
+            self.tables.update(before)
+
+        self._set(undo)
+
+    def flush_table(self, command: c.Cmd) -> None:
+        table = self._table(command, kernel=True)
+        for chain in table.chains.values():
+            self._flush(chain)
+
+    def flush_ruleset(self, command: c.Cmd) -> None:
+        for table in list(self.tables.values()):
+            self._drop(table)
+
+    # --- chains -------------------------------------------------------------------------------------
+
+    def add_chain(self, command: c.Cmd) -> None:
+        table, spec = self._table(command), command.chain
+        assert spec is not None
+        if spec.kind == "nat" and (spec.hook == "forward" or spec.priority <= -200):
+            raise NftError(command.at, _UNSUPPORTED, command.to)
+        if spec.kind == "route":
+            raise NftError(command.at, "k8semu has chains of type filter and nat, none of type route", command.to)
+        chain = table.chains.get(command.name)
+        if chain is not None:
+            self._again(chain, command, spec)
+            return
+        chain = Chain(table, command.name)
+        chain.comment = spec.comment
+        chain.handle = table.next_handle()
+        if spec.kind:
+            chain.kind, chain.hook, chain.priority = spec.kind, HOOKS[spec.hook], spec.priority
+            chain.policy = spec.policy or "accept"
+            self.serial += 1
+            chain.registered = self.serial
+            self._check[table.family, table.name] = command
+        table.chains[command.name] = chain
+        self._set(lambda: table.chains.pop(command.name))
+
+    def _again(self, chain: Chain, command: c.Cmd, spec: c.ChainSpec) -> None:
+        """A chain that exists: only its policy may change."""
+        if command.verb == "create":
+            assert command.name_at is not None
+            raise NftError(command.name_at, _EXISTS)
+        if spec.kind and (chain.kind, chain.hook, chain.priority) != (spec.kind, HOOKS[spec.hook], spec.priority):
+            raise NftError(command.at, _EXISTS if chain.hook is None else _UNSUPPORTED, command.to)
+        if spec.policy and spec.policy != chain.policy:
+            was = chain.policy
+            chain.policy = spec.policy
+            self._set(lambda: setattr(chain, "policy", was))
+
+    def delete_chain(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        chain = self._chain(table, command)
+        self._flush(chain)
+        if chain.use:
+            assert command.name_at is not None
+            raise NftError(command.name_at, _BUSY)
+        self._without(table.chains, chain.name)
+
+    def _without(self, among: dict[str, Chain] | dict[str, NftSet], name: str) -> None:
+        """Take a name out; on the way back it stands where it stood."""
+        before = list(among.items())
+        del among[name]
+
+        def undo() -> None:
+            among.clear()
+            among.update(before)  # type: ignore[arg-type]
+
+        self._set(undo)
+
+    def flush_chain(self, command: c.Cmd) -> None:
+        self._flush(self._chain(self._table(command), command))
+
+    def _flush(self, chain: Chain) -> None:
+        rules = chain.rules
+        if rules:
+            self._replace(chain, [])
+            for rule in rules:
+                self._count(chain.table, rule, -1)
+
+    # --- rules --------------------------------------------------------------------------------------
+
+    def add_rule(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        chain = self._chain(table, command)
+        spec = command.rule
+        assert spec is not None
+        self._check_refs(table, command)
+        rule = Rule(spec, table.next_handle(), self._origin(command))
+        at = len(chain.rules)
+        if command.handle:
+            at = self._position(chain, command) + (command.verb == "add")
+        elif command.verb == "insert":
+            at = 0
+        if at == len(chain.rules):
+            chain.rules.append(rule)
+            self._set(lambda: chain.rules.remove(rule))
+            chain.compiled = None
+        else:
+            self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at:]])
+        self._count(table, rule, 1)
+        if rule.targets or rule.vmaps or rule.hooks:
+            self._made[id(rule)] = command
+            self._check[table.family, table.name] = command
+
+    def replace_rule(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        chain = self._chain(table, command)
+        assert command.rule is not None
+        self._check_refs(table, command)
+        at = self._position(chain, command)
+        rule = Rule(command.rule, table.next_handle(), self._origin(command))
+        was = chain.rules[at]
+        self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at + 1 :]])
+        self._count(table, rule, 1)
+        self._count(table, was, -1)
+        self._made[id(rule)] = command
+        self._check[table.family, table.name] = command
+
+    def delete_rule(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        chain = self._chain(table, command)
+        at = self._position(chain, command)
+        was = chain.rules[at]
+        self._replace(chain, [*chain.rules[:at], *chain.rules[at + 1 :]])
+        self._count(table, was, -1)
+
+    def _position(self, chain: Chain, command: c.Cmd) -> int:
+        at = next((i for i, rule in enumerate(chain.rules) if rule.handle == command.handle), None)
+        if at is None:
+            assert command.handle_at is not None
+            raise _Gone(command.handle_at, _NO_ENTRY)
+        return at
+
+    def _replace(self, chain: Chain, rules: list[Rule]) -> None:
+        was = chain.rules
+        chain.rules, chain.compiled = rules, None
+
+        def undo() -> None:
+            chain.rules, chain.compiled = was, None
+
+        self._set(undo)
+
+    def _count(self, table: Table, rule: Rule, by: int) -> None:
+        """Chains and sets know how many rules lead to them."""
+        self._bump(table, rule, by)
+        self._set(lambda: self._bump(table, rule, -by))
+
+    @staticmethod
+    def _bump(table: Table, rule: Rule, by: int) -> None:
+        for name in rule.targets:
+            table.chains[name].use += by
+        for name in rule.sets:
+            table.sets[name].use += by
+        table.ct_rules += by * rule.needs_ct
+
+    def _check_refs(self, table: Table, command: c.Cmd) -> None:
+        """Do the chains and sets that a rule names exist, with the right types?"""
+        for ref, at in command.refs:
+            kind, _, name = ref.partition(" ")
+            if kind == "chain" and name not in table.chains:
+                raise NftError(at, _MISSING)
+            if kind == "set" and name not in table.sets:
+                raise NftError(_with_sign(at), _MISSING, at)
+        where = dict(command.refs)
+        assert command.rule is not None
+        for stmt in command.rule.stmts:
+            for name in stmt.sets:
+                _check_types(stmt, table.sets[name], where[f"set {name}"])
+
+    # --- sets ---------------------------------------------------------------------------------------
+
+    def add_set(self, command: c.Cmd) -> None:
+        table, spec = self._table(command), command.spec
+        assert spec is not None
+        assert command.name_at is not None
+        held = table.sets.get(command.name)
+        if held is not None:
+            if command.verb == "create" or held.spec != spec:
+                raise NftError(command.name_at, _EXISTS)
+        else:
+            table.sets[command.name] = NftSet(command.name, spec, command.comment, table.next_handle())
+            self._set(lambda: table.sets.pop(command.name))
+
+    def delete_set(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        held = self._held(table, command, _NO_ENTRY)
+        if held.use:
+            assert command.name_at is not None
+            raise NftError(command.name_at, _BUSY)
+        for element in held.elements.values():
+            self._hold(table, element, -1)
+        self._without(table.sets, held.name)
+
+    def flush_set(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        held = self._held(table, command)
+        was = held.elements
+        for element in was.values():
+            self._hold(table, element, -1)
+        held.clear()
+        self._set(lambda: held.restore(was))
+
+    def add_element(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        held = self._held(table, command)
+        origin = self._origin(command)
+        for raw in command.elements:
+            self._add_one(table, held, raw, command.verb, origin)
+        if held.spec.auto_merge and not held.spec.is_map and len(held.spec.types) == 1:
+            self._auto_merge(held)
+        if held.spec.verdicts:
+            self._check.setdefault((table.family, table.name), command)
+
+    def _add_one(self, table: Table, held: NftSet, raw: c.RawElement, verb: str, origin: str) -> None:
+        key, data = _key(held, raw), _data(held, raw)
+        first, last = raw.key[0].low, _end(raw)
+        if held.spec.is_map and data is None:
+            raise NftError(first, "Could not process rule: Invalid argument", last)
+        if isinstance(data, VerdictData) and data.chain and data.chain not in table.chains:
+            raise NftError(first, _NO_ENTRY, last)
+        at = held.dict_key(key)
+        known = held.elements.get(at)
+        if known is not None and known.expires and known.expires <= self.now:
+            held.remove(at)
+            known = None
+        if known is not None:
+            if verb == "create" or known.data != data:
+                raise NftError(first, _EXISTS, last)
+            return
+        if held.spec.interval and not held.spec.auto_merge and held.overlap(key) is not None:
+            raise NftError(first, "conflicting intervals specified", last)
+        if held.spec.size and len(held.elements) >= held.spec.size:
+            raise NftError(first, "Could not process rule: Too many open files in system", last)
+        element = Element(key, data, raw.comment, raw.timeout, self._expires(held, raw), origin)
+        held.put(element)
+        self._set(lambda: held.remove(at))
+        self._hold(table, element, 1)
+
+    def _expires(self, held: NftSet, raw: c.RawElement) -> int:
+        timeout = raw.expires or raw.timeout or held.spec.timeout
+        return self.now + timeout if timeout else 0
+
+    def _auto_merge(self, held: NftSet) -> None:
+        was = held.elements
+        dtype = held.spec.types[0]
+        held.clear()
+        for part in merge((element.key[0] for element in was.values()), dtype):
+            held.put(was.get((part,), Element((part,))))
+        self._set(lambda: held.restore(was))
+
+    def delete_element(self, command: c.Cmd) -> None:
+        table = self._table(command)
+        held = self._held(table, command)
+        for raw in command.elements:
+            at = held.dict_key(_key(held, raw))
+            element = held.remove(at)
+            if element is None or (element.expires and element.expires <= self.now):
+                raise _Gone(raw.key[0].low, _NO_ENTRY)
+            self._set(lambda element=element: held.put(element))  # type: ignore[misc]
+            self._hold(table, element, -1)
+
+    def _hold(self, table: Table, element: Element, by: int) -> None:
+        data = element.data
+        if isinstance(data, VerdictData) and data.chain:
+            chain = table.chains[data.chain]
+            chain.use += by
+            self._set(lambda: setattr(chain, "use", chain.use - by))
+
+
+class _Gone(NftError):
+    """What is not there: no error for `destroy`."""
+
+
+def _with_sign(at: Token) -> Token:
+    """A name with the @ before it."""
+    return Token(at.kind, at.text, at.line, at.first - 1, at.last)
+
+
+def _end(raw: c.RawElement) -> Token:
+    part = raw.key[-1]
+    return part.plen or part.high or part.low
+
+
+def _key(held: NftSet, raw: c.RawElement) -> Key:
+    types = held.spec.types
+    first, last = raw.key[0].low, _end(raw)
+    if len(raw.key) != len(types):
+        raise NftError(
+            first, f"datatype mismatch, expected {about(types)}, expression has another number of parts", last
+        )
+    key = tuple(to_range(part, dtype) for part, dtype in zip(raw.key, types, strict=True))
+    if not held.spec.interval and not all(part.single for part in key):
+        kind = "prefix" if raw.key[0].plen is not None else "range"
+        raise NftError(
+            first, f"You must add 'flags interval' to your set declaration if you want to add {kind} elements", last
+        )
+    return key
+
+
+def _data(held: NftSet, raw: c.RawElement) -> Data:
+    data = raw.data
+    if data is None:
+        return None
+    if held.spec.verdicts:
+        if not isinstance(data, VerdictData):
+            raise NftError(raw.key[0].low, "datatype mismatch, map expects verdict", _end(raw))
+        return data
+    if not held.spec.data or isinstance(data, VerdictData) or len(data) != len(held.spec.data):
+        raise NftError(raw.key[0].low, "Could not process rule: Invalid argument", _end(raw))
+    return tuple(to_range(part, dtype) for part, dtype in zip(data, held.spec.data, strict=True))
+
+
+def _check_types(stmt: s.Stmt, held: NftSet, at: Token) -> None:
+    expr = getattr(stmt, "expr", None)
+    if expr is None:
+        return
+    expected, given = [tuple(dtype.name for dtype in types) for types in (held.spec.types, expr.dtypes)]
+    sign = _with_sign(at)
+    if isinstance(stmt, s.Vmap):
+        if expected != given:
+            raise NftError(sign, f"datatype mismatch, map expects {about(held.spec.types)}, "
+                                 f"mapping expression has type {about(expr.dtypes)}", at)  # fmt: skip
+        if not held.spec.verdicts:
+            raise NftError(sign, "set reference expression is no verdict map", at)
+    elif expected != given:
+        raise NftError(sign, f"datatype mismatch, expected {about(expr.dtypes)}, "
+                             f"expression has type {about(held.spec.types)}", at)  # fmt: skip
+
+
+_T = Transaction
+_HANDLERS: dict[tuple[str, str], Callable[[Transaction, c.Cmd], None]] = {
+    ("add", "table"): _T.add_table, ("create", "table"): _T.add_table, ("delete", "table"): _T.delete_table,
+    ("flush", "table"): _T.flush_table, ("flush", "ruleset"): _T.flush_ruleset,
+    ("add", "chain"): _T.add_chain, ("create", "chain"): _T.add_chain, ("delete", "chain"): _T.delete_chain,
+    ("flush", "chain"): _T.flush_chain,
+    ("add", "rule"): _T.add_rule, ("insert", "rule"): _T.add_rule, ("create", "rule"): _T.add_rule,
+    ("replace", "rule"): _T.replace_rule, ("delete", "rule"): _T.delete_rule,
+    **{(verb, kind): _T.add_set for verb in ("add", "create") for kind in ("set", "map")},
+    **{("delete", kind): _T.delete_set for kind in ("set", "map")},
+    **{("flush", kind): _T.flush_set for kind in ("set", "map")},
+    ("add", "element"): _T.add_element, ("create", "element"): _T.add_element,
+    ("delete", "element"): _T.delete_element,
+}  # fmt: skip
+
+assert CommandError
