@@ -17,7 +17,7 @@ from k8semu.linux.core import commands as c
 
 TOOLS = {
     "ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "iptables": "iptables", "iptables-restore": "iptables",
-    "conntrack": "conntrack",
+    "nft": "nftables", "conntrack": "conntrack",
 }  # fmt: skip
 _PROBE = "probe"
 _VETH = c.VethAdd(name="a", peer="b", address="02:00:00:00:00:01", peer_address="02:00:00:00:00:02")
@@ -30,6 +30,9 @@ _PROBES: dict[type[c.Command], tuple[str, list[c.Command]]] = {
     c.LinkFault: ("faulty links (netem)", [_VETH, c.LinkFault(name="a", delay=1_000_000)]),
     c.IptablesRestore: ("iptables", [c.IptablesRestore(
         text="*nat\n:T - [0:0]\n-A T -m comment --comment t -j MASQUERADE\nCOMMIT\n")]),
+    c.NftApply: ("nf_tables", [c.NftApply(
+        text="add table ip t\nadd chain ip t c { type nat hook postrouting priority 100 ; }\n"
+             "add rule ip t c masquerade fully-random\n")]),
     c.Iptables: ("iptables", [c.Iptables(args=("-t", "nat", "-N", "T"))]),
 }  # fmt: skip
 

@@ -338,6 +338,9 @@ class NetNs(Net):
     def _iptables(self, cmd: c.Iptables) -> None:
         self.netfilter.iptables(list(cmd.args), cmd.origin)
 
+    def _nft_apply(self, cmd: c.NftApply) -> None:
+        self.netfilter.nft.apply(cmd.text, dict(cmd.origins), cmd.origin)
+
     def _conntrack_del(self, cmd: c.ConntrackDel) -> None:
         self.netfilter.conntrack_delete(list(cmd.args))
 
@@ -391,5 +394,6 @@ _HANDLERS: dict[type[c.Command], Callable[[NetNs, Any], None]] = {
     c.Sysctl: NetNs._sysctl,
     c.IptablesRestore: NetNs._iptables_restore,
     c.Iptables: NetNs._iptables,
+    c.NftApply: NetNs._nft_apply,
     c.ConntrackDel: NetNs._conntrack_del,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from k8semu.apps.shell import bridge, docker, ip, ss
+from k8semu.apps.shell import bridge, docker, ip, nft, ss
 from k8semu.apps.shell.docker import Container
 from k8semu.apps.shell.output import Output, UsageError
 from k8semu.errors import CommandError
@@ -60,6 +60,8 @@ def _answer(machine: Machine, name: str, args: list[str]) -> Output:
         return Output(net.netfilter.save(table=_option(args, "-t"), counters="-c" in args))
     if name == "iptables":
         return Output(net.netfilter.iptables(args))
+    if name == "nft":
+        return nft.run(net, args)
     if name == "conntrack":
         return _conntrack(net, args)
     if name == "sysctl":

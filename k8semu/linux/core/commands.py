@@ -9,7 +9,7 @@ object that asked for it and is carried into the kernel's tables, so that a trac
 route or an entry is there; it does not print.
 
 Linux: rtnetlink(7), ip-link(8), ip-address(8), ip-route(8), ip-neighbour(8), bridge(8), sysctl(8),
-       iptables-restore(8), conntrack(8)
+       iptables-restore(8), nft(8), conntrack(8)
 """
 
 from __future__ import annotations
@@ -365,6 +365,21 @@ class Iptables(Command, frozen=True, kw_only=True):
 
     def words(self) -> list[str]:
         return ["iptables", "-w", *self.args]
+
+
+class NftApply(Command, frozen=True, kw_only=True):
+    """What nf_tables are told, in nft's own language: all of it is done, or nothing."""
+
+    text: str
+    origins: tuple[tuple[str, str], ...] = ()
+    """(a line of the text, the object that asked for it): what a trace says of its rule or element."""
+
+    def words(self) -> list[str]:
+        return ["nft", "-f", "-"]
+
+    @property
+    def stdin(self) -> str:
+        return self.text
 
 
 class ConntrackDel(Command, frozen=True, kw_only=True):

@@ -104,8 +104,8 @@ PROTO = DataType(
     "Could not resolve protocol name",
 )  # fmt: skip
 SERVICE = DataType(
-    "inet_service", "internet network service", 2, 5, (), "Could not resolve service: Servname not found in nss_database",
-    big=True,
+    "inet_service", "internet network service", 2, 5,
+    unknown="Could not resolve service: Servname not found in nss_database", big=True,
 )  # fmt: skip
 MARK = DataType("mark", "packet mark", 4, 5)
 IFNAME = DataType("ifname", "network interface name", 16)

@@ -179,7 +179,7 @@ def run(chain: Chain, p: Pkt) -> Verdict:
     """A packet through a base chain; on DROP it has ended."""
     decision = walk(chain, p)
     if decision is not None:
-        kind, rule, step = decision
+        kind, step = decision
         if kind == "accept":
             return Verdict.ACCEPT
         drop(p.skb, Drop.NETFILTER_DROP, f"{step.table} {step.chain} rule {step.number}: {step.rule}", step.origin)

@@ -75,7 +75,8 @@ def tokens(text: str) -> Iterator[Token]:
             if "\n" in match[0]:
                 line, start = line + 1, match.end()
         elif kind == "junk":
-            raise NftError(Token("junk", match[0], line, at - start + 1, at - start + 1), "syntax error, unexpected junk")
+            here = Token("junk", match[0], line, at - start + 1, at - start + 1)
+            raise NftError(here, "syntax error, unexpected junk")
         else:
             assert kind is not None
             kind = "op" if kind == "dot" else kind

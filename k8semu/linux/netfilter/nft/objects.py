@@ -135,8 +135,8 @@ class Table:
         return self.handles
 
 
-Decision = tuple[str, CompiledRule, RuleStep]
-"""accept or drop, the rule that said so, and how it reads."""
+Decision = tuple[str, RuleStep]
+"""accept or drop, and the rule (and element) that said so."""
 
 
 def walk(chain: Chain, p: Pkt) -> Decision | None:
@@ -173,6 +173,6 @@ def walk(chain: Chain, p: Pkt) -> Decision | None:
             return None
         elif kind != "continue":
             p.walked += walked
-            return kind, rule, step
+            return kind, step
     p.walked += walked
     return None

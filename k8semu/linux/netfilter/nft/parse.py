@@ -10,8 +10,8 @@ Not modelled: other families than ip and inet, variables, include, flowtables, n
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
-from k8semu.errors import CommandError
 from k8semu.linux.netfilter.nft import cmd as c
 from k8semu.linux.netfilter.nft.datatypes import TYPES, DataType
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
@@ -69,8 +69,10 @@ class _Parser(RuleParser):
         if kind == "table":
             return self.table(verb, at, family, table_at)
         name_at = self.name()
-        start = {"at": at, "family": family, "table": table_at.text, "table_at": table_at, "name": name_at.text,
-                 "name_at": name_at, "line": self.line_of(at)}  # fmt: skip
+        start: dict[str, Any] = {
+            "at": at, "family": family, "table": table_at.text, "table_at": table_at,
+            "name": name_at.text, "name_at": name_at, "line": self.line_of(at),
+        }  # fmt: skip
         return [getattr(self, f"_{kind}")(verb, start)]
 
     def family(self) -> str:
@@ -114,8 +116,10 @@ class _Parser(RuleParser):
     def block(self, word: Token, family: str, table: Token) -> list[c.Cmd]:
         """``chain NAME { … }`` within a table."""
         name = self.name()
-        start = {"at": word, "family": family, "table": table.text, "table_at": table, "name": name.text,
-                 "name_at": name, "line": self.line_of(word)}  # fmt: skip
+        start: dict[str, Any] = {
+            "at": word, "family": family, "table": table.text, "table_at": table,
+            "name": name.text, "name_at": name, "line": self.line_of(word),
+        }  # fmt: skip
         if word.text == "chain":
             return self.chain_block(start)
         declared = self._set_or_map("add", start, word.text)
@@ -124,7 +128,7 @@ class _Parser(RuleParser):
         elements = c.Cmd(verb="add", kind="element", to=declared.to, elements=declared.elements, **start)
         return [declared, elements]
 
-    def chain_block(self, start: dict[str, object]) -> list[c.Cmd]:
+    def chain_block(self, start: dict[str, Any]) -> list[c.Cmd]:
         self.expect("{")
         spec = c.ChainSpec()
         rules: list[c.Cmd] = []
@@ -141,9 +145,9 @@ class _Parser(RuleParser):
                 verb="add", kind="rule", to=self.last, rule=rule, refs=self.take_refs(),
                 **{**start, "at": word, "line": self.line_of(word)},
             ))  # fmt: skip
-        return [c.Cmd(verb="add", kind="chain", to=self.last, chain=spec, **start), *rules]  # type: ignore[arg-type]
+        return [c.Cmd(verb="add", kind="chain", to=self.last, chain=spec, **start), *rules]
 
-    def _chain(self, verb: str, start: dict[str, object]) -> c.Cmd:
+    def _chain(self, verb: str, start: dict[str, Any]) -> c.Cmd:
         spec: c.ChainSpec | None = None
         if verb in ("add", "create") and self.accept("{"):
             spec = c.ChainSpec()
@@ -152,7 +156,7 @@ class _Parser(RuleParser):
                     self.next()
                 else:
                     spec = self.chain_part(spec)
-        return c.Cmd(verb=verb, kind="chain", to=self.last, chain=spec or c.ChainSpec(), **start)  # type: ignore[arg-type]
+        return c.Cmd(verb=verb, kind="chain", to=self.last, chain=spec or c.ChainSpec(), **start)
 
     def chain_part(self, spec: c.ChainSpec) -> c.ChainSpec:
         from msgspec.structs import replace
@@ -193,7 +197,7 @@ class _Parser(RuleParser):
 
     # --- rules ------------------------------------------------------------------------------------
 
-    def _rule(self, verb: str, start: dict[str, object]) -> c.Cmd:
+    def _rule(self, verb: str, start: dict[str, Any]) -> c.Cmd:
         handle, handle_at = 0, None
         if self.accept("handle") or self.accept("position"):
             handle_at = self.peek
@@ -201,27 +205,27 @@ class _Parser(RuleParser):
         if verb in ("delete", "destroy"):
             if handle_at is None:
                 raise self.unexpected("handle")
-            return c.Cmd(verb=verb, kind="rule", to=self.last, handle=handle, handle_at=handle_at, **start)  # type: ignore[arg-type]
+            return c.Cmd(verb=verb, kind="rule", to=self.last, handle=handle, handle_at=handle_at, **start)
         rule = self.rule_spec()
         return c.Cmd(
             verb=verb, kind="rule", to=self.last, rule=rule, handle=handle, handle_at=handle_at,
-            refs=self.take_refs(), **start,  # type: ignore[arg-type]
+            refs=self.take_refs(), **start,
         )  # fmt: skip
 
     # --- sets and elements ------------------------------------------------------------------------
 
-    def _set(self, verb: str, start: dict[str, object]) -> c.Cmd:
+    def _set(self, verb: str, start: dict[str, Any]) -> c.Cmd:
         return self._set_or_map(verb, start, "set")
 
-    def _map(self, verb: str, start: dict[str, object]) -> c.Cmd:
+    def _map(self, verb: str, start: dict[str, Any]) -> c.Cmd:
         return self._set_or_map(verb, start, "map")
 
-    def _set_or_map(self, verb: str, start: dict[str, object], kind: str) -> c.Cmd:
+    def _set_or_map(self, verb: str, start: dict[str, Any], kind: str) -> c.Cmd:
         if verb not in ("add", "create"):
-            return c.Cmd(verb=verb, kind=kind, to=self.last, **start)  # type: ignore[arg-type]
+            return c.Cmd(verb=verb, kind=kind, to=self.last, **start)
         opening = self.peek
         self.expect("{")
-        fields: dict[str, object] = {}
+        fields: dict[str, Any] = {}
         comment = ""
         elements: tuple[c.RawElement, ...] = ()
         while not self.accept("}"):
@@ -240,12 +244,12 @@ class _Parser(RuleParser):
             raise NftError(opening, "set definition does not specify key", self.last)
         if kind == "map" and not fields.get("data") and not fields.get("verdicts"):
             raise NftError(opening, "map definition does not specify mapping data type", self.last)
-        if "dynamic" in fields.get("flags", ()) and not fields.get("size"):  # type: ignore[operator]
+        if "dynamic" in fields.get("flags", ()) and not fields.get("size"):
             fields["size"] = DYNAMIC_SIZE
-        spec = SetSpec(**fields)  # type: ignore[arg-type]
-        return c.Cmd(verb=verb, kind=kind, to=self.last, spec=spec, comment=comment, elements=elements, **start)  # type: ignore[arg-type]
+        spec = SetSpec(**fields)
+        return c.Cmd(verb=verb, kind=kind, to=self.last, spec=spec, comment=comment, elements=elements, **start)
 
-    def set_part(self, word: Token, kind: str, fields: dict[str, object]) -> None:
+    def set_part(self, word: Token, kind: str, fields: dict[str, Any]) -> None:
         """One property of a set."""
         if word.text == "type":
             fields["types"] = self.types()
@@ -274,7 +278,7 @@ class _Parser(RuleParser):
     def flag(self) -> str:
         word = self.name()
         if word.text not in FLAGS:
-            raise NftError(word, f"syntax error, unexpected {word.text}, expecting constant or interval or timeout or dynamic")
+            raise self.unexpected_at(word, " or ".join(FLAGS))
         return word.text
 
     def types(self) -> tuple[DataType, ...]:
@@ -287,13 +291,13 @@ class _Parser(RuleParser):
             if not self.accept("."):
                 return tuple(found)
 
-    def _element(self, verb: str, start: dict[str, object]) -> c.Cmd:
+    def _element(self, verb: str, start: dict[str, Any]) -> c.Cmd:
         elements = self.element_list()
-        return c.Cmd(verb=verb, kind="element", to=self.last, elements=elements, **start)  # type: ignore[arg-type]
+        return c.Cmd(verb=verb, kind="element", to=self.last, elements=elements, **start)
 
     def element_list(self) -> tuple[c.RawElement, ...]:
         self.expect("{")
-        found = []
+        found: list[c.RawElement] = []
         while True:
             self.skip_newlines()
             if self.accept("}"):

@@ -19,7 +19,7 @@ from k8semu.linux.netfilter.nft.cmd import RawRange
 from k8semu.linux.netfilter.nft.datatypes import DataType, DataTypes
 from k8semu.linux.netfilter.nft.lexer import NftError, Token
 from k8semu.linux.netfilter.nft.objects import RuleSpec
-from k8semu.linux.netfilter.nft.sets import Data, VerdictData
+from k8semu.linux.netfilter.nft.sets import Data
 from k8semu.linux.netfilter.nft.values import Key, Range, single, wildcard
 from k8semu.linux.netfilter.nft.words import VERDICTS, Words
 
@@ -108,15 +108,14 @@ class RuleParser(Words):
             stmts.append(s.Vmap(expr, self.source(expr.dtypes, verdicts=True)))
             return
         op = ""
-        if isinstance(expr, e.Binop) and expr.dtypes[0].bitmask:
-            raise NftError(self.last, f"k8semu compares {expr.left.text()} with its bits only, without &, | and ^")
         if self.peek.text in _RELATIONS and self.peek.kind in ("op", "word"):
             word = self.next().text
             op = _SYMBOL.get(word, word)
         value = self.right_side(expr)
         if isinstance(expr, e.Binop) and expr.op == "^" and isinstance(value, Range) and value.single:
             assert isinstance(value.low, int)
-            expr, value = expr.left, single(value.low ^ expr.value)
+            value = single(value.low ^ expr.value)
+            expr = expr.left
         bitwise = isinstance(expr, e.Binop)
         if op == "==" and not bitwise and not (expr.dtypes[0].bitmask and isinstance(value, Range)):
             op = ""
@@ -135,6 +134,8 @@ class RuleParser(Words):
         made = self.primary()
         word = self.peek
         if word.text in _BITWISE and word.kind in ("op", "word"):
+            if made.dtypes[0].bitmask:
+                raise NftError(word, f"k8semu asks {made.text()} for its bits by name only")
             op = _BITWISE[self.next().text]
             value = to_range(RawRange(self.value_word()), made.dtypes[0]).low
             if not isinstance(value, int):
@@ -301,10 +302,9 @@ class RuleParser(Words):
 
     def nat(self, stmts: list[s.Stmt]) -> s.Stmt:
         kind = self.next().text
-        if self.accept("ip"):  # a family, or the form with a map
-            if self.accept("addr"):
-                self.expect(".")
-                self.expect("port")
+        if self.accept("ip") and self.accept("addr"):  # a family; the form with a map
+            self.expect(".")
+            self.expect("port")
         if not self.accept("to"):
             return s.Nat(kind, flags=self.nat_flags())
         if kind == "dnat" and self.peek.text in (*e.HEADERS, "numgen", "meta", "ct"):
@@ -399,5 +399,3 @@ def _tidy(stmts: list[s.Stmt], made: s.Match) -> None:
 def _plain(match: s.Match) -> bool:
     return not match.op and isinstance(match.value, Range) and match.value.single
 
-
-assert VerdictData

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from k8semu.errors import CommandError
 from k8semu.linux.netfilter.nft import cmd as c
 from k8semu.linux.netfilter.nft import stmt as s
 from k8semu.linux.netfilter.nft.datatypes import about
@@ -30,7 +29,9 @@ _UNSUPPORTED = "Could not process rule: Operation not supported"
 class Transaction:
     """One text on its way into the tables. `serial` numbers base chains in the order they were made."""
 
-    def __init__(self, tables: Tables, text: str, origins: Mapping[str, str], origin: str, now: int, serial: int) -> None:
+    def __init__(
+        self, tables: Tables, text: str, origins: Mapping[str, str], origin: str, now: int, serial: int
+    ) -> None:
         self.tables, self.text, self.origins, self.origin, self.now = tables, text, origins, origin, now
         self.serial = serial
         self._undo: list[Callable[[], object]] = []
@@ -456,5 +457,3 @@ _HANDLERS: dict[tuple[str, str], Callable[[Transaction, c.Cmd], None]] = {
     ("add", "element"): _T.add_element, ("create", "element"): _T.add_element,
     ("delete", "element"): _T.delete_element,
 }  # fmt: skip
-
-assert CommandError

@@ -30,7 +30,7 @@ class Range(msgspec.Struct, frozen=True, gc=False):
     def text(self, dtype: DataType) -> str:
         """As nft prints it: a value, a prefix where it is one, or a range."""
         if self.wildcard:
-            return f'"{self.low}*"'
+            return f'"{self.low!s}*"'
         if self.low == self.high:
             return dtype.text(self.low)
         plen = self._prefix(dtype)

@@ -140,8 +140,9 @@ class Words:
         return refs
 
 
-KEYWORDS = frozenset(
+_KEYWORDS = (
     "accept drop return continue jump goto table chain set map element rule ruleset add create delete flush list "
     "insert replace comment counter reject masquerade dnat snat redirect meta ct ip tcp udp th sctp icmp fib numgen "
-    "mark vmap update type hook policy priority flags timeout size with to all".split()
+    "mark vmap update type hook policy priority flags timeout size with to all"
 )
+KEYWORDS = frozenset(_KEYWORDS.split())
