@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from k8semu.kube.images import Launch, base_name, command_line, launch
+from k8semu.errors import InputError
+from k8semu.kube.images import Launch, base_name, command_line, expand, launch
 from k8semu.kube.objects import Container
 
 
@@ -50,6 +51,30 @@ def test_an_annotation_names_the_users_own_program() -> None:
     own = {"k8semu/program": "shop.main:serve", "k8semu/program.side": "shop.side:serve"}
     assert launch(container("busybox"), "web", own) == Launch("shop.main:serve")
     assert launch(container("busybox", name="side"), "web", own) == Launch("shop.side:serve")
+
+
+def test_arguments_are_json_with_the_pods_fields_filled_in() -> None:
+    args = '{"ip": "$(POD_IP)", "ports": [80, "$(PORT)"], "n": {"a": 1}}'
+    own = {"k8semu/program": "shop.main:serve", "k8semu/args": args}
+    found = launch(container("busybox", env=[{"name": "PORT", "value": "81"}]), "web", own, {"POD_IP": "172.17.0.2"})
+    assert found == Launch("shop.main:serve", {"ip": "172.17.0.2", "ports": [80, "81"], "n": {"a": 1}})
+    own["k8semu/args.side"] = '{"port": 1}'
+    assert launch(container("busybox", name="side"), "web", own) == Launch("shop.main:serve", {"port": 1})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "80", "[" * 100_000])
+def test_arguments_that_are_no_json_object_are_refused(text: str) -> None:
+    own = {"k8semu/program": "shop.main:serve", "k8semu/args": text}
+    with pytest.raises(InputError):
+        launch(container("busybox"), "web", own)
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [("$(A)", "1"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$$$(A)", "$1"), ("$A", "$A"), ("$(A", "$(A"), ("", "")],
+)
+def test_names_are_filled_in_as_in_a_containers_args(text: str, expanded: str) -> None:
+    assert expand(text, {"A": "1"}) == expanded
 
 
 def test_docker_ps_shows_the_manifests_command() -> None:

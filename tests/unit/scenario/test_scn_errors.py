@@ -145,6 +145,23 @@ MISTAKES = [
     Mistake("a selector that selects nothing", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec:\n"
             "  selector: {matchLabels: {app: a}}\n  template: {spec: {containers: [{name: c}]}}\n", 5,
             "documents[0].spec.selector", "does not match"),
+    Mistake("a program that is not there", steps("program: {from: client, function: 'k8semu.apps.nothing:x'}"), 5,
+            "spec.steps[0].program.function", "no program 'k8semu.apps.nothing:x'"),
+    Mistake("a program that is no coroutine", steps("program: {from: client, function: 'json:dumps'}"), 5,
+            "spec.steps[0].program.function", "is no `async def`"),
+    Mistake("arguments that a program does not take",
+            steps("program: {from: client, function: 'k8semu.apps.sockets:listen', args: {prot: 80}}"), 5,
+            "spec.steps[0].program.args", "missing a required argument: 'port' (it takes port, address)"),
+    Mistake("a Pod's program that is not there",
+            pod("  containers: [{name: c}]", "{name: x, annotations: {k8semu/program: shop}}"), 3,
+            "documents[0].metadata.annotations.k8semu/program", "no program 'shop'"),
+    Mistake("a Pod's arguments that are no JSON",
+            pod("  containers: [{name: c}]", "{name: x, annotations: {k8semu/program: 'k8semu.apps.sockets:listen', "
+                "k8semu/args: '{port'}}"), 3, "documents[0].metadata.annotations.k8semu/args",
+            'such as {"port": 8080}'),
+    Mistake("a Pod's arguments that its program does not take",
+            pod("  containers: [{name: c}]", "{name: x, annotations: {k8semu/program: 'k8semu.apps.sockets:listen', "
+                "k8semu/args: '{}'}}"), 3, "documents[0].metadata.annotations.k8semu/args", "it takes port, address"),
     Mistake("a second scenario", HEAD + "---\n" + HEAD.replace("k8semu/v1", "v1"), 5, "documents[1].kind",
             "a second scenario"),
 ]  # fmt: skip

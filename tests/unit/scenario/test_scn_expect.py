@@ -46,6 +46,9 @@ def test_what_is_as_expected_fails_nowhere(expect: dict[str, Any], result: dict[
         ({"stopped": ["a"]}, {"stopped": ["b"]}, "stopped: expected ['a'], got ['b']"),
         ({"error": ""}, {"error": "ECONNREFUSED"}, "error: expected '', got 'ECONNREFUSED'"),
         ({"bytes": 3}, {}, "bytes: expected 3, got None"),
+        ({"returns": {"shares": {"a": 2}}}, {"shares": {"a": 1}}, "shares: expected {'a': 2}, got {'a': 1}"),
+        ({"returns": {"value": None}}, {}, "value: expected None, got None"),
+        ({"contains": "b"}, {"calls": [{"servedBy": "a"}]}, "the output does not contain 'b'"),
     ],
 )
 def test_what_is_otherwise_says_what_was_expected_and_what_came(

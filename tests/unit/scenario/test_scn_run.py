@@ -57,6 +57,36 @@ def test_the_result_of_a_call_is_an_object_with_each_call_in_it() -> None:
     assert (often["status"], often["servedBy"], len(often["calls"])) == (200, "web", 2)
 
 
+def test_a_program_runs_in_a_pod_with_the_pods_own_fields_filled_in() -> None:
+    [one, many, plain] = results(
+        f"- program: {{from: client, function: '{__name__}:say', args: {{what: $(POD_NAME) $(POD_IP) $$(POD_IP)}}}}\n"
+        f"- program: {{from: web, function: '{__name__}:say', args: {{what: $(NODE_NAME) $(WHO), times: 2}}}}\n"
+        f"- program: {{from: host1, function: '{__name__}:say', args: {{what: $(POD_IP)}}}}\n"
+    )
+    assert one == {"value": "client 172.17.0.2 $(POD_IP)"}
+    assert many == {"calls": [{"said": "host2 $(WHO)"}] * 2}
+    assert plain == {"value": "$(POD_IP)"}
+
+
+async def say(what: str, times: int = 0) -> Any:
+    """A program of a user's own."""
+    return [{"said": what}] * times if times else what
+
+
+def test_a_pod_runs_a_program_with_arguments() -> None:
+    annotations = (
+        "{k8semu/program: 'k8semu.apps.http_echo:http_echo', "
+        """k8semu/args: '{"name": "$(POD_NAME) on $(NODE_NAME), $(COLOUR)", "ports": [8080]}'}"""
+    )
+    pod = (
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: shop, annotations: {annotations}}}\n"
+        "spec: {nodeName: host2, containers: [{name: c, env: [{name: COLOUR, value: blue}]}]}\n"
+    )
+    client = PODS.partition("---\napiVersion: v1\nkind: Pod\nmetadata: {name: web}")[0]
+    [call] = results("- http: {from: client, url: 'http://172.17.1.2:8080/'}\n", pods=client + pod)
+    assert call["servedBy"] == "shop on host2, blue"
+
+
 def test_scaling_starts_pods_that_answer_and_stops_them_again() -> None:
     [up, down] = results(
         "- scale: {workload: deployment/account, replicas: 4}\n- scale: {workload: account, replicas: 1}\n"
