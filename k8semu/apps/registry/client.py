@@ -60,23 +60,25 @@ class Client:
                 result = {"status": 0, "servedBy": "", "error": self.error or NO_SERVER, "instance": ""}
                 break
             tried.append(server.name)
-            result = await self._call(server, path)
+            result = await call_instance(server.at, path, self.timeout)
             if not result["error"]:
                 break
         return {**result, "tried": tried, "listAge": f"{age * 1000:.0f} ms"}
 
-    async def _call(self, server: Server, path: str) -> dict[str, Any]:
-        result = {"status": 0, "servedBy": "", "error": "", "instance": server.at}
-        try:
-            reply = await call("GET", f"http://{server.at}{path}", timeout=self.timeout)
-        except (OSError, TimeoutError) as error:
-            return {**result, "error": error_name(error)}
-        try:
-            said = json.loads(reply.body)
-        except ValueError:
-            said = None
-        who = said.get("servedBy", "") if isinstance(said, dict) else ""
-        return {**result, "status": reply.status, "servedBy": who}
+
+async def call_instance(at: str, path: str, timeout: float, **headers: str) -> dict[str, Any]:
+    """GET from an instance (``172.17.0.3:8080``): `status`, `servedBy` (what an echo says), `error`, `instance`."""
+    result = {"status": 0, "servedBy": "", "error": "", "instance": at}
+    try:
+        reply = await call("GET", f"http://{at}{path}", headers=headers, timeout=timeout)
+    except (OSError, TimeoutError) as error:
+        return {**result, "error": error_name(error)}
+    try:
+        said = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        said = None
+    who = said.get("servedBy", "") if isinstance(said, dict) else ""
+    return {**result, "status": reply.status, "servedBy": who}
 
 
 async def discover(
@@ -99,17 +101,14 @@ async def discover(
             calls.append(await client.get(path))
     finally:
         refresher.cancel()
-    return summary(calls, [server.name for server in client.servers])
+    return {**summary(calls), "instances": [server.name for server in client.servers], "error": ""}
 
 
-def summary(calls: list[dict[str, Any]], instances: list[str]) -> dict[str, Any]:
-    """What came of calls, each and all."""
+def summary(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Calls, how many each instance served, and how many failed of what."""
     shares = Counter(call["servedBy"] for call in calls if not call["error"])
     errors = Counter(call["error"] for call in calls if call["error"])
-    return {
-        "calls": calls, "shares": dict(sorted(shares.items())), "errors": dict(sorted(errors.items())),
-        "instances": instances, "error": "",
-    }  # fmt: skip
+    return {"calls": calls, "shares": dict(sorted(shares.items())), "errors": dict(sorted(errors.items()))}
 
 
 async def watch(registry: str, service: str, wait: float = 60.0) -> dict[str, Any]:
