@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.kubelet import PodMachine, netns_of, run_pod, stop_pod
-from k8semu.cluster.master import KEPT, Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
 from k8semu.errors import CniError, ScenarioError
-from k8semu.kube.api.status import ApiError
 from k8semu.kube.endpoints import Selected, slice_of
 from k8semu.kube.objects import Pod, Workload
 from k8semu.kube.store import Change, ManifestError, PodError, Store
@@ -23,6 +21,8 @@ from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from k8semu.cluster.master import Master
 
 
 class MachineSpec(Protocol):
@@ -146,6 +146,8 @@ def build(
         built.carry_out(change)
     if services is not None:
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
+        from k8semu.cluster.master import KEPT, Master  # most of a small cluster's start-up otherwise
+
         built.master = Master(cluster, services.cidr)
         for manifest in manifests:
             if manifest["kind"] in KEPT:
@@ -155,6 +157,8 @@ def build(
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:
+    from k8semu.kube.api.status import ApiError
+
     try:
         master.apply(manifest)
     except ApiError as error:

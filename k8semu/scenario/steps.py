@@ -16,7 +16,6 @@ from k8semu.apps.shell.network import program_of
 from k8semu.cluster.build import Built
 from k8semu.cluster.journal import Exec, Program, Wait
 from k8semu.cluster.kubelet import PodMachine
-from k8semu.cluster.master import KEPT
 from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
@@ -211,6 +210,8 @@ async def delete(built: Built, action: model.Delete) -> Any:
 
 
 async def apply(built: Built, action: list[dict[str, Any]]) -> Any:
+    from k8semu.cluster.master import KEPT
+
     def decide() -> Change:
         changes = Change()
         for manifest in action:

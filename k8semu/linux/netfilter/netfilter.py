@@ -23,7 +23,6 @@ from k8semu.linux.netfilter.conntrack.core import Conntrack
 from k8semu.linux.netfilter.conntrack.delete import filters
 from k8semu.linux.netfilter.matches.memory import Recent
 from k8semu.linux.netfilter.nat import Nat
-from k8semu.linux.netfilter.nft.engine import Nft
 from k8semu.linux.netfilter.rule import Pkt, Verdict
 from k8semu.linux.netfilter.save import save
 from k8semu.linux.netfilter.tables import BUILTIN, CHAIN_HOOK, PRIORITY, Chain, Table
@@ -33,6 +32,7 @@ from k8semu.trace.steps import HookStep
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
     from k8semu.linux.core.net import Net
+    from k8semu.linux.netfilter.nft.engine import Nft
 
 _CHAIN_OF = {hook: chain for chain, hook in CHAIN_HOOK.items()}
 
@@ -55,7 +55,7 @@ def _end_step(chain: str, table: str, verdict: str, walked: int) -> HookStep:
 class Netfilter:
     """`net.netfilter`. `recent` and `memory` are what matches remember."""
 
-    __slots__ = ("_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "nft", "recent",
+    __slots__ = ("_nft", "_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent",
                  "tables")  # fmt: skip
 
     def __init__(self, net: Net) -> None:
@@ -64,7 +64,7 @@ class Netfilter:
         self.conntrack = Conntrack(net)
         self.nat = Nat(net, self.conntrack, self._nat_rules)
         self.br = BrNetfilter(self)
-        self.nft = Nft(self)
+        self._nft: Nft | None = None
         self.recent: dict[str, Recent] = {}
         self.memory: dict[object, int] = {}
         self.needs_defrag = False
@@ -114,11 +114,22 @@ class Netfilter:
             if ct.masq_index == dev.ifindex:
                 self.conntrack.destroy(ct, "device down:")
 
+    @property
+    def nft(self) -> Nft:
+        """nf_tables as `nft` programs it; made when it is first asked for, as most nodes have none."""
+        if self._nft is None:
+            from k8semu.linux.netfilter.nft.engine import Nft
+
+            self._nft = Nft(self)
+            if "nat" in self.tables:
+                self._nft.iptables_nat_came()
+        return self._nft
+
     def put(self, table: Table) -> None:
         """Put a table into force."""
         self.tables[table.name] = table
-        if table.name == "nat":
-            self.nft.iptables_nat_came()
+        if table.name == "nat" and self._nft is not None:
+            self._nft.iptables_nat_came()
         self._register()
 
     def changed(self) -> None:
@@ -138,13 +149,15 @@ class Netfilter:
                 if held.rules.rules or held.policy != "ACCEPT" or held.counting:
                     hook = CHAIN_HOOK[chain]
                     wanted[hook, name] = (PRIORITY[name], self._table_hook(hook, name))
-        wanted.update(self.nft.hooks())
-        if self.nft.needs_ct or any(table.needs_ct for table in self.tables.values()):
+        nft = self._nft
+        if nft is not None:
+            wanted.update(nft.hooks())
+        if (nft is not None and nft.needs_ct) or any(table.needs_ct for table in self.tables.values()):
             for hook in (Hook.PREROUTING, Hook.LOCAL_OUT):
                 wanted[hook, "conntrack"] = (Priority.CONNTRACK, self.conntrack.track)
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
                 wanted[hook, "confirm"] = (Priority.CONNTRACK_CONFIRM, self.conntrack.confirm)
-        if "nat" in self.tables or self.nft.has_nat:
+        if "nat" in self.tables or (nft is not None and nft.has_nat):
             for hook in (Hook.PREROUTING, Hook.LOCAL_OUT):
                 wanted[hook, "nat"] = (Priority.NAT_DST, self.nat.hook(hook))
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
@@ -199,8 +212,8 @@ class Netfilter:
     def _nat_rules(
         self, skb: Skb, hook: Hook, indev: NetDevice | None, outdev: NetDevice | None
     ) -> Verdict | None:
-        if self.nft.has_nat:
-            return self.nft.nat_rules(skb, hook, indev, outdev, self._iptables_nat)
+        if self._nft is not None and self._nft.has_nat:
+            return self._nft.nat_rules(skb, hook, indev, outdev, self._iptables_nat)
         return self._iptables_nat(skb, hook, indev, outdev)
 
     def _iptables_nat(
