@@ -20,7 +20,7 @@ from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args, Code
-from k8semu.errors import CniError, CommandError, InputError
+from k8semu.errors import CniError, CommandError, InputError, K8semuError
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.images import expand
 from k8semu.kube.objects import full_name
@@ -84,11 +84,19 @@ async def listen(built: Built, action: model.Listen) -> Any:
 
 
 async def program(built: Built, action: model.Program) -> Any:
-    """What the program returns: a mapping as it is, a list of them as `calls`, anything else as `value`."""
+    """What the program returns: a mapping as it is, a list of them as `calls`, anything else as `value`.
+
+    If it raises, `error` says what: the program is the user's, and no fault of the emulator's.
+    """
     machine = built.machine(action.from_)
     args = expand(action.args, machine.fields) if isinstance(machine, PodMachine) else action.args
     name = action.function.rpartition(":")[2]
-    result = await _call(built, action.from_, name, action.function, args)
+    try:
+        result = await _call(built, action.from_, name, action.function, args)
+    except K8semuError:
+        raise
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
     if isinstance(result, list) and all(isinstance(item, dict) for item in result):
         return {"calls": result}
     return result if isinstance(result, dict) else {"value": result}

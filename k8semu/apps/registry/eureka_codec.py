@@ -312,6 +312,7 @@ def _read(tree: Tree) -> Instance:
         duration=_number(lease, "durationInSecs", DURATION),
         metadata=metadata, app_group_name=_text(tree, "appGroupName").upper(), asg_name=_text(tree, "asgName"),
         coordinating=_text(tree, "isCoordinatingDiscoveryServer").lower() == "true",
+        action_type=_text(tree, "actionType", default="ADDED"),
         last_updated=_number(tree, "lastUpdatedTimestamp", 0), last_dirty=_number(tree, "lastDirtyTimestamp", 0),
         **texts,
     )  # fmt: skip

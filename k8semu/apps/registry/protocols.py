@@ -95,6 +95,8 @@ def _done(reply: Reply) -> None:
 class EurekaProtocol(Protocol):
     """As Netflix' Java client does. Eureka: com.netflix.discovery.DiscoveryClient"""
 
+    _known: dict[str, eureka_codec.Instance] | None = None
+
     @property
     def _app(self) -> str:
         return quote(self.service.upper())
@@ -121,18 +123,34 @@ class EurekaProtocol(Protocol):
         await self.ask("DELETE", f"/eureka/apps/{self._app}/{quote(self._id(me))}")
 
     async def fetch(self) -> list[Server]:
-        reply = await self.ask("GET", "/eureka/apps/", Accept="application/json")
+        """The whole list at first, then what has changed, as long as the registry's hash code is ours."""
+        if self._known is None or not await self._update(self._known):
+            whole = await self._list("/eureka/apps/")
+            self._known = {i.id: i for app in whole.applications for i in app.instances}
+        mine = [i for i in self._known.values() if i.app == self.service.upper() and i.status == "UP"]
+        return [
+            Server(i.host_name, i.ip_addr, i.port, _weight(i.metadata.get("weight")), i.metadata.get("zone", ""))
+            for i in mine
+        ]  # fmt: skip
+
+    async def _update(self, known: dict[str, eureka_codec.Instance]) -> bool:
+        """Eureka: DiscoveryClient.getAndUpdateDelta(); False if the whole list is needed."""
+        delta = await self._list("/eureka/apps/delta")
+        for instance in (i for app in delta.applications for i in app.instances):
+            if instance.action_type == "DELETED":
+                known.pop(instance.id, None)
+            else:
+                known[instance.id] = instance
+        return eureka_codec.hashcode(known.values()) == delta.hashcode
+
+    async def _list(self, path: str) -> eureka_codec.Applications:
+        reply = await self.ask("GET", path, Accept="application/json")
         if reply.status != 200:
             raise Refused(f"{reply.status}")
         try:
-            found = eureka_codec.applications_from_json(reply.body)
+            return eureka_codec.applications_from_json(reply.body)
         except eureka_codec.CodecError as error:
             raise Refused(str(error)) from None
-        return [
-            Server(i.host_name, i.ip_addr, i.port, _weight(i.metadata.get("weight")), i.metadata.get("zone", ""))
-            for app in found.applications if app.name == self.service.upper()
-            for i in app.instances if i.status == "UP"
-        ]  # fmt: skip
 
 
 def _weight(text: str | None) -> float:

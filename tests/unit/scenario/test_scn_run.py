@@ -68,6 +68,11 @@ def test_a_program_runs_in_a_pod_with_the_pods_own_fields_filled_in() -> None:
     assert plain == {"value": "$(POD_IP)"}
 
 
+def test_a_program_that_raises_is_an_error_of_its_step() -> None:
+    [result] = results(f"- program: {{from: client, function: '{__name__}:say', args: {{what: x, times: a}}}}\n")
+    assert result["error"].startswith("TypeError: can't multiply sequence")
+
+
 async def say(what: str, times: int = 0) -> Any:
     """A program of a user's own."""
     return [{"said": what}] * times if times else what

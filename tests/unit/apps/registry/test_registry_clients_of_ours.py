@@ -46,7 +46,8 @@ class World:
         self.cluster.start(pod, pod, Program(function="k8semu.apps.registry.instance:instance", args=args))
 
     async def call(self, function: str, pod: str = "client", **more: Any) -> Any:
-        program = Program(function=f"k8semu.apps.registry.{function}", args={"service": "account", **more})
+        name = more.pop("program", f"k8semu.apps.registry.{function}")
+        program = Program(function=name, args={"service": "account", **more})
         return await self.cluster.call(pod, "call", program)
 
     async def discover(self, **more: Any) -> Any:
@@ -155,6 +156,41 @@ def test_a_list_is_as_old_as_the_refresh_lets_it_be() -> None:
         assert [call["listAge"] for call in result["calls"]][5:] == ["25000 ms", "0 ms", "5000 ms"]
 
     play("consul", scene)
+
+
+def test_a_eureka_client_fetches_the_whole_list_once_and_then_what_has_changed() -> None:
+    async def scene(world: World) -> None:
+        for number in (1, 2):
+            world.start(f"account-{number}", after=0.1 * number)
+        await asyncio.sleep(1)
+        world.start("account-3", after=10)
+        world.cluster.loop.call_later(20, world.cluster.stop, "account-1")
+        result = await world.call("", program=f"{__name__}:fetch_often", url=world.url)
+        assert result["lists"] == [
+            ["account-1", "account-2"], ["account-1", "account-2", "account-3"], ["account-2", "account-3"]
+        ]  # fmt: skip
+        assert result["asked"] == ["/eureka/apps/", "/eureka/apps/delta", "/eureka/apps/delta", "/eureka/apps/"]
+
+    play("eureka", scene)
+
+
+async def fetch_often(url: str, service: str) -> dict[str, Any]:
+    """Fetch at once, after 15 s, and after five minutes, when the eviction is no longer in the delta."""
+    from k8semu.apps.registry.protocols import EurekaProtocol
+
+    asked: list[str] = []
+
+    class Watched(EurekaProtocol):
+        async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+            asked.append(path)
+            return await super().ask(method, path, body, **headers)
+
+    eureka = Watched(url, service)
+    lists = []
+    for pause in (0, 15, 300):
+        await asyncio.sleep(pause)
+        lists.append([server.name for server in await eureka.fetch()])
+    return {"lists": lists, "asked": asked}
 
 
 def test_a_client_that_watches_consul_is_told_when_the_list_changes() -> None:
