@@ -41,7 +41,7 @@ NAMESPACES = ("sw", "h1", "px", "pa", "far", "out")
 OUTSIDE = {"h1": "10.100.0.2", "far": "10.100.0.3", "out": "10.100.0.9"}
 SOURCES = [
     ("px", "172.17.0.2"), ("pa", "172.17.0.3"), ("h1", "10.100.0.2"), ("far", "172.17.1.2"), ("out", "10.100.0.9"),
-    ("out", "203.0.113.5"), ("out", "203.0.113.200"),
+    ("out", "203.0.113.5"), ("out", "203.0.113.200"), ("h1", "127.0.0.1"),
 ]  # fmt: skip
 POLICY = st.sampled_from(["Cluster", "Local"])
 PODS = st.sampled_from([
@@ -78,7 +78,7 @@ def services(draw: st.DrawFn) -> ProxyState:
     return state(found, slices, config=config)
 
 
-FLOWS = st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=10)
+FLOWS = st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(0, 3), st.integers(0, 4)), min_size=4, max_size=10)
 
 
 def network() -> Lab:
@@ -128,13 +128,15 @@ def lab_of(of: ProxyState, flows: list[tuple[tuple[str, str], int, int]]) -> Lab
     lab = network()
     told = [*iptables_fixed.kubelet_rules(), *Iptables().sync(of)]
     lab.tell("h1", *(command for command in told if not isinstance(command, ConntrackDel)))
-    for netns, dev in (("px", "eth0"), ("pa", "eth0"), ("h1", "eth0"), ("far", "eth0"), ("out", "eth0")):
+    for netns, dev in (("px", "eth0"), ("pa", "eth0"), ("h1", "eth0"), ("far", "eth0"), ("out", "eth0"), ("h1", "lo")):
         lab.tap(netns, dev)
     for at, ((netns, source), number, which) in enumerate(flows):
         info = of.ports[number]
         targets = [(info.cluster_ip, info.port), *((ip, info.port) for ip in (*info.lb_vips, *info.external_ips))]
         if info.node_port:
-            targets.append(("10.100.0.2", info.node_port))
+            targets += [("10.100.0.2", info.node_port), ("172.17.0.1", info.node_port)]
+        if source == "127.0.0.1":
+            targets = [(source, info.node_port or 9)]
         host, port = targets[which % len(targets)]
         make = udp if info.protocol == "UDP" else syn
         lab.send(netns, make(source, host, 4000 + at, port))
