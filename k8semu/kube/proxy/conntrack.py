@@ -1,17 +1,29 @@
-"""UDP flows that still lead to an endpoint that is gone: kube-proxy makes the kernel forget them.
+"""What kube-proxy does about connection tracking: timeouts, and UDP flows that lead to an endpoint that is gone.
 
 A UDP client that keeps its port stays one flow for conntrack, and the flow keeps its endpoint. TCP
 flows are left alone: their end is seen by both sides.
 
-Kubernetes: pkg/proxy/conntrack/cleanup.go CleanStaleEntries()
+Kubernetes: pkg/proxy/conntrack/cleanup.go CleanStaleEntries(), cmd/kube-proxy/app/conntrack.go
 Differs: real kube-proxy reads the conntrack table and deletes what leads to no serving endpoint; here the
          endpoints that ceased to serve are remembered, and the flows to them deleted.
+Not modelled: nf_conntrack_max (by the number of cores).
 """
 
 from __future__ import annotations
 
 from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
-from k8semu.linux.core.commands import Command, ConntrackDel
+from k8semu.linux.core.commands import Command, ConntrackDel, Sysctl
+
+TIMEOUTS = {"established": 86_400, "close_wait": 3_600}
+"""Seconds after which a silent TCP connection is forgotten, by its state."""
+
+
+def timeouts() -> list[Command]:
+    """What every mode of kube-proxy sets when it starts."""
+    return [
+        Sysctl(name=f"net.netfilter.nf_conntrack_tcp_timeout_{state}", value=seconds, origin="kube-proxy")
+        for state, seconds in TIMEOUTS.items()
+    ]
 
 
 class StaleFlows:

@@ -13,7 +13,7 @@ Shown: `iptables-save`
 from __future__ import annotations
 
 from k8semu.kube.proxy import iptables_fixed as fixed
-from k8semu.kube.proxy.conntrack import StaleFlows
+from k8semu.kube.proxy.conntrack import StaleFlows, timeouts
 from k8semu.kube.proxy.iptables_port import PortRules
 from k8semu.kube.proxy.iptables_text import RestoreText
 from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
@@ -42,9 +42,9 @@ class Iptables:
         self._flows = StaleFlows()
 
     def start(self, state: ProxyState) -> list[Command]:
-        """What is told once: sysctl, canaries, and how packets come to the chains."""
-        once = [*fixed.route_localnet(state.config, state.node), *fixed.canary()]
-        return [*once, *fixed.jumps(state.config, self.kubelet)]
+        """What is told once: sysctls, canaries, and how packets come to the chains."""
+        settings = [*timeouts(), *fixed.route_localnet(state.config, state.node)]
+        return [*settings, *fixed.canary(), *fixed.jumps(state.config, self.kubelet)]
 
     def sync(self, state: ProxyState, now: int = 0, full: bool = False) -> list[Command]:
         """What has to be told so that `state` holds; `now` in ns. The first sync is full, and one after a

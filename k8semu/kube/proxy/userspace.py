@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from k8semu.kube.proxy.conntrack import timeouts
 from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
 from k8semu.linux.core.commands import Command, Iptables
 from k8semu.sim.streams import Stream
@@ -111,7 +112,7 @@ class Userspace:
 
     def sync(self, state: ProxyState, now: int = 0) -> list[Command]:
         """What has to be told the kernel so that `state` holds; `messages` then has the program's part."""
-        commands = _init() if self.state is None else []
+        commands = [*timeouts(), *_init()] if self.state is None else []
         infos = {info.name: info for info in state.ports if info.protocol != "SCTP"}
         for name in [name for name in self._ports if name not in infos]:
             commands += self._close(name)

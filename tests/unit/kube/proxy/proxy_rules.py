@@ -65,8 +65,8 @@ class UserspaceNode:
     def sync(self, services: list[Service], slices: list[EndpointSlice]) -> list[dict[str, Any]]:
         self.told = self.proxy.sync(state(services, slices))
         for command in self.told:
-            assert isinstance(command, c.Iptables)
-            self.netfilter.iptables(list(command.args), command.origin)
+            if isinstance(command, c.Iptables):
+                self.netfilter.iptables(list(command.args), command.origin)
         return self.proxy.messages()
 
     def save(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy_objects import endpoints, service, state
 
-from k8semu.kube.proxy.conntrack import StaleFlows
+from k8semu.kube.proxy.conntrack import StaleFlows, timeouts
 
 A, B = "172.17.0.2", "172.17.0.3"
 DNS = service("dns", ["53/UDP@30053"], type="NodePort", externalIPs=["192.0.2.7"])
@@ -60,3 +60,10 @@ def test_tcp_flows_are_left_alone() -> None:
     proxy = Proxy()
     proxy.sync(A, B, protocol="TCP")
     assert proxy.sync(B, protocol="TCP") == []
+
+
+def test_silent_connections_are_kept_for_a_day_and_half_closed_ones_for_an_hour() -> None:
+    assert [str(command) for command in timeouts()] == [
+        "sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=86400",
+        "sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_close_wait=3600",
+    ]
