@@ -65,7 +65,7 @@ class ServiceNetwork:
         if self.spec.mode == "userspace":
             program = Program(function="k8semu.apps.userspace_proxy:userspace_proxy", args={"seed": self.spec.seed})
             self.cluster.start(node.netns_name, _pid(node), program)
-        self._proxiers[name] = PROXIERS[self.spec.mode](node)
+        self._proxiers[name] = PROXIERS[self.spec.mode](node, self.spec)
         self._sync(node)
 
     def sync(self) -> None:
@@ -105,16 +105,24 @@ def _pid(node: Node) -> str:
     return f"{node.name}/kube-proxy"
 
 
-def _iptables(node: Node) -> Proxier:
+def _iptables(node: Node, spec: ServiceNetworkSpec) -> Proxier:
     from k8semu.kube.proxy.iptables import Iptables
 
     return Iptables()
 
 
-def _userspace(node: Node) -> Proxier:
+def _nftables(node: Node, spec: ServiceNetworkSpec) -> Proxier:
+    from k8semu.kube.proxy.nftables import Nftables
+
+    return Nftables((spec.cidr,))
+
+
+def _userspace(node: Node, spec: ServiceNetworkSpec) -> Proxier:
     from k8semu.kube.proxy.userspace import Userspace
 
     return Userspace(node.random("kube-proxy"))
 
 
-PROXIERS: dict[str, Callable[[Node], Proxier]] = {"iptables": _iptables, "userspace": _userspace}
+PROXIERS: dict[str, Callable[[Node, ServiceNetworkSpec], Proxier]] = {
+    "iptables": _iptables, "nftables": _nftables, "userspace": _userspace,
+}  # fmt: skip

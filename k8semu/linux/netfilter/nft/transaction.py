@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from k8semu.linux.netfilter.nft import cmd as c
 from k8semu.linux.netfilter.nft import stmt as s
 from k8semu.linux.netfilter.nft.datatypes import about
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
 from k8semu.linux.netfilter.nft.parse_rule import to_range
-from k8semu.linux.netfilter.nft.sets import Data, Element, NftSet, VerdictData
+from k8semu.linux.netfilter.nft.sets import Data, Element, NftSet, SetSpec, VerdictData
 from k8semu.linux.netfilter.nft.validate import check_table
 from k8semu.linux.netfilter.nft.values import Key, merge
 
@@ -291,8 +293,11 @@ class Transaction:
         assert command.name_at is not None
         held = table.sets.get(command.name)
         if held is not None:
-            if command.verb == "create" or held.spec != spec:
+            if command.verb == "create" or not _same(held.spec, spec):
                 raise NftError(command.name_at, _EXISTS)
+            was = held.spec
+            held.spec = replace(was, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size)
+            self._set(lambda: setattr(held, "spec", was))
         else:
             table.sets[command.name] = NftSet(command.name, spec, command.comment, table.next_handle())
             self._set(lambda: table.sets.pop(command.name))
@@ -381,6 +386,11 @@ class Transaction:
             chain = table.chains[data.chain]
             chain.use += by
             self._set(lambda: setattr(chain, "use", chain.use - by))
+
+
+def _same(held: SetSpec, spec: SetSpec) -> bool:
+    """May it be declared again so? Its timeout and size may change. Linux: nft_set_is_same()."""
+    return (held.types, held.data, held.verdicts, held.flags) == (spec.types, spec.data, spec.verdicts, spec.flags)
 
 
 class _Gone(NftError):
