@@ -16,7 +16,7 @@ from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Entry, Journal, Program
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.lab.order import lines
-from k8semu.linux.core.commands import Command
+from k8semu.linux.core.commands import Command, ConntrackDel
 
 HEAD = """\
 #!/bin/bash
@@ -74,6 +74,8 @@ def told(netns: str, command: Command) -> list[str]:
     if command.stdin:
         end = "EOF" if "\nEOF\n" not in f"\n{command.stdin}" else "END_OF_RULES"
         found[0] += f" <<'{end}'\n{command.stdin.rstrip()}\n{end}"
+    if isinstance(command, ConntrackDel):
+        found[0] += " || true  # no such flow is no failure"
     return found
 
 

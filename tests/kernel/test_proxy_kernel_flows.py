@@ -9,6 +9,7 @@ what reaches an endpoint is answered with RST or port unreachable, and the answe
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,30 @@ def test_packets_to_random_services_fare_as_in_linux() -> None:
 
     compare()
     assert len(seen) == 4, "the packets drawn met too little"
+
+
+def test_a_udp_client_that_keeps_its_port_follows_the_service_to_its_new_endpoint() -> None:
+    dns, proxy, lab = service("dns", ["53/UDP"]), Iptables(), network()
+    config = replace(CONFIG, random_fully=False)
+    before, after = (
+        state([dns], [endpoints(pod, service="dns", ports=["53/UDP"])], config=config)
+        for pod in ("172.17.0.3", "172.17.1.2")
+    )
+
+    def ask() -> None:
+        lab.send("px", udp("172.17.0.2", "10.96.0.1", 5000, 53))
+        lab.wait(0.05)
+
+    lab.tell("h1", *(command for command in proxy.sync(before) if not isinstance(command, ConntrackDel)))
+    for netns, dev in (("px", "eth0"), ("pa", "eth0"), ("far", "eth0")):
+        lab.tap(netns, dev)
+    ask()
+    rules, *forget = proxy.sync(after)
+    lab.tell("h1", rules)
+    ask()  # the flow is older than the rules
+    lab.tell("h1", *(command for command in forget if "172.17.0.3" in str(command)))
+    ask()
+    ours = report(lab.run())
+    assert ours.splitlines() == report(finish_real(start_real(lab))).splitlines()
+    met = {name: part.count("udp 5000 > 53") for name, part in re.findall(r"== (\w+)/eth0\n(.*?)(?===)", ours, re.S)}
+    assert (met["pa"], met["far"]) == (2, 1)
