@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from netlab import Lab, as_lab, framed, icmp_echo, mac, mac_bytes, udp
 
-from k8semu.linux.core.commands import AddrAdd, BridgeAdd, BridgePortSet, FdbAdd, LinkDel, LinkSet, Sysctl, VethAdd
+from k8semu.linux.core.commands import (
+    AddrAdd,
+    BridgeAdd,
+    BridgePortSet,
+    FdbAdd,
+    IptablesRestore,
+    LinkDel,
+    LinkSet,
+    Sysctl,
+    VethAdd,
+)
+from k8semu.wire.checksum import checksum
 
 
 def setting(name: str, value: int) -> Sysctl:
@@ -238,4 +249,48 @@ def announcements_at_a_port() -> Lab:
     lab.tell("br", LinkSet(name="paa", master="br0"))
     lab.inject("aa", "eth0", eth(A, BC))
     lab.wait(0.2)
+    return lab
+
+
+def cut(packet: bytearray, *sizes: int, df: bool = False) -> list[bytes]:
+    """Fragments of a packet (behind 14 bytes of link header), with so many bytes of payload each."""
+    pieces, offset = [], 0
+    for number, size in enumerate(sizes):
+        part = packet[34 + offset : 34 + offset + size]
+        flags = (0x4000 if df else 0) | (0x2000 if number < len(sizes) - 1 else 0) | offset // 8
+        head = bytearray(packet[:34])
+        head[16:18] = (20 + len(part)).to_bytes(2, "big")
+        head[20:22] = flags.to_bytes(2, "big")
+        head[24:26] = b"\0\0"
+        head[24:26] = checksum(head[14:34]).to_bytes(2, "big")
+        pieces.append(framed(head + part, mac_bytes("aa", "eth0"), mac_bytes("bb", "eth0")))
+        offset += size
+    return pieces
+
+
+@as_lab
+def fragments_through_a_bridge_that_tracks() -> Lab:
+    """Connection tracking puts them together, and the port cuts them again, no longer than they came."""
+    lab = switch()
+    lab.tell("br", IptablesRestore(text="*filter\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"))
+    lab.address("aa", "eth0", "10.0.0.1/24")
+    lab.address("bb", "eth0", "10.0.0.2/24")
+    lab.send("aa", udp("10.0.0.1", "10.0.0.2", 5, 6))
+    lab.wait(0.1)
+
+    def send(size: int, *sizes: int, ident: int, df: bool = False) -> None:
+        packet = udp("10.0.0.1", "10.0.0.2", 5, 6, bytes(size - 8), df=False, ident=ident)
+        for piece in cut(packet, *sizes, df=df):
+            lab.inject("aa", "eth0", piece)
+        lab.wait(0.1)
+
+    send(3000, 1480, 1480, 40, ident=79)
+    send(1208, 600, 608, ident=80)
+    send(3000, 40, 1480, 1480, ident=82)
+    send(1208, 600, 608, ident=83, df=True)
+    lab.tell("br", LinkSet(name="pbb", mtu=600))
+    send(1208, 560, 560, 88, ident=84)
+    send(1208, 600, 608, ident=85)
+    send(1208, 800, 408, ident=86)
+    send(1208, 560, 560, 88, ident=87, df=True)
     return lab

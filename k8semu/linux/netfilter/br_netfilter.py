@@ -98,7 +98,7 @@ class BrNetfilter:
         size = len(skb.data) - ETH_HLEN
         if not skb.frag_max or size <= mtu:
             okfn(skb)
-        elif skb.data[IP_FRAG] & 0x40 or skb.frag_max > outport.mtu:
+        elif skb.frag_max > outport.mtu:  # else DF is no hindrance: each piece fits as it came
             drop(skb, Drop.PKT_TOO_BIG, f"{size} bytes, and the MTU of {outport.name} is {outport.mtu}")
         else:
             for piece in self.net.ipv4.fragments.pieces(skb, mtu):
