@@ -98,7 +98,7 @@ class Built:
             machine = self.pods.pop(pod_key(placed.pod))
             stop_pod(self.cluster, machine)
             if self.cluster.hosts.get(machine.hostname) == machine.address:
-                del self.cluster.hosts[machine.hostname]
+                self.cluster.unname(machine.hostname)
         for placed in change.start:
             try:
                 machine = run_pod(self.cluster, self.nodes[placed.node], placed.pod)
@@ -106,7 +106,8 @@ class Built:
                 why = f"CNI error {error.code}: {error.msg}"
                 raise PodError(why, placed.pod, placed.owner, "", f"node {placed.node}") from None
             self.pods[pod_key(placed.pod)] = machine
-            self.cluster.hosts.setdefault(placed.pod.metadata.name, machine.address)
+            if placed.pod.metadata.name not in self.cluster.hosts:
+                self.cluster.name(placed.pod.metadata.name, machine.address)
 
 
 SLEEP_FROM = 100
@@ -188,11 +189,11 @@ def _machines(
         address = spec.address.partition("/")[0]
         labels = {"kubernetes.io/hostname": spec.name, **spec.labels}
         built.nodes[spec.name] = Node(cluster, spec.name, address, spec.pod_cidr, labels)
-        cluster.hosts[spec.name] = address
+        cluster.name(spec.name, address)
     for host in hosts:
         cluster.add_netns(host.name)
         underlay.plug(host.name, host.address)
         underlay.default_route(host.name, host.address)
         address = host.address.partition("/")[0]
         built.hosts[host.name] = Machine(cluster, host.name, host.name, address)
-        cluster.hosts[host.name] = address
+        cluster.name(host.name, address)

@@ -103,6 +103,16 @@ class Cluster:
             raise CommandError(f'Cannot open network namespace "{name}": No such file or directory')
         return self.netns[name]
 
+    def name(self, name: str, address: str) -> None:
+        """Have `name` resolve to `address` everywhere."""
+        self.hosts[name] = address
+        self.journal.add(j.Name(name=name, address=address))
+
+    def unname(self, name: str) -> None:
+        """Have it resolve no more."""
+        del self.hosts[name]
+        self.journal.add(j.Name(name=name, address=""))
+
     def _resolve(self, name: str) -> str | None:
         return self.hosts.get(name)
 

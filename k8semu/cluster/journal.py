@@ -7,6 +7,7 @@ prints it. Because both worlds are driven by the same entries, they are the same
     NetnsAdd     ip netns add NAME                (loopback up)
     NetnsDel     ip netns del NAME
     Tell         a command of seam 2, in one namespace
+    Name         from here on a name resolves everywhere, or no more
     Start        a long-running program starts in a namespace
     Stop         it is ended
     Feed         a message for a running program
@@ -41,6 +42,14 @@ class NetnsDel(Entry, frozen=True, kw_only=True):
 class Tell(Entry, frozen=True, kw_only=True):
     netns: str
     command: Command
+
+
+class Name(Entry, frozen=True, kw_only=True):
+    """Differs: without a DNS, programs find Pods, nodes and hosts by name all the same (as by /etc/hosts)."""
+
+    name: str
+    address: str
+    """'' where the name is gone."""
 
 
 class Start(Entry, frozen=True, kw_only=True):
@@ -91,7 +100,7 @@ class Wait(Entry, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "Call", "Entry", "Exec", "Feed", "Journal", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell",
+    "Call", "Entry", "Exec", "Feed", "Journal", "Name", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell",
     "Wait",
 ]  # fmt: skip
 

@@ -117,6 +117,7 @@ def _step(entry: j.Step) -> str:
 _WRITERS: dict[type[Entry], Callable[[Any], str]] = {
     j.NetnsAdd: _netns_add,
     j.NetnsDel: _netns_del,
+    j.Name: lambda _: "",
     j.Tell: _tell,
     j.Start: _start,
     j.Stop: lambda entry: f"# {entry.pid} is stopped\n",

@@ -88,9 +88,13 @@ class Supervisor:
         return found
 
     def _hosts(self, text: str) -> None:
-        """Names that resolve everywhere inside."""
-        Path("/run/hosts").write_text(text)
-        mount("/run/hosts", "/etc/hosts", "none", MS_BIND)
+        """Names that resolve everywhere inside, and no others: nobody asks a DNS server of the machine's."""
+        for name, content in (("hosts", text), ("nsswitch.conf", "hosts: files\n")):
+            inside, outside = Path("/run", name), Path("/etc", name)
+            known = inside.exists()
+            inside.write_text(content)
+            if not known and outside.exists():
+                mount(str(inside), str(outside), "none", MS_BIND)
 
     def _delete(self, netns: str) -> None:
         for pid in [pid for pid, process in self.running.items() if process.netns == netns]:

@@ -81,6 +81,11 @@ class Twin:
             raise
         return self
 
+    def name(self, hosts: Mapping[str, str]) -> None:
+        """From now on these names resolve inside, and no others."""
+        self.hosts = dict(hosts)
+        self._tell_hosts()
+
     def _tell_hosts(self) -> None:
         names = "".join(f"{address}\t{name}\n" for name, address in self.hosts.items())
         self._channel.ask("hosts", "127.0.0.1\tlocalhost\n" + names)

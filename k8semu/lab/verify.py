@@ -92,12 +92,13 @@ class _Replay:
         self._idle = False  # nothing was asked of the kernel in this step
         self._building: list[Entry] = []
         self._starting: list[Start] = []
+        self._names: dict[str, str] = dict(twin.hosts)
 
     def run(self, entries: Iterable[Entry]) -> None:
         takers: dict[type[Entry], Callable[[Any], None]] = {
             j.NetnsAdd: self._building.append, j.Tell: self._tell, Start: self._start, Step: self._next_step,
             j.NetnsDel: self._delete, j.Stop: self._stop, j.Call: self._call, j.Exec: self._exec, j.Wait: self._wait,
-            j.Feed: self._feed,
+            j.Feed: self._feed, j.Name: self._name,
         }  # fmt: skip
         for entry in entries:
             takers[type(entry)](entry)
@@ -121,7 +122,18 @@ class _Replay:
             self.twin.build(self._building)
             self._building.clear()
 
+    def _name(self, entry: j.Name) -> None:
+        if entry.address:
+            self._names[entry.name] = entry.address
+        else:
+            self._names.pop(entry.name, None)
+
+    def _tell_names(self) -> None:
+        if self._names != self.twin.hosts:
+            self.twin.name(self._names)
+
     def _start_programs(self) -> None:
+        self._tell_names()
         if self._starting:
             self._build()
             for start in self._starting:

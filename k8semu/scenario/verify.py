@@ -47,7 +47,7 @@ def verify_scenario(loaded: Loaded) -> Report:
         finally:
             this.close()
         frames = list(read_frames(path))
-    report = verify(this.cluster.journal, frames, this.cluster.hosts)
+    report = verify(this.cluster.journal, frames)
     return msgspec.structs.replace(report, plugins=_verify_cni(loaded, this.built))
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from k8semu.capture.frame import Frame
-from k8semu.cluster.journal import Call, Entry, NetnsAdd, NetnsDel, Program, Start, Step, Stop, Tell, Wait
+from k8semu.cluster.journal import Call, Entry, Name, NetnsAdd, NetnsDel, Program, Start, Step, Stop, Tell, Wait
 from k8semu.errors import NotVerifiableError
 from k8semu.lab.twin import ProgramFailed, Twin
 from k8semu.lab.verify import _Replay
@@ -22,6 +22,11 @@ class FakeTwin:
         self.did: list[str] = []
         self.answers: dict[str, Any] = {}
         self.seen = 0
+        self.hosts: dict[str, str] = {}
+
+    def name(self, hosts: dict[str, str]) -> None:
+        self.hosts = dict(hosts)
+        self.did.append(f"names {' '.join(hosts)}")
 
     def build(self, entries: Iterable[Entry]) -> float:
         self.did.append(f"build {len(list(entries))}")
@@ -125,3 +130,10 @@ def test_a_last_step_that_is_not_verifiable_has_no_end() -> None:
 def test_an_hour_is_not_waited_for() -> None:
     with pytest.raises(NotVerifiableError, match="waits for 3600 s"):
         replay(Wait(seconds=3600))
+
+
+def test_a_name_resolves_from_where_it_is_given_to_where_it_is_gone() -> None:
+    call = Call(netns="n", program=Program(function="m:ask"))
+    given, gone = Name(name="web", address="10.0.0.1"), Name(name="web", address="")
+    fake, _ = replay(call, given, call, call, gone, call)
+    assert fake.did == ["call m:ask", "names web", "call m:ask", "call m:ask", "names ", "call m:ask"]
