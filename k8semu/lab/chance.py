@@ -5,8 +5,9 @@ comparison both are told rules that take turns instead: of n endpoints each gets
 which is what the probabilities 1/n, 1/(n-1), … 1 come to on average.
 
     -m statistic --mode random --probability 0.25   ─▶   -m statistic --mode nth --every 4 --packet 0
+    numgen random mod 4 vmap { … }                  ─▶   numgen inc mod 4 vmap { … }
 
-Linux: net/netfilter/xt_statistic.c
+Linux: net/netfilter/xt_statistic.c, net/netfilter/nft_numgen.c
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 
 import msgspec
 
-from k8semu.linux.core.commands import Command, IptablesRestore
+from k8semu.linux.core.commands import Command, IptablesRestore, NftApply
 
 _RANDOM = re.compile(r"-m statistic --mode random --probability (\S+)")
 
@@ -25,6 +26,8 @@ def without_chance(command: Command) -> Command:
     if isinstance(command, IptablesRestore) and " --mode random " in command.text:
         origins = tuple((_takes_turns(line), origin) for line, origin in command.origins)
         return msgspec.structs.replace(command, text=_takes_turns(command.text), origins=origins)
+    if isinstance(command, NftApply):
+        return msgspec.structs.replace(command, text=command.text.replace("numgen random mod", "numgen inc mod"))
     return command
 
 

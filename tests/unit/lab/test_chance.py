@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from k8semu.lab.chance import without_chance
-from k8semu.linux.core.commands import IptablesRestore, LinkSet
+from k8semu.linux.core.commands import IptablesRestore, LinkSet, NftApply
 
 
 def test_three_endpoints_take_turns() -> None:
@@ -16,6 +16,12 @@ def test_three_endpoints_take_turns() -> None:
     assert "-m statistic --mode nth --every 3 --packet 0 -j A" in told.text
     assert "-m statistic --mode nth --every 2 --packet 0 -j B" in told.text
     assert told.origins[0][0] in told.text
+
+
+def test_a_verdict_map_is_gone_through_in_turn() -> None:
+    told = without_chance(NftApply(text="add rule ip kube-proxy s numgen random mod 2 vmap { 0 : goto a , 1 : goto b }\n"))
+    assert isinstance(told, NftApply)
+    assert told.text == "add rule ip kube-proxy s numgen inc mod 2 vmap { 0 : goto a , 1 : goto b }\n"
 
 
 def test_other_commands_stay_as_they_are() -> None:
