@@ -13,10 +13,11 @@ from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
+from k8semu.cluster.watchers import Watchers
 from k8semu.errors import CniError, ScenarioError
 from k8semu.kube.endpoints import Selected, slice_of
 from k8semu.kube.objects import Pod, Workload
-from k8semu.kube.store import Change, ManifestError, PodError, Store
+from k8semu.kube.store import Change, ManifestError, PodError, Store, read
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Built:
         self.underlay = Underlay(cluster)
         self.services: ServiceNetwork | None = None
         self.master: Master
+        self.watchers: Watchers
 
     def machine(self, name: str) -> Machine:
         """A node, host or Pod (``name`` or ``namespace/name``; a workload's name means its first Pod)."""
@@ -86,6 +88,7 @@ class Built:
             made = {f"{k}-": slice_of(s, pods) for k, s in self.services.services.items() if s.spec.selector}
             self.services.slices = {**self.master.slices(), **made}
             self.services.sync()
+            self.watchers.update(self.master.objects(self.services.slices.values()))
 
     def end_programs(self, pod: Pod) -> None:
         """SIGTERM to a Pod's containers: they close what they have open, and their Pod still carries it."""
@@ -153,8 +156,20 @@ def build(
         for manifest in manifests:
             if manifest["kind"] in KEPT:
                 _apply(built.master, manifest)
+        built.watchers = Watchers(cluster)
         built.publish()
+        if services.dns_replicas:
+            _cluster_dns(built, services)
     return built
+
+
+def _cluster_dns(built: Built, services: ServiceNetworkSpec) -> None:
+    """After the Pods of the users, so that those have the first addresses."""
+    from k8semu.kube import addons
+
+    built.master.apply(addons.kube_dns(services.cidr))
+    built.carry_out(built.store.apply(read(addons.coredns(services.dns_replicas))))
+    built.publish()
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:

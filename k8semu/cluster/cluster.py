@@ -73,6 +73,8 @@ class Cluster:
         self.processes: dict[str, Process] = {}
         self.on_netns: list[Callable[[NetNs], None]] = []   # told of each new namespace (captures)
         self.hosts: dict[str, str] = {}                     # names that resolve everywhere: name -> address
+        self.on_watch: Callable[[str, tuple[str, ...]], None] | None = None
+        """Told of each program that watches objects: its pid, and their kinds."""
         self.crashes: list[tuple[str, BaseException]] = []
         self.reword: Callable[[Command], Command] | None = None
         """What is told instead of a command (a comparison takes chance out of rules)."""

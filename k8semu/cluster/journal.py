@@ -100,8 +100,8 @@ class Wait(Entry, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "Call", "Entry", "Exec", "Feed", "Journal", "Name", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop", "Tell",
-    "Wait",
+    "Call", "Entry", "Exec", "Feed", "Journal", "Name", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop",
+    "Tell", "Wait",
 ]  # fmt: skip
 
 

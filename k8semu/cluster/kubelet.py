@@ -84,6 +84,8 @@ def _start_containers(machine: PodMachine) -> None:
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
             machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))
+            if start.watches and machine.cluster.on_watch is not None:
+                machine.cluster.on_watch(pid, start.watches)
 
 
 def _cni_args(machine: PodMachine) -> Args:

@@ -7,6 +7,7 @@ Kubernetes: cmd/kube-apiserver
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.resources import BY_KIND, find
 from k8semu.kube.api.strategies.table import Ranges
+from k8semu.kube.objects import full_name
 from k8semu.kube.services import EndpointSlice, Service
 
 if TYPE_CHECKING:
@@ -55,6 +57,13 @@ class Master:
     def slices(self) -> dict[str, EndpointSlice]:
         """Those that somebody made by hand."""
         return {_name(obj): msgspec.convert(obj, EndpointSlice) for obj in self.registry.list("endpointslices")}
+
+    def objects(self, slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], JSON]:
+        """All that a watcher can ask for, by kind and name."""
+        found = {("Namespace", obj["metadata"]["name"]): obj for obj in self.registry.list("namespaces")}
+        found |= {("Service", _name(obj)): obj for obj in self.registry.list("services")}
+        found |= {("EndpointSlice", full_name(s.metadata)): msgspec.to_builtins(s) for s in slices}
+        return found
 
 
 KEPT = ("Service", "EndpointSlice")

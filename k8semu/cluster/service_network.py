@@ -35,6 +35,8 @@ class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     cidr: str
     seed: int
     proxy: ProxyConfig
+    dns_replicas: int
+    """CoreDNS Pods; 0 without cluster DNS."""
 
 
 class Proxier(Protocol):
@@ -84,7 +86,6 @@ class ServiceNetwork:
         """What kube-proxy on `node` decides."""
         here = ProxyNode(name=node.name, addresses=(node.address,), zone=node.labels.get(ZONE_LABEL, ""))
         return decide(self.services.values(), self.slices.values(), here, self.spec.proxy)
-
 
     def balances(self, node: str, origin: str) -> list[Balance]:
         """Who answers to whom at a Service port (``Service default/account-service:http``) on `node`, in all modes."""

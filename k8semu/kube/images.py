@@ -2,6 +2,7 @@
 
     nginx, agnhost, whoami, http-echo, …   an HTTP server that says who it is, on the declared ports (or the image's)
     busybox, curl, alpine, …               nothing: it sleeps, and one execs into it
+    coredns                                cluster DNS
     anything else                          the HTTP server on its declared ports; without ports, nothing
 
 The annotation ``k8semu/program: package.module:function`` names the user's own asyncio program instead, and
@@ -34,6 +35,8 @@ class Launch(msgspec.Struct, frozen=True):
 
     function: str
     args: dict[str, Any] = {}
+    watches: tuple[str, ...] = ()
+    """The kinds of objects that it has to hear of, as the API server's watchers do."""
 
 
 def base_name(image: str) -> str:
@@ -81,6 +84,8 @@ def launch(
     image = base_name(container.image)
     if image in SLEEPERS:
         return None
+    if image == "coredns":
+        return Launch("k8semu.apps.coredns:coredns", {}, ("Namespace", "Service", "EndpointSlice"))
     ports = [port.container_port for port in container.ports if port.protocol == "TCP"]
     if image == "udp-echo":
         return Launch("k8semu.apps.sockets:udp_echo", {"ports": [p.container_port for p in container.ports] or [7]})

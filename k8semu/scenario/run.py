@@ -157,7 +157,8 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     proxy = ProxyConfig(
         detector=detector, masquerade_all=said.masquerade_all, localhost_node_ports=said.localhost_node_ports
     )
-    return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, seed=spec.seed, proxy=proxy)
+    replicas = said.dns_replicas if said.dns else 0
+    return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, seed=spec.seed, proxy=proxy, dns_replicas=replicas)
 
 
 def open_sink(out: Path, name: str, form: str) -> tuple[Any, Path]:
