@@ -18,6 +18,7 @@ import msgspec
 from k8semu.kube.api import meta as metadata
 from k8semu.kube.api import status
 from k8semu.kube.api.cache import JSON, Cache, Key, Objects, key_of
+from k8semu.kube.api.conditions import set_condition
 from k8semu.kube.api.field import Errors
 from k8semu.kube.api.resources import RESOURCES, TABLE, Resource
 from k8semu.kube.api.status import ApiError
@@ -139,7 +140,7 @@ class Registry:
         _check_versions(resource, said, old)
         obj = {**obj, "metadata": _kept_meta(said, old["metadata"])}
         prepare = strategy.prepare_status if subresource == "status" else strategy.prepare_update
-        obj = prepare(strategy.default(obj), old)
+        obj = prepare(strategy.default_update(obj, old), old)
         transaction = Transaction()
         try:
             if not subresource:
@@ -155,7 +156,7 @@ class Registry:
         if strategy.has_generation and obj.get("spec") != old.get("spec"):
             generation = old["metadata"].get("generation", 0) + 1
             obj = {**obj, "metadata": {**obj["metadata"], "generation": generation}}
-        if _may_go(obj):
+        if _may_go(obj["metadata"]) and not strategy.held(obj):
             return self._remove(plural, obj)
         return self._keep(plural, obj, old)
 
@@ -168,6 +169,21 @@ class Registry:
         check = strategy.validate_status if subresource == "status" else strategy.validate_update
         return errors + check(obj, old)
 
+    def bind(self, namespace: str, name: str, node: str) -> JSON:
+        """A Pod gets its node. Kubernetes: pkg/registry/core/pod/storage/storage.go assignPod()."""
+        old = self.get("pods", namespace, name)
+        said = ""
+        if old["metadata"].get("deletionTimestamp"):
+            said = f"pod {name} is being deleted, cannot be assigned to a host"
+        elif old["spec"].get("nodeName"):
+            said = f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"'
+        if said:
+            raise status.conflict(RESOURCES["pods"], name, said)
+        conditions = set_condition(old["status"].get("conditions") or [], "PodScheduled", "True", self.stamps.now())
+        new = {**old, "metadata": dict(old["metadata"]), "spec": {**old["spec"], "nodeName": node},
+               "status": {**old["status"], "conditions": conditions}}  # fmt: skip
+        return self._keep("pods", new, old)
+
     def delete(
         self, plural: str, namespace: str, name: str, *, grace: int | None = None, uid: str = "", version: str = "",
         dry_run: bool = False,
@@ -177,7 +193,7 @@ class Registry:
         old = self.get(plural, namespace, name)
         _check_preconditions(resource, old, uid, version)
         seconds = strategy.grace(old, grace)
-        held = bool(old["metadata"].get("finalizers"))
+        held = strategy.held(old)
         if dry_run:
             return Deleted(old, gone=not seconds and not held)
         if not seconds and not held:
@@ -191,7 +207,7 @@ class Registry:
         changed = {**meta, "deletionTimestamp": self.stamps.now(seconds), "deletionGracePeriodSeconds": seconds}
         if "generation" in meta and not meta.get("deletionTimestamp"):
             changed["generation"] = meta["generation"] + 1
-        return self._keep(plural, {**old, "metadata": changed}, old)
+        return self._keep(plural, self.strategies[plural].deleting({**old, "metadata": changed}), old)
 
     # --- the store ------------------------------------------------------------------------------
 
@@ -248,7 +264,7 @@ def _check_shape(resource: Resource, strategy: Strategy, obj: JSON) -> None:
             f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
             f"no kind {kind!r} is registered for version {version!r}".replace("'", '"')
         )
-    wrong = strategy.shape_errors(obj)
+    wrong = strategy.wrong_shape(obj)
     if wrong:
         raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {wrong}')
 
@@ -287,11 +303,9 @@ def _kept_meta(said: JSON, old: JSON) -> JSON:
     return meta
 
 
-def _may_go(obj: JSON) -> bool:
-    """Whether the last finalizer of an object that is being deleted has gone."""
-    meta = obj["metadata"]
-    return bool(meta.get("deletionTimestamp")) and not meta.get("finalizers") \
-        and not meta.get("deletionGracePeriodSeconds")  # fmt: skip
+def _may_go(meta: JSON) -> bool:
+    """Whether nothing but finalizers has held an object that is being deleted."""
+    return bool(meta.get("deletionTimestamp")) and not meta.get("deletionGracePeriodSeconds")
 
 
 __all__ = ["ApiError", "Deleted", "Event", "Key", "Registry"]

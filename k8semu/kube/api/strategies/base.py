@@ -12,6 +12,7 @@ from typing import Any
 
 from k8semu.kube.api.field import Errors
 from k8semu.kube.api.names import dns_subdomain
+from k8semu.kube.api.shapes import AnyShape, wrong_shape
 
 JSON = dict[str, Any]
 Undo = Callable[[], None]
@@ -40,12 +41,18 @@ class Strategy:
     """Whether `status` is written by a subresource of its own, and not with the rest."""
     has_generation = False
     """Whether `metadata.generation` counts the changes of what is asked for."""
+    shape: type[AnyShape] = AnyShape
+    """Which JSON types its fields have."""
     generated: str = "names"
     """The stream that suffixes of generated names are drawn from."""
 
     def default(self, obj: JSON) -> JSON:
         """Fill in what is not said."""
         return obj
+
+    def default_update(self, obj: JSON, old: JSON) -> JSON:
+        """Fill in a new version of `old`."""
+        return self.default(obj)
 
     def prepare_create(self, obj: JSON) -> JSON:
         """Drop what a user may not say. Kubernetes: PrepareForCreate()."""
@@ -75,6 +82,14 @@ class Strategy:
         """Seconds between the begin of an object's deletion and its end; 0 is at once."""
         return 0
 
+    def held(self, obj: JSON) -> bool:
+        """Whether an object that is to go waits for finalizers."""
+        return bool(obj["metadata"].get("finalizers"))
+
+    def deleting(self, obj: JSON) -> JSON:
+        """What else changes when the deletion of an object begins."""
+        return obj
+
     def name_errors(self, name: str) -> list[str]:
         """What is wrong with an object's name."""
         return dns_subdomain(name)
@@ -88,9 +103,9 @@ class Strategy:
     def validate_status(self, obj: JSON, old: JSON) -> Errors:
         return []
 
-    def shape_errors(self, obj: JSON) -> str:
+    def wrong_shape(self, obj: JSON) -> str:
         """Which field has a wrong JSON type, or ''."""
-        return ""
+        return wrong_shape(self.shape, obj["kind"], obj)
 
 
 def with_part(obj: JSON, old: JSON, part: str) -> JSON:

@@ -1,0 +1,125 @@
+"""Runs controllers over a registry: one queue, one order, until nothing is left to do.
+
+All work that events bring about is done at the instant of the event; only what a controller asks
+for `After` a while waits on the clock.
+
+Kubernetes: cmd/kube-controller-manager, cmd/kube-scheduler
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from k8semu.kube.api.registry import Event, Registry
+from k8semu.kube.api.status import ApiError
+from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
+from k8semu.kube.controllers.daemonset import DaemonSetController
+from k8semu.kube.controllers.deployment import DeploymentController
+from k8semu.kube.controllers.endpointslice import EndpointSliceController
+from k8semu.kube.controllers.garbage import GarbageCollector, NamespaceController
+from k8semu.kube.controllers.mirroring import MirroringController
+from k8semu.kube.controllers.node import NodeLifecycleController
+from k8semu.kube.controllers.replicaset import ReplicaSetController
+from k8semu.kube.controllers.scheduler import SchedulerController
+from k8semu.kube.controllers.statefulset import StatefulSetController
+
+CONTROLLERS: tuple[type[Controller], ...] = (
+    DeploymentController, ReplicaSetController, StatefulSetController, DaemonSetController, SchedulerController,
+    NodeLifecycleController, EndpointSliceController, MirroringController, GarbageCollector, NamespaceController,
+)  # fmt: skip
+RETRIES = 15
+"""How often a refused write is tried again before its key waits for news."""
+
+
+class Clock(Time, Protocol):
+    def post(self, delay: int, fn: Callable[..., None], *args: Any) -> None: ...
+
+
+class ControlPlane:
+    """The controllers of a cluster. Call `settle` after a change from outside; timers settle by themselves."""
+
+    def __init__(
+        self, registry: Registry, clock: Clock, controllers: tuple[type[Controller], ...] = CONTROLLERS
+    ) -> None:
+        self.registry, self.clock = registry, clock
+        self.refused: list[tuple[str, Key, ApiError]] = []
+        self.on_settled: list[Callable[[], None]] = []
+        self._queues: tuple[deque[tuple[Controller, Key]], ...] = (deque(), deque(), deque())   # by rank
+        self._queued: set[tuple[str, Key]] = set()
+        self._tries: dict[tuple[str, Key], int] = {}
+        self._settling = False
+        self.controllers = [make(registry.caches, clock) for make in controllers]
+        for controller in self.controllers:
+            for plural, concerns in controller.watches().items():
+                registry.subscribe(plural, self._listener(controller, concerns))
+                for obj in registry.list(plural):
+                    self._listener(controller, concerns)(Event("ADDED", obj, None, 0))
+
+    def _listener(self, controller: Controller, concerns: Callable[[Event], Any]) -> Callable[[Event], None]:
+        def listen(event: Event) -> None:
+            for key in concerns(event):
+                self._add(controller, key)
+
+        return listen
+
+    def _add(self, controller: Controller, key: Key) -> None:
+        mark = (controller.name, key)
+        if mark not in self._queued:
+            self._queued.add(mark)
+            self._queues[controller.rank].append((controller, key))
+
+    def settle(self) -> None:
+        """Work until nothing is left to do. What a listener of `on_settled` brings is done, too."""
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while queue := next(filter(None, self._queues), None):
+                controller, key = queue.popleft()
+                self._queued.discard((controller.name, key))
+                self._sync(controller, key)
+        finally:
+            self._settling = False
+        for listener in self.on_settled:
+            listener()
+        if any(self._queues):
+            self.settle()
+
+    def _sync(self, controller: Controller, key: Key) -> None:
+        mark = (controller.name, key)
+        try:
+            for write in controller.sync(key):
+                self._write(controller, key, write)
+        except ApiError as error:
+            tries = self._tries[mark] = self._tries.get(mark, 0) + 1
+            if tries > RETRIES or error.code in (400, 403, 422):
+                self.refused.append((controller.name, key, error))
+                self._tries.pop(mark, None)
+            else:
+                self._add(controller, key)
+            return
+        self._tries.pop(mark, None)
+
+    def _write(self, controller: Controller, key: Key, write: Write) -> None:
+        registry = self.registry
+        match write:
+            case Create():
+                registry.create(write.plural, write.object)
+            case Update():
+                registry.update(write.plural, write.object, write.subresource)
+            case Bind():
+                registry.bind(write.namespace, write.name, write.node)
+            case Delete():
+                try:
+                    registry.delete(write.plural, write.namespace, write.name, grace=write.grace, uid=write.uid)
+                except ApiError as error:
+                    if error.code != 404:
+                        raise
+            case After():
+                self.clock.post(write.delay, self._due, controller, key)
+
+    def _due(self, controller: Controller, key: Key) -> None:
+        self._add(controller, key)
+        self.settle()
