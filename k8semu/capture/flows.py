@@ -20,11 +20,12 @@ Endpoint = tuple[bytes, int]
 class Flow:
     """One connection as one interface sees it."""
 
-    __slots__ = ("callee", "caller", "caller_port", "isn", "name")
+    __slots__ = ("callee", "caller", "caller_port", "isn", "name", "starts")
 
     def __init__(self, tunnel: str, protocol: int, caller: Endpoint, callee: Endpoint, caller_port: str) -> None:
         self.caller, self.callee, self.caller_port = caller, callee, caller_port
         self.isn: dict[Endpoint, int] = {}
+        self.starts: dict[Endpoint, list[int]] = {}
         target = f":{callee[1]}" if protocol != IPPROTO_ICMP else ""
         self.name = (
             f"{tunnel}{_PROTOCOLS[protocol]} {ip_ntoa(caller[0])}:{caller_port} > {ip_ntoa(callee[0])}{target}"
@@ -32,6 +33,17 @@ class Flow:
 
     def port(self, endpoint: Endpoint) -> str:
         return self.caller_port if endpoint == self.caller else str(endpoint[1])
+
+    def start(self, endpoint: Endpoint, seq: int) -> int:
+        """Which SYN of `endpoint` this is, by its number: 1, 2 …; what follows a new one is relative to it.
+
+        A server that could not send its SYN-ACK forgets the SYN, and answers its repetition with another number.
+        """
+        known = self.starts.setdefault(endpoint, [])
+        if seq not in known:
+            known.append(seq)
+            self.isn[endpoint] = seq
+        return known.index(seq) + 1
 
     def relative(self, endpoint: Endpoint, seq: int, base: int) -> int:
         """`seq` of `endpoint`, which starts at `base` if nothing of it was seen before."""

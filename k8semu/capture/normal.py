@@ -201,9 +201,12 @@ class _Normaliser:
         self._join(flow.name)
         self._row(layer, "sport", flow.port(source))
         self._row(layer, "dport", flow.port(target))
-        relative = flow.relative(source, seq, seq if flags & SYN else seq - 1)
+        started = flow.start(source, seq) if flags & SYN else 1
+        relative = 0 if flags & SYN else flow.relative(source, seq, seq - 1)
         stream = self.options.stream and not layer.quoted
         self._row(layer, "seq", relative + (layer.limit - layer.end if stream else 0))
+        if started > 1:
+            self._row(layer, "start", started)
         if partial:
             return
         ack = self._u32(start + 8)

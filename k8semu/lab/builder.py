@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from k8semu.cluster.journal import Entry
 from k8semu.errors import CommandError
-from k8semu.lab.devices import control_socket, offloads_off, set_up
+from k8semu.lab.devices import control_socket, links_settled, offloads_off, set_up
 from k8semu.lab.netns import NamedNetns
 from k8semu.lab.order import BATCHED, NETNS, Run, lines, plan
 from k8semu.linux.core import commands as c
@@ -32,6 +33,8 @@ INSTEAD: dict[str, int | str] = {
     "net.ipv4.tcp_congestion_control": "reno",   # where the machine allows its own choice and this
 }
 """What is set where the emulator's default is refused."""
+LINK_LIMIT, LINK_PAUSE = 3.0, 0.01
+"""Seconds that changes of links may take, and between two looks at them."""
 MACHINE_WIDE = ("net.core.",)
 """Settings that a namespace may not change, and that nothing here depends on."""
 
@@ -197,6 +200,14 @@ class Builder:
         code, output = run_tool(command.words(), command.stdin)
         if code != 0 and not (isinstance(command, c.ConntrackDel) and NOTHING_DELETED in output):
             raise CommandError(output.strip(), path=netns, hint=str(command).partition("\n")[0])
+
+    def settle_links(self) -> None:
+        """Wait until no namespace has a link whose change the kernel has not acted on yet."""
+        deadline = time.monotonic() + LINK_LIMIT
+        for name in self.netns:
+            with self.netns.inside(name):
+                while not links_settled() and time.monotonic() < deadline:
+                    time.sleep(LINK_PAUSE)
 
     def delete_netns(self, name: str) -> None:
         """`ip netns del NAME`. Nothing may run inside it any more.

@@ -17,7 +17,8 @@ SIOCGIFNAME, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCETHTOOL = 0x8910, 0x8913, 0x8914, 0
 ETHTOOL_SRXCSUM, ETHTOOL_STXCSUM, ETHTOOL_SSG = 0x15, 0x17, 0x19
 ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x1F, 0x24, 0x2C
 OFFLOADS = (ETHTOOL_SRXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO, ETHTOOL_STXCSUM, ETHTOOL_SSG)
-IFF_UP = 1
+ETHTOOL_GLINK = 0x0A
+IFF_UP, IFF_RUNNING = 0x1, 0x40
 
 
 def control_socket() -> socket.socket:
@@ -38,6 +39,27 @@ def set_up(sock: socket.socket, name: str) -> None:
     request = struct.pack("16sH22x", name.encode(), 0)
     (flags,) = struct.unpack_from("H", fcntl.ioctl(sock, SIOCGIFFLAGS, request), 16)
     fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | IFF_UP))
+
+
+def links_settled() -> bool:
+    """Has the kernel drawn the consequences of every link that came or went in the namespace the process is in?
+
+    It does so a moment later, at most a second: what has lost its carrier is RUNNING until then.
+    Linux: net/core/link_watch.c, net/ethtool/ioctl.c ethtool_get_link()
+    """
+    with control_socket() as sock:
+        return all(_settled(sock, name) for _, name in socket.if_nameindex())
+
+
+def _settled(sock: socket.socket, name: str) -> bool:
+    value = array.array("I", [ETHTOOL_GLINK, 0])
+    try:
+        fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", name.encode(), value.buffer_info()[0]))
+        answer = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
+    except OSError:  # it is gone meanwhile, or does not know
+        return True
+    (flags,) = struct.unpack_from("H", answer, 16)
+    return bool(value[1]) == bool(flags & IFF_RUNNING)
 
 
 def device_name(sock: socket.socket, ifindex: int) -> str | None:

@@ -27,6 +27,9 @@ class NamedNetns:
     def __contains__(self, name: str) -> bool:
         return name in self._fds
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._fds))
+
     def add(self, name: str) -> None:
         """`ip netns add NAME`. The process is inside it afterwards."""
         path = FOLDER / name

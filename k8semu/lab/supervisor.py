@@ -5,6 +5,7 @@
     stop(pid)                    returns when its process is gone
     feed(pid, message)           tells a program something; returns when it waits again
     call(netns, program, limit)  returns the program's result
+    settle_links()               returns when links that came or went have had all their consequences
     delete(netns)                ends what runs in it, then the namespace
 
 It is pid 1 of its pid namespace: when it ends, all that it started ends.
@@ -95,6 +96,9 @@ class Supervisor:
             inside.write_text(content)
             if not known and outside.exists():
                 mount(str(inside), str(outside), "none", MS_BIND)
+
+    def _settle_links(self) -> None:
+        self.builder.settle_links()
 
     def _delete(self, netns: str) -> None:
         for pid in [pid for pid, process in self.running.items() if process.netns == netns]:

@@ -135,6 +135,10 @@ class Twin:
             self._watched.discard(netns)
         self._channel.ask("delete", netns)
 
+    def settle_links(self) -> None:
+        """Wait until the kernel has acted on every link that came or went; it takes up to a second."""
+        self._channel.ask("settle_links")
+
     # --- programs -----------------------------------------------------------------------------
 
     def _program(self, program: Program) -> Program:

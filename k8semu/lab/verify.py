@@ -26,6 +26,7 @@ from k8semu.lab.cni_plugins import PluginReport
 from k8semu.lab.features import why_not
 from k8semu.lab.result import result_differences
 from k8semu.lab.twin import ProgramFailed, Twin
+from k8semu.linux.core.commands import LinkDel, LinkSet
 
 LONGEST_WAIT = 10.0
 """Seconds of simulated waiting that are worth waiting for."""
@@ -90,6 +91,7 @@ class _Replay:
         self.windows: list[tuple[int, int | None]] = []  # simulated time that is left out
         self._step: Step | None = None
         self._idle = False  # nothing was asked of the kernel in this step
+        self._links = False  # in this step, links came or went
         self._building: list[Entry] = []
         self._starting: list[Start] = []
         self._names: dict[str, str] = dict(twin.hosts)
@@ -120,6 +122,7 @@ class _Replay:
     def _build(self) -> None:
         if self._building:
             self.twin.build(self._building)
+            self._links |= self._step is not None and any(map(_is_about_a_link, self._building))
             self._building.clear()
 
     def _name(self, entry: j.Name) -> None:
@@ -159,6 +162,9 @@ class _Replay:
         if self._idle and self._step is not None:
             self.skipped.append(f"{self._step.name}: nothing in it is for a kernel to answer")
         self._flush()
+        if self._links:
+            self.twin.settle_links()
+            self._links = False
         self.twin.settle()
         frames = self.twin.frames()
         if not self._skips:
@@ -173,6 +179,7 @@ class _Replay:
     def _delete(self, entry: j.NetnsDel) -> None:
         self._flush()
         self.twin.delete(entry.netns)
+        self._links = True
 
     def _stop(self, entry: j.Stop) -> None:
         self._flush()
@@ -207,6 +214,10 @@ class _Replay:
         self.results += 1
         name = f"step {self._step.number} ({self._step.name})" if self._step is not None else netns
         self.differences += [f"{name}: {line}" for line in result_differences(emulated, real)]
+
+
+def _is_about_a_link(entry: Entry) -> bool:
+    return isinstance(entry, j.Tell) and isinstance(entry.command, (LinkSet, LinkDel))
 
 
 def verify(

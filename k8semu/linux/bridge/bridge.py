@@ -74,6 +74,13 @@ class BridgeDevice(NetDevice):
         """
         return self.up and (not self._had_ports or any(port.forwarding for port in self.ports.values()))
 
+    def set_up(self, up: bool) -> None:
+        """What was learned is forgotten when the bridge goes down. Linux: br_stp_disable_bridge()."""
+        if not up:
+            for port in self.ports.values():
+                self.fdb.flush_port(port, also_fixed=False)
+        super().set_up(up)
+
     # --- ports --------------------------------------------------------------------------------
 
     def add_port(self, dev: NetDevice) -> Port:

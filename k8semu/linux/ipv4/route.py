@@ -117,6 +117,8 @@ class Routing:
             "net.ipv4.ip_nonlocal_bind"
         ):
             raise RouteError(errno.EINVAL)
+        if oif is not None and not oif.up:
+            raise RouteError(errno.ENETUNREACH)
         if daddr == IP_BROADCAST or ip_is_multicast(daddr):
             if oif is None and saddr is not None:
                 oif = ipv4.device_of(saddr)

@@ -315,3 +315,17 @@ def test_files_are_compared_and_broken_ones_refused(tmp_path: Path) -> None:
     paths[1].write_bytes(paths[1].read_bytes()[:-5])
     with pytest.raises(CaptureError, match=r"b\.pcapng: byte \d+: cut off"):
         compare_files(*paths)
+
+
+def test_a_server_that_answers_a_syn_anew_may_draw_another_number_but_must_where_the_other_does() -> None:
+    def answered(*numbers: int) -> list[Frame]:
+        call = list(http_call(pure_acks=False))
+        again = [call[1].copy() for _ in numbers]
+        for packet, number in zip(again, numbers, strict=True):
+            packet[TCP].seq = number
+            del packet[TCP].chksum
+        return frames_of(iter([call[0], *again]))
+
+    assert compare(answered(5, 5, 900), answered(7, 7, 12)).same
+    result = compare(answered(5, 900), answered(5, 5))
+    assert ("TCP", "start", "2", "-") in result.differences[0].fields

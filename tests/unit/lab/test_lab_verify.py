@@ -21,7 +21,7 @@ class FakeTwin:
     def __init__(self) -> None:
         self.did: list[str] = []
         self.answers: dict[str, Any] = {}
-        self.seen = 0
+        self.seen = self.links_settled = 0
         self.hosts: dict[str, str] = {}
 
     def name(self, hosts: dict[str, str]) -> None:
@@ -47,6 +47,9 @@ class FakeTwin:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def settle_links(self) -> None:
+        self.links_settled += 1
 
     def settle(self) -> bool:
         return True
@@ -137,3 +140,10 @@ def test_a_name_resolves_from_where_it_is_given_to_where_it_is_gone() -> None:
     given, gone = Name(name="web", address="10.0.0.1"), Name(name="web", address="")
     fake, _ = replay(call, given, call, call, gone, call)
     assert fake.did == ["call m:ask", "names web", "call m:ask", "call m:ask", "names ", "call m:ask"]
+
+
+def test_a_step_in_which_links_come_or_go_ends_when_linux_has_acted_on_it() -> None:
+    down = Tell(netns="n", command=c.LinkSet(name="eth0", up=False))
+    steps = [Step(number=number, name=str(number)) for number in range(1, 4)]
+    fake, _ = replay(NetnsAdd(netns="n"), TOLD, steps[0], down, steps[1], NetnsDel(netns="n"), steps[2])
+    assert fake.links_settled == 2
