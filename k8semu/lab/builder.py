@@ -35,6 +35,13 @@ INSTEAD: dict[str, int | str] = {
 """What is set where the emulator's default is refused."""
 LINK_LIMIT, LINK_PAUSE = 3.0, 0.01
 """Seconds that changes of links may take, and between two looks at them."""
+_HUSH = """table netdev watched {{
+ chain {bridge} {{
+  type filter hook ingress device "{bridge}" priority -500;
+  meta pkttype host ether daddr != {mac} drop
+ }}
+}}
+"""
 MACHINE_WIDE = ("net.core.",)
 """Settings that a namespace may not change, and that nothing here depends on."""
 
@@ -99,6 +106,8 @@ class Builder:
     """What the namespaces were told. `warnings` holds what may make them differ from the emulator's."""
 
     def __init__(self) -> None:
+        self._bridges: dict[tuple[str, str], str] = {}  # (netns, bridge) -> its MAC
+        self._hushed: set[tuple[str, str]] = set()
         self.netns = NamedNetns()
         self.warnings: list[str] = []
         self._settings: list[tuple[Path, str]] | None = None
@@ -176,6 +185,7 @@ class Builder:
         """Turn offloads off on what the run made, near and far."""
         made: list[tuple[str, str]] = []
         for command in run.commands:
+            self._note_bridge(run.netns, command)
             if isinstance(command, c.VethAdd):
                 made += [(run.netns, command.name), (command.peer_netns or run.netns, command.peer)]
                 self._warn_random(run.netns, command.name, command.address)
@@ -200,6 +210,27 @@ class Builder:
         code, output = run_tool(command.words(), command.stdin)
         if code != 0 and not (isinstance(command, c.ConntrackDel) and NOTHING_DELETED in output):
             raise CommandError(output.strip(), path=netns, hint=str(command).partition("\n")[0])
+        if isinstance(command, c.NftApply):
+            self._hush(netns)
+
+    def _note_bridge(self, netns: str, command: c.Command) -> None:
+        if isinstance(command, c.BridgeAdd):
+            self._bridges[netns, command.name] = command.address
+        elif isinstance(command, c.LinkSet) and command.address and (netns, command.name) in self._bridges:
+            self._bridges[netns, command.name] = command.address
+
+    def _hush(self, netns: str) -> None:
+        """Keep the capture from changing what it watches.
+
+        A bridge that is watched hands a copy of each forwarded frame up to IP, which drops it: it is for
+        another's MAC. But a frame that was DNATed under the bridge passes for one of ours, and would be
+        routed as well; only iptables mode's rule against INVALID packets stops it. So it ends here, after
+        the capture has seen it. Linux: br_pass_frame_up(), br_nf_local_in()
+        """
+        for (where, bridge), mac in self._bridges.items():
+            if where == netns and mac and (where, bridge) not in self._hushed:
+                self._hushed.add((where, bridge))
+                run_tool(["nft", "-f", "-"], _HUSH.format(bridge=bridge, mac=mac))
 
     def settle_links(self) -> None:
         """Wait until no namespace has a link whose change the kernel has not acted on yet."""

@@ -5,9 +5,9 @@ comparison both are told rules that take turns instead: of n endpoints each gets
 which is what the probabilities 1/n, 1/(n-1), … 1 come to on average.
 
     -m statistic --mode random --probability 0.25   ─▶   -m statistic --mode nth --every 4 --packet 0
-    numgen random mod 4 vmap { … }                  ─▶   numgen inc mod 4 vmap { … }
+    numgen random mod 4                             ─▶   numgen inc mod 4
 
-Linux: net/netfilter/xt_statistic.c, net/netfilter/nft_numgen.c
+Linux: net/netfilter/xt_statistic.c, nft_numgen.c
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from k8semu.linux.core.commands import Command, IptablesRestore, NftApply
 
 _RANDOM = re.compile(r"-m statistic --mode random --probability (\S+)")
+_NUMGEN = ("numgen random mod", "numgen inc mod")
 
 
 def without_chance(command: Command) -> Command:
@@ -26,8 +27,9 @@ def without_chance(command: Command) -> Command:
     if isinstance(command, IptablesRestore) and " --mode random " in command.text:
         origins = tuple((_takes_turns(line), origin) for line, origin in command.origins)
         return msgspec.structs.replace(command, text=_takes_turns(command.text), origins=origins)
-    if isinstance(command, NftApply):
-        return msgspec.structs.replace(command, text=command.text.replace("numgen random mod", "numgen inc mod"))
+    if isinstance(command, NftApply) and _NUMGEN[0] in command.text:
+        origins = tuple((line.replace(*_NUMGEN), origin) for line, origin in command.origins)
+        return msgspec.structs.replace(command, text=command.text.replace(*_NUMGEN), origins=origins)
     return command
 
 

@@ -54,12 +54,13 @@ class Rule:
     nat chain, at which hooks) is found out once.
     """
 
-    __slots__ = ("handle", "hits", "hooks", "needs_ct", "origin", "sets", "spec", "targets", "vmaps")
+    __slots__ = ("handle", "hits", "hooks", "made", "needs_ct", "origin", "sets", "spec", "targets", "vmaps")
 
     def __init__(self, spec: RuleSpec, handle: int, origin: str) -> None:
         self.spec, self.handle, self.origin = spec, handle, origin
         start = next((stmt for stmt in spec.stmts if isinstance(stmt, Counter)), None)
         self.hits = [start.packets, start.octets] if start is not None else [0, 0]
+        self.made: CompiledRule | None = None
         self.targets = tuple(name for stmt in spec.stmts for name in stmt.chains)
         self.sets = tuple(name for stmt in spec.stmts for name in stmt.sets)
         self.vmaps = tuple(n for stmt in spec.stmts if isinstance(stmt, Vmap) for n in stmt.sets)
@@ -110,8 +111,15 @@ class Chain:
 
     def compile(self) -> tuple[CompiledRule, ...]:
         """Its rules, made ready when a packet first comes by."""
-        self.compiled = tuple(CompiledRule(self.table, self, at, rule) for at, rule in enumerate(self.rules, 1))
+        self.compiled = tuple(_ready(self, at, rule) for at, rule in enumerate(self.rules, 1))
         return self.compiled
+
+
+def _ready(chain: Chain, number: int, rule: Rule) -> CompiledRule:
+    """A rule that was ready before stays so: what takes turns goes on where it was."""
+    if rule.made is None or rule.made.number != number:
+        rule.made = CompiledRule(chain.table, chain, number, rule)
+    return rule.made
 
 
 class Table:
