@@ -214,9 +214,8 @@ class Builder:
             self._hush(netns)
 
     def _note_bridge(self, netns: str, command: c.Command) -> None:
-        if isinstance(command, c.BridgeAdd):
-            self._bridges[netns, command.name] = command.address
-        elif isinstance(command, c.LinkSet) and command.address and (netns, command.name) in self._bridges:
+        known = isinstance(command, c.LinkSet) and command.address and (netns, command.name) in self._bridges
+        if isinstance(command, c.BridgeAdd) or (known and isinstance(command, c.LinkSet)):
             self._bridges[netns, command.name] = command.address
 
     def _hush(self, netns: str) -> None:

@@ -9,6 +9,7 @@
       _names         chains are named by hashes       _fixed    jumps, marks, what does not depend on Services
       _port          the rules of one service port    _text     the text while it grows
       _chances       which endpoint gets a connection, with what probability
+    nftables       a sync as one text for `nft -f -`; _names, _fixed, _port, _text as for iptables
     userspace      rules that lead to a program (`k8semu.apps.userspace_proxy`)
     healthcheck    what load balancers ask a node
 

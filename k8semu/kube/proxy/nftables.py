@@ -55,9 +55,8 @@ class Nftables:
         commands = self._delete_stale(now)
         text = NftText()
         same: set[str] = set()
-        if (
-            old is None or full or now - self._full_at > FULL_SYNC or (old.node, old.config) != (state.node, state.config)
-        ):  # fmt: skip
+        moved = old is None or (old.node, old.config) != (state.node, state.config)
+        if old is None or moved or full or now - self._full_at > FULL_SYNC:
             self._full_at = now
             fixed.setup(text, state, self.service_cidrs, first=old is None)
             for elements in self._maps.values():

@@ -102,7 +102,7 @@ def _cluster_ips(text: NftText, service_cidrs: Sequence[str]) -> None:
 
 
 def _node_port_ips(text: NftText, state: ProxyState) -> tuple[str, str]:
-    """Which addresses have node ports; what a rule says of them, (where endpoints are checked, where they are chosen)."""
+    """Which addresses have node ports. What rules say of them: the check for endpoints, and the translation."""
     text.write("add", "set", _NODE_PORT_IPS, 'type ipv4_addr ; comment "IPs that accept NodePort traffic"')
     config = state.config
     if not config.node_port_addresses:

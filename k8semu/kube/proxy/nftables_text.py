@@ -1,6 +1,6 @@
 """The text for `nft -f -` while it grows, and what kube-proxy remembers of its sets and maps.
 
-Kubernetes: sigs.k8s.io/knftables objects.go (how each thing is written), pkg/proxy/nftables/proxier.go nftElementStorage
+Kubernetes: pkg/proxy/nftables/proxier.go nftElementStorage; sigs.k8s.io/knftables objects.go, how things are written
 """
 
 from __future__ import annotations

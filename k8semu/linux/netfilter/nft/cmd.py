@@ -35,6 +35,10 @@ class RawElement(msgspec.Struct, frozen=True, gc=False):
     """Where it ends."""
 
 
+Ref = tuple[str, Token, tuple[Token, Token]]
+"""``set NAME`` or ``chain NAME``, where it stands, and the words of what is looked up in it."""
+
+
 class ChainSpec(msgspec.Struct, frozen=True):
     """What a chain was declared as; `kind` '' is a chain that others jump to."""
 
@@ -66,5 +70,5 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True):
     handle_at: Token | None = None
     line: str = ""
     """The source line: who asked for it is known by it."""
-    refs: tuple[tuple[str, Token], ...] = ()
-    """Names of chains and sets in a rule, and where they stand."""
+    refs: tuple[Ref, ...] = ()
+    """Names of chains and sets in a rule."""

@@ -38,7 +38,7 @@ class DataType(msgspec.Struct, frozen=True):
             return text
         if kind == "num":
             return self._number(int(text, 0))
-        found = _names(self).get(text)
+        found = _names(self).get(text) if self.name != "inet_service" else _SERVICES.get(text)
         if found is None:
             raise ValueError(self.unknown or "Could not parse " + self.about)
         return found
@@ -72,6 +72,10 @@ class DataType(msgspec.Struct, frozen=True):
         if isinstance(value, str):
             return value.encode().ljust(16, b"\0")
         return value.to_bytes(self.octets, "big" if self.big else "little")
+
+
+_SERVICES = {"ftp": 21, "ssh": 22, "smtp": 25, "domain": 53, "http": 80, "ntp": 123, "https": 443, "mysql": 3306}
+"""Of /etc/services, the few that people write."""
 
 
 @lru_cache

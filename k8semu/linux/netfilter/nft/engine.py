@@ -20,6 +20,7 @@ from k8semu.linux.core.hooks import Hook, HookFn
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.netfilter.conntrack.entry import DST_NAT_DONE, SRC_NAT_DONE
 from k8semu.linux.netfilter.nft import show
+from k8semu.linux.netfilter.nft.cmd import Cmd
 from k8semu.linux.netfilter.nft.objects import Chain, Table, walk
 from k8semu.linux.netfilter.nft.parse import parse
 from k8semu.linux.netfilter.nft.transaction import Tables, Transaction
@@ -63,7 +64,7 @@ class Nft:
             if (chains := [chain for chain in self.base_chains() if chain.kind == "nat" and chain.hook is hook])
         }
         self._netfilter.changed()
-        return "".join(show.ruleset(self.tables.values(), now) for cmd in commands if cmd.verb == "list")
+        return "".join(self.list(_words(cmd)) for cmd in commands if cmd.verb == "list")
 
     def base_chains(self) -> Iterable[Chain]:
         for table in self.tables.values():
@@ -157,6 +158,13 @@ class Nft:
             if skb.ct is not None and skb.ct.status & done:
                 return Verdict.ACCEPT
         return None
+
+
+def _words(cmd: Cmd) -> list[str]:
+    """What a `list` in a text asks for."""
+    if cmd.kind == "ruleset":
+        return [cmd.kind]
+    return [cmd.kind, cmd.family, cmd.table, *([cmd.name] if cmd.name else [])]
 
 
 _policy_steps: dict[tuple[str, str, str, int], HookStep] = {}

@@ -39,15 +39,23 @@ class Token(msgspec.Struct, frozen=True, gc=False):
     first: int
     last: int
 
+    @property
+    def after(self) -> Token:
+        """The word and what ends its line: nft counts that too where a whole command is wrong."""
+        return Token(self.kind, self.text, self.line, self.first, self.last + 1)
+
 
 class NftError(Exception):
-    """A text that nft refuses: where, and why in its words."""
+    """A text that nft refuses: where (from `at` up to `to`), and why in its words."""
 
-    def __init__(self, at: Token, message: str, to: Token | None = None) -> None:
+    def __init__(
+        self, at: Token, message: str, to: Token | None = None, beside: tuple[Token, Token] | None = None
+    ) -> None:
         super().__init__(message)
         self.at = at
         self.to = to or at
         self.message = message
+        self.beside = beside  # what it does not go with
 
 
 def as_command_error(error: NftError, text: str) -> CommandError:
@@ -59,6 +67,9 @@ def as_command_error(error: NftError, text: str) -> CommandError:
     if at.kind == "end" and at.line > len(lines):
         line = lines[-1]
     marks = " " * (at.first - 1) + "^" * max(1, last - at.first + 1)
+    if error.beside is not None and error.beside[1].last < at.first:
+        first, before = error.beside[0].first, error.beside[1].last
+        marks = " " * (first - 1) + "~" * (before - first + 1) + marks[before:]
     return CommandError(f"/dev/stdin:{at.line}:{at.first}-{last}: Error: {error.message}\n{line}\n{marks}")
 
 

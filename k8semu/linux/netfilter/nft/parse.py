@@ -183,11 +183,11 @@ class _Parser(RuleParser):
 
     def priority(self) -> int:
         """``-110``, ``dstnat``, ``dstnat - 10``."""
-        at = self.peek
+        said, at = self.last, self.peek
         base = 0
         if at.kind == "word":
             if at.text not in PRIORITIES:
-                raise NftError(at, "invalid priority expression value in this context.")
+                raise NftError(said, "invalid priority expression value in this context.", at)
             base = PRIORITIES[self.next().text]
             if self.peek.text not in ("+", "-"):
                 return base
@@ -240,8 +240,9 @@ class _Parser(RuleParser):
                 elements = self.element_list()
             else:
                 self.set_part(word, kind, fields)
+        closing = self._tokens[self._at - 2]
         if "types" not in fields:
-            raise NftError(opening, "set definition does not specify key", self.last)
+            raise NftError(opening, "set definition does not specify key", closing)
         if kind == "map" and not fields.get("data") and not fields.get("verdicts"):
             raise NftError(opening, "map definition does not specify mapping data type", self.last)
         if "dynamic" in fields.get("flags", ()) and not fields.get("size"):

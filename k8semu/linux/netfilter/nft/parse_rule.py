@@ -21,7 +21,7 @@ from k8semu.linux.netfilter.nft.lexer import NftError, Token
 from k8semu.linux.netfilter.nft.objects import RuleSpec
 from k8semu.linux.netfilter.nft.sets import Data
 from k8semu.linux.netfilter.nft.values import Key, Range, single, wildcard
-from k8semu.linux.netfilter.nft.words import VERDICTS, Words
+from k8semu.linux.netfilter.nft.words import KEYWORDS, VERDICTS, Words
 
 _BITWISE = {"&": "&", "and": "&", "|": "|", "or": "|", "^": "^", "xor": "^"}
 _RELATIONS = ("==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "ge")
@@ -62,6 +62,7 @@ class RuleParser(Words):
     def rule_spec(self) -> RuleSpec:
         stmts: list[s.Stmt] = []
         comment = ""
+        began = self.peek
         while True:
             word = self.peek
             if word.kind in ("newline", "end") or (word.kind == "op" and word.text in (";", "}")):
@@ -71,8 +72,11 @@ class RuleParser(Words):
                 comment = self.quoted()
                 break
             if stmts and isinstance(stmts[-1], s.TERMINAL) and not _goes_on(stmts[-1]):
+                before = self.last
                 self.statement(stmts)
-                raise NftError(word, "Statement after terminal statement has no effect", self.last)
+                beside = (began, before)
+                raise NftError(word, "Statement after terminal statement has no effect", self.last, beside)
+            began = word
             self.statement(stmts)
         if not stmts:
             raise self.unexpected()
@@ -103,7 +107,9 @@ class RuleParser(Words):
     # --- matches ------------------------------------------------------------------------------------
 
     def match(self, stmts: list[s.Stmt]) -> None:
+        first = self.peek
         expr = self.expression()
+        self.asked = first, self.last
         if self.accept("vmap"):
             stmts.append(s.Vmap(expr, self.source(expr.dtypes, verdicts=True)))
             return
@@ -160,10 +166,8 @@ class RuleParser(Words):
             return e.Fib(side)
         if text == "numgen":
             return self.numgen()
-        if word.kind == "word":
-            self.next()
-            if self.peek.kind in ("newline", "end") or word.text:
-                raise self.unexpected_at(self.last if self.last is not word else self.peek)
+        if word.kind == "word" and text not in KEYWORDS:
+            raise self.unexpected()  # nft takes the word for the name of a value, and stumbles over the next
         raise self.unexpected_at(word)
 
     def choice(self, among: tuple[str, ...]) -> str:
@@ -173,12 +177,12 @@ class RuleParser(Words):
         return self.next().text
 
     def numgen(self) -> e.Expr:
+        at = self.last
         kind = self.choice(("random", "inc"))
         self.expect("mod")
-        at = self.peek
         modulus = self.number()
         if not 0 < modulus < 1 << 32:
-            raise NftError(at, "Could not process rule: Numerical result out of range")
+            raise NftError(at, "Could not process rule: Numerical result out of range", self.last)
         return e.Numgen(kind, modulus, self.number() if self.accept("offset") else 0)
 
     def right_side(self, expr: e.Expr) -> Range | s.Source:
@@ -216,14 +220,17 @@ class RuleParser(Words):
             if name.kind != "word" or name.text == "all":
                 raise self.unexpected("string")
             self.next()
-            self.refs.append((f"set {name.text}", name))
+            self.refs.append((f"set {name.text}", name, self.asked))
             return s.SetRef(name.text)
         self.expect("{")
         items: list[tuple[Key, Data]] = []
         self.had_comma = False
         while not self.accept("}"):
             self.skip_newlines()
+            at = self.peek
             items.append(self.item(dtypes, verdicts, data))
+            if any(key == items[-1][0] and value != items[-1][1] for key, value in items[:-1]):
+                raise NftError(at, "Could not process rule: File exists")
             self.skip_newlines()
             if not self.accept(","):
                 self.expect("}")
@@ -256,9 +263,10 @@ class RuleParser(Words):
         if name.kind != "word" or name.text == "all":
             raise self.unexpected("string")
         self.next()
-        self.refs.append((f"set {name.text}", name))
         self.expect("{")
+        first = self.peek
         expr = self.expression()
+        self.refs.append((f"set {name.text}", name, (first, self.last)))
         timeout = self.time() if self.accept("timeout") else None
         self.expect("}")
         return s.SetUpdate(op, name.text, expr, timeout)
@@ -301,7 +309,8 @@ class RuleParser(Words):
         return s.MarkSet(target, self.one_expression())
 
     def nat(self, stmts: list[s.Stmt]) -> s.Stmt:
-        kind = self.next().text
+        began = self.next()
+        kind = began.text
         if self.accept("ip") and self.accept("addr"):  # a family; the form with a map
             self.expect(".")
             self.expect("port")
@@ -324,8 +333,9 @@ class RuleParser(Words):
             ports = (wanted.low, wanted.high)
             if not any(_says_transport(stmt) for stmt in stmts):
                 raise NftError(
-                    at, "transport protocol mapping is only valid after transport protocol match", self.last
-                )
+                    at, "transport protocol mapping is only valid after transport protocol match", self.last,
+                    (began, began),
+                )  # fmt: skip
         return s.Nat(kind, low, high, ports, self.nat_flags())
 
     def nat_map(self) -> s.Stmt:

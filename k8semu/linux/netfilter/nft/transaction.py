@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from k8semu.linux.netfilter.nft import cmd as c
 from k8semu.linux.netfilter.nft import stmt as s
-from k8semu.linux.netfilter.nft.datatypes import about
+from k8semu.linux.netfilter.nft.datatypes import INTEGER, DataTypes, about
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
 from k8semu.linux.netfilter.nft.parse_rule import to_range
@@ -134,7 +134,7 @@ class Transaction:
         table, spec = self._table(command), command.chain
         assert spec is not None
         if spec.kind == "nat" and (spec.hook == "forward" or spec.priority <= -200):
-            raise NftError(command.at, _UNSUPPORTED, command.to)
+            raise NftError(command.at, _UNSUPPORTED, command.to.after)
         if spec.kind == "route":
             raise NftError(command.at, "k8semu has chains of type filter and nat, none of type route", command.to)
         chain = table.chains.get(command.name)
@@ -159,7 +159,7 @@ class Transaction:
             assert command.name_at is not None
             raise NftError(command.name_at, _EXISTS)
         if spec.kind and (chain.kind, chain.hook, chain.priority) != (spec.kind, HOOKS[spec.hook], spec.priority):
-            raise NftError(command.at, _EXISTS if chain.hook is None else _UNSUPPORTED, command.to)
+            raise NftError(command.at, _EXISTS if chain.hook is None else _UNSUPPORTED, command.to.after)
         if spec.policy and spec.policy != chain.policy:
             was = chain.policy
             chain.policy = spec.policy
@@ -273,17 +273,17 @@ class Transaction:
 
     def _check_refs(self, table: Table, command: c.Cmd) -> None:
         """Do the chains and sets that a rule names exist, with the right types?"""
-        for ref, at in command.refs:
+        for ref, at, _ in command.refs:
             kind, _, name = ref.partition(" ")
             if kind == "chain" and name not in table.chains:
                 raise NftError(at, _MISSING)
             if kind == "set" and name not in table.sets:
                 raise NftError(_with_sign(at), _MISSING, at)
-        where = dict(command.refs)
+        where = {ref: (at, asked) for ref, at, asked in command.refs}
         assert command.rule is not None
         for stmt in command.rule.stmts:
             for name in stmt.sets:
-                _check_types(stmt, table.sets[name], where[f"set {name}"])
+                _check_types(stmt, table.sets[name], *where[f"set {name}"])
 
     # --- sets ---------------------------------------------------------------------------------------
 
@@ -412,7 +412,7 @@ def _key(held: NftSet, raw: c.RawElement) -> Key:
     first, last = raw.key[0].low, _end(raw)
     if len(raw.key) != len(types):
         raise NftError(
-            first, f"datatype mismatch, expected {about(types)}, expression has another number of parts", last
+            first, f"datatype mismatch, expected {about(types)}, expression has type {_guess(raw.key, types)}", last
         )
     key = tuple(to_range(part, dtype) for part, dtype in zip(raw.key, types, strict=True))
     if not held.spec.interval and not all(part.single for part in key):
@@ -421,6 +421,11 @@ def _key(held: NftSet, raw: c.RawElement) -> Key:
             first, f"You must add 'flags interval' to your set declaration if you want to add {kind} elements", last
         )
     return key
+
+
+def _guess(key: c.RawKey, types: DataTypes) -> str:
+    """What a key of another length is called: its parts are taken for those of the set."""
+    return about((*types, *([INTEGER] * len(key)))[: len(key)])
 
 
 def _data(held: NftSet, raw: c.RawElement) -> Data:
@@ -436,7 +441,7 @@ def _data(held: NftSet, raw: c.RawElement) -> Data:
     return tuple(to_range(part, dtype) for part, dtype in zip(data, held.spec.data, strict=True))
 
 
-def _check_types(stmt: s.Stmt, held: NftSet, at: Token) -> None:
+def _check_types(stmt: s.Stmt, held: NftSet, at: Token, asked: tuple[Token, Token]) -> None:
     expr = getattr(stmt, "expr", None)
     if expr is None:
         return
@@ -445,12 +450,12 @@ def _check_types(stmt: s.Stmt, held: NftSet, at: Token) -> None:
     if isinstance(stmt, s.Vmap):
         if expected != given:
             raise NftError(sign, f"datatype mismatch, map expects {about(held.spec.types)}, "
-                                 f"mapping expression has type {about(expr.dtypes)}", at)  # fmt: skip
+                                 f"mapping expression has type {about(expr.dtypes)}", at, asked)  # fmt: skip
         if not held.spec.verdicts:
             raise NftError(sign, "set reference expression is no verdict map", at)
     elif expected != given:
         raise NftError(sign, f"datatype mismatch, expected {about(expr.dtypes)}, "
-                             f"expression has type {about(held.spec.types)}", at)  # fmt: skip
+                             f"expression has type {about(held.spec.types)}", at, asked)  # fmt: skip
 
 
 _T = Transaction

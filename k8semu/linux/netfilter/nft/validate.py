@@ -43,12 +43,12 @@ def _depth(
         command = made.get(id(rule), last)
         for nat, hooks in rule.hooks:
             if hook not in hooks or (nat and kind != "nat"):
-                raise NftError(command.at, _UNSUPPORTED, command.to)
+                raise NftError(command.at, _UNSUPPORTED, command.to.after)
         for name in _leads_to(table, rule):
             if name in path:
-                raise NftError(command.at, _LOOP, command.to)
+                raise NftError(command.at, _LOOP, command.to.after)
             if len(path) > JUMP_STACK:
-                raise NftError(command.at, _DEEP, command.to)
+                raise NftError(command.at, _DEEP, command.to.after)
             deepest = max(deepest, 1 + _depth(table, table.chains[name], kind, hook, done, path, last, made))
     path.pop()
     done[key] = deepest

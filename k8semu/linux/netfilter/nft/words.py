@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from k8semu.linux.netfilter.nft.cmd import RawKey, RawRange
+from k8semu.linux.netfilter.nft.cmd import RawKey, RawRange, Ref
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, tokens
 from k8semu.linux.netfilter.nft.sets import VerdictData
 from k8semu.sim.clock import NS_PER_MS, NS_PER_S
@@ -24,7 +24,8 @@ class Words:
         self._lines = text.split("\n")
         self._tokens = list(tokens(text))
         self._at = 0
-        self.refs: list[tuple[str, Token]] = []
+        self.refs: list[Ref] = []
+        self.asked = self.peek, self.peek  # the words of the expression before a set
 
     @property
     def peek(self) -> Token:
@@ -66,6 +67,8 @@ class Words:
             what = "string"
         known = {",": "comma", ";": "semicolon", ":": "colon", ".": "."}
         what = known.get(token.text, what) if token.kind == "op" else what
+        if token.kind == "end":
+            expecting = ""
         return NftError(token, f"syntax error, unexpected {what}" + (f", expecting {expecting}" if expecting else ""))
 
     def skip_newlines(self) -> None:
@@ -130,11 +133,11 @@ class Words:
             if chain.kind != "word":
                 raise self.unexpected("string")
             self.next()
-            self.refs.append((f"chain {chain.text}", chain))
+            self.refs.append((f"chain {chain.text}", chain, (chain, chain)))
             return VerdictData(word.text, chain.text)
         return None
 
-    def take_refs(self) -> tuple[tuple[str, Token], ...]:
+    def take_refs(self) -> tuple[Ref, ...]:
         """The names met since the last call."""
         refs, self.refs = tuple(self.refs), []
         return refs
