@@ -1,12 +1,15 @@
 """A client that finds its servers by DNS alone, and keeps what it heard for as long as it likes.
 
-    cache  0    asks before each call, as a plain getaddrinfo() does
-           5    asks again when the record's TTL is over: well behaved (5 s is what CoreDNS gives)
-          30    Java without a security manager (networkaddress.cache.ttl)
-          -1    Java with one, and many connection pools: for ever
+    cache  0       asks before each call, as a plain getaddrinfo() does
+           5       asks again when the record's TTL is over: well behaved (5 s is what CoreDNS gives)
+          30       Java without a security manager (networkaddress.cache.ttl)
+          -1       Java with one, and many connection pools: for ever
+          nothing  as long as the record's TTL says; getaddrinfo() does not tell it, so then as 0
 
     rule   first         the first address of the answer, as most clients take it
            round-robin   one address of the answer after the other
+
+It asks by getaddrinfo(), or, with `server`, that DNS server itself.
 
 What is kept too long is the address of a Pod that may be gone: the call goes there all the same.
 
@@ -21,36 +24,77 @@ import socket
 from typing import Any
 
 from k8semu.apps.http_client import error_name
+from k8semu.apps.registry import dns_wire
 from k8semu.apps.registry.client import call_instance, summary
 
 RULES = ("first", "round-robin")
 TIMEOUT = 1.0
+FOR_EVER = float("inf")
 
 
 class Resolver:
     """Addresses by name, asked for again when they are older than `cache` seconds (below 0: never)."""
 
-    def __init__(self, cache: float) -> None:
-        self.cache = cache
+    def __init__(self, cache: float | None, server: str = "") -> None:
+        self.cache, self.server = cache, server
         self.lookups = 0
-        self._known: dict[str, tuple[float, list[str]]] = {}
+        self._known: dict[str, tuple[float, list[str]]] = {}   # until when they are good
 
     async def addresses(self, name: str, port: int) -> list[str]:
         """IPv4 addresses in the order of the answer; gaierror if there are none. A failure is not kept."""
         loop = asyncio.get_running_loop()
         known = self._known.get(name)
-        if known is not None and (self.cache < 0 or loop.time() - known[0] < self.cache):
+        if known is not None and loop.time() < known[0]:
             return known[1]
         self.lookups += 1
-        found = await loop.getaddrinfo(name, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-        self._known[name] = loop.time(), addresses
+        ttl = 0
+        if self.server:
+            found, ttl = await ask(self.server, name, self.lookups)
+        else:
+            infos = await loop.getaddrinfo(name, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+            found = [str(info[4][0]) for info in infos]
+        keep = ttl if self.cache is None else self.cache if self.cache >= 0 else FOR_EVER
+        addresses = list(dict.fromkeys(found))
+        self._known[name] = loop.time() + keep, addresses
         return addresses
 
 
+class _Answer(asyncio.DatagramProtocol):
+    def __init__(self, data: asyncio.Future[bytes]) -> None:
+        self.data = data
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not self.data.done():
+            self.data.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.data.done():
+            self.data.set_exception(exc)
+
+
+async def ask(server: str, name: str, number: int, timeout: float = 5.0) -> tuple[list[str], int]:
+    """The addresses of `name` at the server ``172.17.0.2:8600``, and their TTL; gaierror if there are none."""
+    loop = asyncio.get_running_loop()
+    host, _, port = server.rpartition(":")
+    data: asyncio.Future[bytes] = loop.create_future()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Answer(data), remote_addr=(host, int(port)))
+    try:
+        query = dns_wire.Query(number & 0xFFFF, name, dns_wire.A)
+        transport.sendto(dns_wire.encode_query(query))
+        response = dns_wire.decode_response(await asyncio.wait_for(data, timeout))
+    except dns_wire.DnsError as error:
+        raise socket.gaierror(socket.EAI_FAIL, str(error)) from None
+    finally:
+        transport.close()
+    found = [record for record in response.answers if record.type == dns_wire.A and len(record.data) == 4]
+    if not found:
+        raise socket.gaierror(socket.EAI_NONAME, dns_wire.RCODES[min(response.rcode, 5)])
+    return [socket.inet_ntoa(record.data) for record in found], min(record.ttl for record in found)
+
+
 async def dns_client(
-    name: str, port: int = 80, count: int = 1, interval: float = 0.0, cache: float = 30.0, rule: str = "first",
-    path: str = "/", timeout: float = TIMEOUT,
+    name: str, port: int = 80, count: int = 1, interval: float = 0.0, cache: float | None = None, rule: str = "first",
+    server: str = "", path: str = "/", timeout: float = TIMEOUT,
 ) -> dict[str, Any]:  # fmt: skip
     """Call `name` `count` times, `interval` seconds apart.
 
@@ -59,7 +103,7 @@ async def dns_client(
     """
     if rule not in RULES:
         raise ValueError(f"no rule {rule!r}: there are {', '.join(RULES)}")
-    resolver, host = Resolver(cache), name if port == 80 else f"{name}:{port}"
+    resolver, host = Resolver(cache, server), name if port == 80 else f"{name}:{port}"
     addresses: list[str] = []
     calls: list[dict[str, Any]] = []
     for number in range(count):
@@ -67,7 +111,7 @@ async def dns_client(
             await asyncio.sleep(interval)
         try:
             addresses = await resolver.addresses(name, port)
-        except OSError as error:
+        except (OSError, TimeoutError) as error:
             calls.append({"status": 0, "servedBy": "", "error": error_name(error), "instance": ""})
             continue
         address = addresses[0 if rule == "first" else number % len(addresses)]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import consul
+import dns.message
+import dns.query
 import nacos
 import pytest
 from py_eureka_client import eureka_basic, eureka_client
@@ -31,12 +33,17 @@ NEVER = 86_400
 """Seconds between heartbeats of a library's thread: it is not to wake within a test."""
 
 
-@contextlib.contextmanager
-def on_loopback(program: Callable[..., Coroutine[Any, Any, None]], **args: Any) -> Iterator[int]:
-    """Run a program on a thread with a real event loop; its port, once it listens."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def on_loopback(program: Callable[..., Coroutine[Any, Any, None]], **args: Any) -> Iterator[int]:
+    """Run a program on a thread with a real event loop; its port, once it listens."""
+    port = free_port()
     loop = asyncio.new_event_loop()
     listens = threading.Event()
 
@@ -155,7 +162,8 @@ async def eureka_in_a_pod() -> dict[str, Any]:
 
 
 def test_py_consul_registers_and_finds_an_instance() -> None:
-    with on_loopback(consul_server, address="172.17.0.2") as port:
+    dns_port = free_port()
+    with on_loopback(consul_server, address="172.17.0.2", dns_port=dns_port) as port:
         client = consul.Consul(port=port)
         assert client.status.leader() == "172.17.0.2:8300"
         assert client.agent.self()["Config"]["Datacenter"] == "dc1"
@@ -173,6 +181,10 @@ def test_py_consul_registers_and_finds_an_instance() -> None:
         ]
         assert [check["Output"] for check in found[0]["Checks"]] == ["Agent alive and reachable", "fine"]
         assert client.catalog.services()[1] == {"account": ["v1"]}
+        for ask in (dns.query.udp, dns.query.tcp):
+            answer = ask(dns.message.make_query("account.service.consul", "SRV"), "127.0.0.1", 5, dns_port)
+            assert [record.to_text() for record in answer.answer[0]] == ["1 1 8080 ac110003.addr.dc1.consul."]
+            assert [record.to_text() for record in answer.additional[0]] == ["172.17.0.3"]
         assert [s["ServiceAddress"] for s in client.catalog.service("account")[1]] == ["172.17.0.3"]
         assert client.agent.check.ttl_fail("service:account-1")
         assert client.health.service("account", passing=True)[1] == []

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from k8semu.apps.registry.clock import Clock
+from k8semu.apps.registry.clock import EPOCH, Clock
 from k8semu.apps.registry.consul import CRITICAL, PASSING, REAP_INTERVAL, REAP_MINIMUM, STATUSES, WARNING, Agent, Check
 from k8semu.apps.registry.consul_codec import (
     SERF_CHECK,
@@ -40,6 +40,8 @@ from k8semu.apps.registry.consul_codec import (
     typed,
     written,
 )
+from k8semu.apps.registry.consul_dns import PORT as DNS_PORT
+from k8semu.apps.registry.consul_dns import ConsulDns, serve_dns
 from k8semu.apps.registry.http import Answer, Request, call, reason, serve
 
 PORT = 8500
@@ -205,11 +207,13 @@ async def probe(check: Check) -> tuple[str, str]:
 
 async def consul(
     port: int = PORT, node: str = "consul", address: str = "127.0.0.1", datacenter: str = "dc1",
-    reap_interval: float = REAP_INTERVAL, reap_minimum: float = REAP_MINIMUM,
+    reap_interval: float = REAP_INTERVAL, reap_minimum: float = REAP_MINIMUM, dns_port: int = DNS_PORT,
+    epoch: int = EPOCH, tick: float = 1.0,
 ) -> None:  # fmt: skip
     """Serve until cancelled. `address` is the agent's own; seconds, the defaults are Consul's."""
+    clock = Clock(epoch, tick)
     agent = Agent(
-        Clock().now, node=node, address=address, datacenter=datacenter, reap_minimum=reap_minimum, probe=probe
+        clock.now, node=node, address=address, datacenter=datacenter, reap_minimum=reap_minimum, probe=probe
     )
 
     async def reap() -> None:
@@ -217,9 +221,11 @@ async def consul(
             await asyncio.sleep(reap_interval)
             agent.reap()
 
-    reaper = asyncio.ensure_future(reap())
+    dns = ConsulDns(agent, lambda: clock.stamp() // 1000)
+    beside = [asyncio.ensure_future(reap()), asyncio.ensure_future(serve_dns(dns, dns_port))]
     try:
         await serve(Consul(agent).answer, port)
     finally:
-        reaper.cancel()
+        for task in beside:
+            task.cancel()
         agent.close()
