@@ -18,12 +18,16 @@ from k8semu.kube.proxy.iptables_port import PortRules
 from k8semu.kube.proxy.iptables_text import RestoreText
 from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
 from k8semu.linux.core.commands import Command
+from k8semu.sim.clock import NS_PER_S
 
 LARGE_CLUSTER = 1000
 """More endpoints than this: no comments on them, and stale chains go only now and then."""
 
-SYNC_PERIOD = 30_000_000_000
+SYNC_PERIOD = 30 * NS_PER_S
 """In a large cluster stale chains go at most this often (ns)."""
+
+FULL_SYNC = 3600 * NS_PER_S
+"""All is written anew at least this often (ns), except in a large cluster."""
 
 PortChains = dict[ServicePortName, tuple[str, ...]]
 """The chains in nat that belong to each port."""
@@ -38,7 +42,7 @@ class Iptables:
         """What is in force."""
         self._ports: PortChains = {}
         self._chains: dict[str, None] = {}   # those that exist: of the ports, and stale ones
-        self._cleaned = 0
+        self._cleaned = self._full_at = 0
         self._flows = StaleFlows()
 
     def start(self, state: ProxyState) -> list[Command]:
@@ -47,13 +51,16 @@ class Iptables:
         return [*settings, *fixed.canary(), *fixed.jumps(state.config, self.kubelet)]
 
     def sync(self, state: ProxyState, now: int = 0, full: bool = False) -> list[Command]:
-        """What has to be told so that `state` holds; `now` in ns. The first sync is full, and one after a
-        change of node or configuration."""
+        """What has to be told so that `state` holds; `now` in ns. The first sync is full, as is one an hour
+        after the last full one, and one after a change of node or configuration."""
         old = self.state
         commands = self.start(state) if old is None else []
+        full = full or (now - self._full_at > FULL_SYNC and not is_large(state))
         same: set[str] = set()
         if old is not None and not full and (old.node, old.config) == (state.node, state.config):
             same = unchanged(old, state)
+        else:
+            self._full_at = now
         text, self._ports = write(state, {name: c for name, c in self._ports.items() if name.service in same})
         self._delete_stale(text, state, now)
         self.state = state

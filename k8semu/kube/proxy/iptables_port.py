@@ -62,12 +62,12 @@ class PortRules:
         info = self.info
         self._cluster_ip()
         for ip in info.external_ips:
-            self._external(ip, "external IP", self.ext)
+            self._external_ip(ip)
         for ip in info.lb_vips:
             self._load_balancer(ip)
         if not info.external:
             for ip in info.lb_vips:
-                self._stop(EXTERNAL, self._to(ip), external=True)
+                self._stop(EXTERNAL, self._to(ip))
         self._node_port()
 
     def _to(self, ip: str) -> str:
@@ -76,25 +76,27 @@ class PortRules:
     def _comment(self, what: str) -> str:
         return f'-m comment --comment "{self.name} {what}"'
 
-    def _stop(self, chain: str, match: str, external: bool) -> None:
-        """REJECT if there is no endpoint at all, else DROP. `external` rules stand where those Services come in."""
+    def _stop(self, chain: str, match: str) -> None:
+        """There is nobody to send it to: REJECT if there is no endpoint at all, else DROP."""
         has_any = self.info.endpoints.has_any
         what, target = ("has no local endpoints", "DROP") if has_any else ("has no endpoints", "REJECT")
         self.text.filter(chain, f"{self._comment(what)} {match} -j {target}")
 
     def _cluster_ip(self) -> None:
-        info = self.info
-        if not info.internal:
-            self._stop(SERVICES, self._to(info.cluster_ip), external=False)
-            return
-        chain = self.svl if info.internal_local else self.svc
-        self.text.nat(SERVICES, f"{self._comment('cluster IP')} {self._to(info.cluster_ip)} -j {chain}")
+        to = self._to(self.info.cluster_ip)
+        if self.info.internal:
+            self.text.nat(SERVICES, f"{self._comment('cluster IP')} {to} -j {self._internal_chain()}")
+        else:
+            self._stop(SERVICES, to)
 
-    def _external(self, ip: str, what: str, chain: str) -> None:
+    def _internal_chain(self) -> str:
+        return self.svl if self.info.internal_local else self.svc
+
+    def _external_ip(self, ip: str) -> None:
         if self.info.endpoints.has_any:
-            self.text.nat(SERVICES, f"{self._comment(what)} {self._to(ip)} -j {chain}")
+            self.text.nat(SERVICES, f"{self._comment('external IP')} {self._to(ip)} -j {self.ext}")
         if not self.info.external:
-            self._stop(EXTERNAL, self._to(ip), external=True)
+            self._stop(EXTERNAL, self._to(ip))
 
     def _load_balancer(self, ip: str) -> None:
         info = self.info
@@ -112,7 +114,7 @@ class PortRules:
             if info.endpoints.has_any:
                 self.text.nat(NODEPORTS, f"-m comment --comment {self.name} {match} -j {self.ext}")
             if not info.external:
-                self._stop(EXTERNAL, f"-m addrtype --dst-type LOCAL {match}", external=True)
+                self._stop(EXTERNAL, f"-m addrtype --dst-type LOCAL {match}")
         if info.health_check_node_port:
             why = self._comment("health check node port")
             match = f"-m tcp -p tcp --dport {info.health_check_node_port}"
@@ -141,8 +143,7 @@ class PortRules:
         self.text.chains(nat=[chain])
 
     def _masquerade_internal(self) -> None:
-        info, config = self.info, self.state.config
-        chain = self.svl if info.internal_local else self.svc
+        info, config, chain = self.info, self.state.config, self._internal_chain()
         match = f"{self._comment('cluster IP')} {self._to(info.cluster_ip)}"
         if config.masquerade_all:
             self.text.nat(chain, f"{match} -j {MARK_MASQ}")

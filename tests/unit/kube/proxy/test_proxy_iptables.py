@@ -99,6 +99,13 @@ def test_a_full_sync_writes_all_chains_and_the_jumps_stay_as_they_are() -> None:
     assert node.save() == before
 
 
+def test_an_hour_after_the_last_full_sync_all_is_written_anew() -> None:
+    node, hour = Node(), 3_600_000_000_000
+    web = "--to-destination 172.17.0.2:8080"
+    written = [web in node.sync(CASES["cluster-ip"], now)[-1].stdin for now in (5, hour, hour + 6, hour + 7)]
+    assert written == [True, False, True, False]
+
+
 def test_beyond_a_thousand_endpoints_rules_about_endpoints_have_no_comments() -> None:
     info = ServicePortName("default", "s0", "", "TCP")
     sep = endpoint_chain(info, "172.16.0.2:8080")
