@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from dns_cluster import events
 
 from k8semu.apps.coredns import coredns
 from k8semu.apps.feed import Feed, current_feed
 from k8semu.kube.dns.forward import ask_tcp, ask_udp
-from k8semu.kube.dns.message import QR, RD, Message, Question, Rcode, Type, parse
+from k8semu.kube.dns.message import RD, Message, Question, Type
 from k8semu.kube.dns.names import parse_name
 from k8semu.kube.dns.rdata import rdata_text
 
