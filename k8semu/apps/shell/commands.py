@@ -78,12 +78,17 @@ def _option(args: list[str], name: str) -> str | None:
 
 
 def _conntrack(net: NetNs, args: list[str]) -> Output:
-    if not args or args[0] in ("-L", "--dump"):
-        return Output(net.netfilter.conntrack.list())
-    if args[0] in ("-D", "--delete"):
-        count = net.netfilter.conntrack_delete(args[1:])
-        return Output(f"conntrack v1.4.7 (conntrack-tools): {count} flow entries have been deleted.\n")
-    raise UsageError(f"conntrack v1.4.7 (conntrack-tools): Bad parameter {args[0]}", 2)
+    """`conntrack -L` and `-D`: the connections that match, and how many they were."""
+    op = args[0] if args else "-L"
+    if op not in ("-L", "--dump", "-D", "--delete"):
+        raise UsageError(f"conntrack v1.4.7 (conntrack-tools): Bad parameter {op}", 2)
+    text = net.netfilter.conntrack_list(args[1:])
+    count, shown = text.count("\n"), op in ("-L", "--dump")
+    if not shown:
+        net.netfilter.conntrack_delete(args[1:])
+    done = "shown" if shown else "deleted"
+    text += f"conntrack v1.4.7 (conntrack-tools): {count} flow entries have been {done}.\n"
+    return Output(text, 0 if shown or count else 1)
 
 
 def _sysctl(net: NetNs, args: list[str]) -> Output:
