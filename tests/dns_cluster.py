@@ -66,7 +66,10 @@ def objects() -> list[dict[str, Any]]:
         service("db", "None", [MYSQL]),
         endpoint_slice(
             "db-a", "db",
-            [endpoint("172.17.0.5", "db-0"), endpoint("172.17.1.5", "db-1", None), endpoint("172.17.1.6", "db-2", False)],
+            [
+                endpoint("172.17.0.5", "db-0"), endpoint("172.17.1.5", "db-1", None),
+                endpoint("172.17.1.6", "db-2", False),
+            ],
             [MYSQL],
         ),
         external("outside", "www.example.org"),

@@ -8,22 +8,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.cluster.cluster import Cluster
-from k8semu.cluster.kubelet import PodMachine, netns_of, run_pod, stop_pod
+from k8semu.cluster.kubelet import PodMachine
+from k8semu.cluster.master import Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
-from k8semu.cluster.watchers import Watchers
-from k8semu.errors import CniError, ScenarioError
-from k8semu.kube.endpoints import Selected, slice_of
-from k8semu.kube.objects import Pod, Workload
-from k8semu.kube.store import Change, ManifestError, PodError, Store, read
+from k8semu.errors import ScenarioError
+from k8semu.kube import addons
+from k8semu.kube.api.cache import controller_of
+from k8semu.kube.api.conditions import condition
+from k8semu.kube.api.resources import BY_KIND
+from k8semu.kube.api.status import ApiError
+from k8semu.kube.controllers.scheduler import NOT_SELECTED, PORTS_TAKEN
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k8semu.cluster.master import Master
+
+
+SERVICE_CIDR = "10.96.0.0/12"
+
+
+class ManifestError(ScenarioError):
+    """Something is wrong with a manifest. `key` names it (``Pod default/web``, ``Deployment default/account``)."""
+
+    def __init__(self, key: str, what: str, path: str, hint: str = "") -> None:
+        super().__init__(what, path=path, hint=hint)
+        self.key = key
 
 
 class MachineSpec(Protocol):
@@ -50,11 +63,9 @@ class Built:
         self.nodes: dict[str, Node] = {}
         self.hosts: dict[str, Machine] = {}
         self.pods: dict[str, PodMachine] = {}
-        self.store: Store
         self.underlay = Underlay(cluster)
         self.services: ServiceNetwork | None = None
         self.master: Master
-        self.watchers: Watchers
 
     def machine(self, name: str) -> Machine:
         """A node, host or Pod (``name`` or ``namespace/name``; a workload's name means its first Pod)."""
@@ -80,46 +91,11 @@ class Built:
                 names.setdefault(Interface.parse(address).addr, service.metadata.name)
         return names
 
-    def publish(self) -> None:
-        """Have kube-proxy on every node know of Services and who is behind them."""
-        if self.services is not None:
-            pods = Selected((machine.pod, machine.address, machine.node.name) for machine in self.pods.values())
-            self.services.services = self.master.services()
-            made = {f"{k}-": slice_of(s, pods) for k, s in self.services.services.items() if s.spec.selector}
-            self.services.slices = {**self.master.slices(), **made}
-            self.services.sync()
-            self.watchers.update(self.master.objects(self.services.slices.values()))
 
-    def end_programs(self, pod: Pod) -> None:
-        """SIGTERM to a Pod's containers: they close what they have open, and their Pod still carries it."""
-        for container in pod.spec.containers:
-            self.cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
-
-    def carry_out(self, change: Change) -> None:
-        """Stop and start the Pods of a change, as the kubelets would. PodError if the network cannot take one."""
-        for placed in change.stop:
-            machine = self.pods.pop(pod_key(placed.pod))
-            stop_pod(self.cluster, machine)
-            if self.cluster.hosts.get(machine.hostname) == machine.address:
-                self.cluster.unname(machine.hostname)
-        for placed in change.start:
-            try:
-                machine = run_pod(self.cluster, self.nodes[placed.node], placed.pod)
-            except CniError as error:
-                why = f"CNI error {error.code}: {error.msg}"
-                raise PodError(why, placed.pod, placed.owner, "", f"node {placed.node}") from None
-            self.pods[pod_key(placed.pod)] = machine
-            if placed.pod.metadata.name not in self.cluster.hosts:
-                self.cluster.name(placed.pod.metadata.name, machine.address)
-
-
+AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector"}
+"""What the scheduler says, and what is at fault in the Pod's manifest."""
 SLEEP_FROM = 100
 """A cluster of so many nodes lets them sleep: most of them never see a packet."""
-
-
-def pod_key(pod: Pod) -> str:
-    """How `Built.pods` knows a Pod: as its netns is named, also where it uses its node's."""
-    return netns_of(pod)
 
 
 def build(
@@ -128,53 +104,38 @@ def build(
     hosts: Sequence[MachineSpec],
     router: bool | None,
     network: PodNetworkSpec,
-    pods: list[Pod],
-    workloads: list[Workload],
-    services: ServiceNetworkSpec | None = None,
     manifests: Sequence[dict[str, Any]] = (),
+    services: ServiceNetworkSpec | None = None,
 ) -> Built:
-    """Build everything; what is wrong with a manifest is a PodError."""
+    """Build everything; what is wrong with a manifest is a ManifestError."""
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
     if len(nodes) >= SLEEP_FROM:
         for node in built.nodes.values():
             cluster.sleepers.put(node.net)
     setup(cluster, network, list(built.nodes.values()))
-    labels = {name: node.labels for name, node in built.nodes.items()}
-    built.store = Store(labels, cluster.world.random["pod-names"])
-    things: list[Pod | Workload] = [*pods, *workloads]
-    for thing in things:
-        change = built.store.apply(thing)
-        for pending in change.pending:
-            raise PodError(pending.reason, pending.pod, pending.owner, pending.path, f"nodes: {', '.join(labels)}")
-        built.carry_out(change)
+    built.master = Master(cluster, built.nodes, services.cidr if services is not None else SERVICE_CIDR)
+    built.pods = built.master.kubelets.machines
+    for manifest in manifests:
+        _apply(built.master, manifest)
+    built.master.settle()
+    _check_pods(built.master)
     if services is not None:
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
-        from k8semu.cluster.master import KEPT, Master  # most of a small cluster's start-up otherwise
-
-        built.master = Master(cluster, services.cidr)
-        for manifest in manifests:
-            if manifest["kind"] in KEPT:
-                _apply(built.master, manifest)
-        built.watchers = Watchers(cluster)
-        built.publish()
+        built.master.attach(built.services)
         if services.dns_replicas:
-            _cluster_dns(built, services)
+            _cluster_dns(built.master, services)
     return built
 
 
-def _cluster_dns(built: Built, services: ServiceNetworkSpec) -> None:
+def _cluster_dns(master: Master, services: ServiceNetworkSpec) -> None:
     """After the Pods of the users, so that those have the first addresses."""
-    from k8semu.kube import addons
-
-    built.master.apply(addons.kube_dns(services.cidr))
-    built.carry_out(built.store.apply(read(addons.coredns(services.dns_replicas))))
-    built.publish()
+    master.apply(addons.kube_dns(services.cidr))
+    master.apply(addons.coredns(services.dns_replicas))
+    master.settle()
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:
-    from k8semu.kube.api.status import ApiError
-
     try:
         master.apply(manifest)
     except ApiError as error:
@@ -182,6 +143,35 @@ def _apply(master: Master, manifest: dict[str, Any]) -> None:
         key = f"{manifest['kind']} {meta.get('namespace', 'default')}/{meta['name']}"
         causes = (error.details or {}).get("causes") or [{}]
         raise ManifestError(key, error.message, causes[0].get("field", "")) from None
+
+
+def _check_pods(master: Master) -> None:
+    """Every Pod of the file has to run; ManifestError says which cannot, and why."""
+    for pod in master.registry.list("pods"):
+        meta = pod["metadata"]
+        error = master.kubelets.failed.get((meta["namespace"], meta["name"]))
+        if error is not None:
+            why, hint = f"CNI error {error.code}: {error.msg}", f"node {pod['spec']['nodeName']}"
+        elif not pod["spec"].get("nodeName"):
+            held = condition(pod, "PodScheduled") or {}
+            why, hint = held.get("message", "no node takes it"), f"nodes: {', '.join(master.kubelets.nodes)}"
+        else:
+            continue
+        maker = _maker(master, pod)
+        path = next((path for said, path in AT_FAULT.items() if said in why), "")
+        if path and not maker.startswith("Pod "):
+            path = f"spec.template.{path}"
+        raise ManifestError(maker, f"Pod {meta['name']}: {why}", path, hint)
+
+
+def _maker(master: Master, pod: dict[str, Any]) -> str:
+    """The manifest that a Pod comes from: its own, or that of the workload at the top of its owners."""
+    obj, kind = pod, "Pod"
+    while (owner := controller_of(obj)) is not None:
+        kind = owner["kind"]
+        plural = BY_KIND[owner["apiVersion"], kind].plural
+        obj = master.registry.get(plural, obj["metadata"]["namespace"], owner["name"])
+    return f"{kind} {obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def _machines(

@@ -121,12 +121,18 @@ def _files(machine: PodMachine) -> None:
     )
 
 
+def end_programs(cluster: Cluster, pod: Pod) -> None:
+    """SIGTERM to a Pod's containers: they close what they have open, and their Pod still carries it."""
+    for container in pod.spec.containers:
+        cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
+
+
 def stop_pod(cluster: Cluster, machine: PodMachine) -> None:
     """KillPod: programs end, CNI DEL, the sandbox goes. Wakes the node."""
     pod, node = machine.pod, machine.node
     cluster.sleepers.wake(node.netns_name)
+    end_programs(cluster, pod)
     for container in pod.spec.containers:
-        cluster.stop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}")
         node.remove_container(_runtime_name(container.name, pod))
     if not pod.spec.host_network:
         assert node.cni is not None

@@ -1,75 +1,149 @@
-"""The Master of a cluster whose control plane is instant: an API server that no packet goes to.
+"""The Master of a cluster whose control plane is instant: no packet goes to it, and all is done at once.
 
-    kubectl apply, delete ─▶ registry (checked, allocated) ─▶ kube-proxy and cluster DNS, at once
+    kubectl ─▶ registry ─▶ controllers ─▶ kubelets ─▶ kube-proxy, cluster DNS
+               (checked,   (Pods made,    (up and     (told of Services, endpoints)
+                allocated)  bound, …)      down)
 
-Kubernetes: cmd/kube-apiserver
+Kubernetes: cmd/kube-apiserver, cmd/kube-controller-manager, cmd/kube-scheduler
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from k8semu.kube.api.registry import Registry
+from k8semu.cluster.kubelets import Kubelets
+from k8semu.cluster.watchers import Watchers
+from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import BY_KIND, find
 from k8semu.kube.api.strategies.table import Ranges
-from k8semu.kube.objects import full_name
+from k8semu.kube.controllers.plane import ControlPlane
 from k8semu.kube.services import EndpointSlice, Service
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
+    from k8semu.cluster.node import Node
+    from k8semu.cluster.service_network import ServiceNetwork
 
 JSON = dict[str, Any]
+LEASES = "kube-node-lease"
 
 
 class Master:
-    """The objects that are not Pods or workloads."""
+    """The objects of a cluster and all that follows from them. Call `settle` after writing."""
 
-    def __init__(self, cluster: Cluster, service_cidr: str) -> None:
+    def __init__(self, cluster: Cluster, nodes: dict[str, Node], service_cidr: str) -> None:
+        self.clock = cluster.clock
         ranges = Ranges(service_cidrs=(service_cidr,))
         self.registry = Registry(cluster.clock, cluster.world.random, ranges, provision=True)
+        for node in nodes.values():
+            self._join(node)
+        self.plane = ControlPlane(self.registry, cluster.clock)
+        self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
+        self.watchers = Watchers(cluster, self.registry)
+        self.services: ServiceNetwork | None = None
+        self._news = False
+        for plural in ("services", "endpointslices"):
+            self.registry.subscribe(plural, self._heard)
+        self.plane.on_settled += [self.kubelets.work, self._publish]
+
+    def _join(self, node: Node) -> None:
+        """A node registers. Kubernetes: pkg/kubelet/kubelet_node_status.go"""
+        obj = {
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels},
+            "spec": {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]},
+        }  # fmt: skip
+        kept = self.registry.create("nodes", obj)
+        addresses = [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
+        ready = {
+            "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status",
+            "lastTransitionTime": self.registry.stamps.now(),
+        }  # fmt: skip
+        self.registry.update("nodes", {**kept, "status": {"addresses": addresses, "conditions": [ready]}}, "status")
+
+    def attach(self, services: ServiceNetwork) -> None:
+        """kube-proxy starts, and hears of Services and endpoints from now on."""
+        self.services = services
+        for obj in self.registry.list("services"):
+            _keep(services.services, Event("ADDED", obj, None, 0), Service)
+        for obj in self.registry.list("endpointslices"):
+            _keep(services.slices, Event("ADDED", obj, None, 0), EndpointSlice)
+        services.start()
+
+    # --- kubectl --------------------------------------------------------------------------------
 
     def apply(self, manifest: JSON) -> None:
         """`kubectl apply`; ApiError says what is wrong. A load balancer's address in `status` is taken over."""
-        plural = BY_KIND[manifest["apiVersion"], manifest["kind"]].plural
+        resource = BY_KIND.get((manifest["apiVersion"], manifest["kind"]))
+        if resource is None or resource.plural in ("nodes", "namespaces"):
+            return      # without effect, or there already
         meta = manifest["metadata"]
-        namespace, name = meta.get("namespace", "default"), meta["name"]
-        if self.registry.caches[plural].get(namespace, name) is None:
-            kept = self.registry.create(plural, manifest)
+        namespace = meta.get("namespace", "default") if resource.namespaced else ""
+        held = self.registry.caches[resource.plural].get(namespace, meta["name"])
+        if held is None:
+            held = self.registry.create(resource.plural, manifest)
+        elif resource.plural == "pods" and "deletionTimestamp" not in held["metadata"]:
+            held = self.registry.update(resource.plural, {**held, "metadata": {**held["metadata"], **meta}})
         else:
-            kept = self.registry.update(plural, manifest)
-        if plural == "services" and manifest.get("status"):
-            self.registry.update(plural, {**kept, "status": manifest["status"]}, "status")
+            held = self.registry.update(resource.plural, manifest)
+        if resource.plural == "services" and manifest.get("status"):
+            self.registry.update(resource.plural, {**held, "status": manifest["status"]}, "status")
 
-    def delete(self, kind: str, namespace: str, name: str) -> bool:
-        """`kubectl delete`; False if it is no kind of this registry. ApiError if there is no such object."""
+    def delete(self, kind: str, namespace: str, name: str, grace: int | None = None) -> None:
+        """`kubectl delete`; ApiError if there is no such object."""
         resource = find(kind)
-        if resource is None or resource.kind not in KEPT:
-            return False
-        self.registry.delete(resource.plural, namespace, name)
-        return True
+        if resource is None:
+            raise KeyError(kind)
+        self.registry.delete(resource.plural, namespace if resource.namespaced else "", name, grace=grace)
 
-    def services(self) -> dict[str, Service]:
-        return {_name(obj): msgspec.convert(obj, Service) for obj in self.registry.list("services")}
+    def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
+        """`kubectl scale`; ApiError if there is no such object."""
+        resource = find(kind)
+        if resource is None:
+            raise KeyError(kind)
+        held = self.registry.get(resource.plural, namespace, name)
+        self.registry.update(resource.plural, {**held, "spec": {**held["spec"], "replicas": replicas}})
 
-    def slices(self) -> dict[str, EndpointSlice]:
-        """Those that somebody made by hand."""
-        return {_name(obj): msgspec.convert(obj, EndpointSlice) for obj in self.registry.list("endpointslices")}
+    # --- nodes ----------------------------------------------------------------------------------
 
-    def objects(self, slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], JSON]:
-        """All that a watcher can ask for, by kind and name."""
-        found = {("Namespace", obj["metadata"]["name"]): obj for obj in self.registry.list("namespaces")}
-        found |= {("Service", _name(obj)): obj for obj in self.registry.list("services")}
-        found |= {("EndpointSlice", full_name(s.metadata)): msgspec.to_builtins(s) for s in slices}
-        return found
+    def node_silent(self, name: str) -> None:
+        """A node's kubelet is heard of no more: its Lease was renewed now for the last time."""
+        now = self.registry.stamps.now()
+        self.registry.create("leases", {
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": LEASES},
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now},
+        })  # fmt: skip
+
+    # --- what follows ---------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let everything happen that follows from what was written."""
+        self.plane.settle()
+
+    def _heard(self, event: Event) -> None:
+        """Services and slices as kube-proxy takes them."""
+        self._news = True
+        if self.services is None:
+            return
+        if event.object["kind"] == "Service":
+            _keep(self.services.services, event, Service)
+        else:
+            _keep(self.services.slices, event, EndpointSlice)
+
+    def _publish(self) -> None:
+        if self._news:
+            self._news = False
+            if self.services is not None:
+                self.services.sync()
+            self.watchers.tell()
 
 
-KEPT = ("Service", "EndpointSlice")
-"""The kinds that are kept here."""
-
-
-def _name(obj: JSON) -> str:
-    meta = obj["metadata"]
-    return f"{meta['namespace']}/{meta['name']}"
+def _keep(known: dict[str, Any], event: Event, kind: type) -> None:
+    meta = event.object["metadata"]
+    key = f"{meta['namespace']}/{meta['name']}"
+    if event.type == "DELETED":
+        known.pop(key, None)
+    else:
+        known[key] = msgspec.convert(event.object, kind)

@@ -58,8 +58,11 @@ class ServiceNetwork:
         self.slices: dict[str, EndpointSlice] = {}
         self._nodes = {node.name: node for node in nodes}
         self._proxiers: dict[str, Proxier] = {}
+
+    def start(self) -> None:
+        """kube-proxy starts on every node that is awake; on others, when they wake."""
         for name in self._nodes:
-            cluster.sleepers.later(name, lambda name=name: self._start(name))  # type: ignore[misc]
+            self.cluster.sleepers.later(name, lambda name=name: self._start(name))  # type: ignore[misc]
 
     def _start(self, name: str) -> None:
         node = self._nodes[name]

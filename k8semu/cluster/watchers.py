@@ -1,57 +1,51 @@
 """Programs that hear of objects as the API server's watchers do, without an API server on the wire.
 
     begin    ADDED for every object of the kinds asked for, then BOOKMARK
-    update   ADDED, MODIFIED, DELETED for what has changed
+    tell     ADDED, MODIFIED, DELETED since the last time, in their order
 
 Kubernetes: staging/src/k8s.io/apimachinery/pkg/watch/watch.go
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from k8semu.kube.api.resources import TABLE
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
+    from k8semu.kube.api.registry import Event, Registry
 
-JSON = dict[str, Any]
-Key = tuple[str, str]
-"""Kind, and namespace/name."""
+PLURAL = {resource.kind: resource.plural for resource in TABLE}
+WATCHED = ("namespaces", "services", "endpointslices")
 
 
 class Watchers:
-    """Who watches what, and the objects as they were told last."""
+    """Who watches what."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self._objects: dict[Key, JSON] = {}
-        self._kinds: dict[str, tuple[str, ...]] = {}
+    def __init__(self, cluster: Cluster, registry: Registry) -> None:
+        self.cluster, self.registry = cluster, registry
+        self._plurals: dict[str, tuple[str, ...]] = {}
+        self._events: list[tuple[str, Event]] = []
         cluster.on_watch = self.begin
+        for plural in WATCHED:
+            registry.subscribe(plural, lambda event, plural=plural: self._events.append((plural, event)))  # type: ignore[misc]
 
     def begin(self, pid: str, kinds: tuple[str, ...]) -> None:
-        """A program starts to watch."""
-        self._kinds[pid] = kinds
-        for (kind, _), obj in self._objects.items():
-            if kind in kinds:
+        """A program starts to watch; it is told what there is."""
+        self.tell()
+        plurals = self._plurals[pid] = tuple(PLURAL[kind] for kind in kinds)
+        for plural in plurals:
+            for obj in self.registry.list(plural):
                 self.cluster.feed(pid, {"type": "ADDED", "object": obj})
         self.cluster.feed(pid, {"type": "BOOKMARK"})
 
-    def update(self, objects: dict[Key, JSON]) -> None:
-        """These are all objects now."""
-        old, self._objects = self._objects, objects
-        if not self._kinds:
-            return
-        for key, obj in old.items():
-            if key not in objects:
-                self._tell("DELETED", key[0], obj)
-        for key, obj in objects.items():
-            if key not in old:
-                self._tell("ADDED", key[0], obj)
-            elif old[key] != obj:
-                self._tell("MODIFIED", key[0], obj)
-
-    def _tell(self, what: str, kind: str, obj: JSON) -> None:
-        for pid in [pid for pid in self._kinds if pid not in self.cluster.processes]:
-            del self._kinds[pid]
-        for pid, kinds in self._kinds.items():
-            if kind in kinds:
-                self.cluster.feed(pid, {"type": what, "object": obj})
+    def tell(self) -> None:
+        """Tell everybody what has happened since the last time."""
+        events, self._events = self._events, []
+        for pid in [pid for pid in self._plurals if pid not in self.cluster.processes]:
+            del self._plurals[pid]
+        for pid, plurals in self._plurals.items():
+            for plural, event in events:
+                if plural in plurals:
+                    self.cluster.feed(pid, {"type": event.type, "object": event.object})

@@ -40,6 +40,22 @@ class EnvVar(KubeObject, kw_only=True):
     value: str = ""
 
 
+class Probe(KubeObject, kw_only=True):
+    initial_delay_seconds: Annotated[int, Meta(ge=0)] = 0
+
+
+class SleepAction(KubeObject, kw_only=True):
+    seconds: Annotated[int, Meta(ge=0)] = 0
+
+
+class LifecycleHandler(KubeObject, kw_only=True):
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(KubeObject, kw_only=True):
+    pre_stop: LifecycleHandler | None = None
+
+
 class Container(KubeObject, kw_only=True):
     name: DnsLabel
     image: str = ""
@@ -47,6 +63,14 @@ class Container(KubeObject, kw_only=True):
     args: list[str] = []
     ports: list[ContainerPort] = []
     env: list[EnvVar] = []
+    readiness_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+
+    @property
+    def pre_stop_sleep(self) -> int:
+        """Seconds between the begin of the Pod's deletion and SIGTERM."""
+        hook = self.lifecycle.pre_stop if self.lifecycle is not None else None
+        return hook.sleep.seconds if hook is not None and hook.sleep is not None else 0
 
 
 class PodSpec(KubeObject, kw_only=True):

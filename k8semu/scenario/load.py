@@ -69,6 +69,13 @@ class Loaded(msgspec.Struct):
         inner = f".spec.template.{path}" if path and key.startswith(WORKLOADS) else path and f".{path}"
         return self.error_at(place, what, inner, hint)
 
+    def refused(self, key: str, what: str, path: str, hint: str = "") -> ScenarioError:
+        """An error at `path` (``spec.ports[0].nodePort``) of the manifest `key`, as the API server names it."""
+        place = self.places.get(key)
+        if place is None:
+            return ScenarioError(what, file=self.file, path=path, hint=hint)
+        return self.error_at(place, what, path and f".{path}", hint)
+
     def error_at(self, place: Place, what: str, path: str, hint: str = "") -> ScenarioError:
         """An error at `path` (``.spec.nodeName``) of the object at `place`."""
         inner = f"{place.prefix}{path}"

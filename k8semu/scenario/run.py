@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from k8semu.capture.tap import CaptureSession, Sink
-from k8semu.cluster.build import Built, build
+from k8semu.cluster.build import Built, ManifestError, build
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
@@ -22,7 +22,6 @@ from k8semu.cluster.service_network import ServiceNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
 from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
-from k8semu.kube.store import ManifestError
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
@@ -88,12 +87,12 @@ class Run:
         try:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
-                self.loaded.pods, self.loaded.workloads, services_of(self.loaded), self.loaded.manifests,
+                self.loaded.manifests, services_of(self.loaded),
             )  # fmt: skip
             for link in spec.links:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
         except ManifestError as error:
-            raise self.loaded.manifest_error(error.key, error.what, error.path, error.hint) from None
+            raise self.loaded.refused(error.key, error.what, error.path, error.hint) from None
         except InputError as error:
             if error.file is None:
                 error.file = self.loaded.file

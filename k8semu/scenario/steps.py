@@ -21,10 +21,9 @@ from k8semu.cluster.underlay import UNDERLAY
 from k8semu.cni.runtime import error_json
 from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError, K8semuError
+from k8semu.kube.api.conditions import condition
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.images import expand
-from k8semu.kube.objects import full_name
-from k8semu.kube.store import Change, read
 from k8semu.linux.core.commands import BridgePortSet, LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
@@ -33,7 +32,8 @@ REAL_COMMANDS = ("ip", "bridge", "ss", "iptables-save", "iptables", "conntrack",
 """Those whose answers a real machine without containers gives, too."""
 
 GRACE = 0.001
-"""Seconds that the programs of a Pod get to close their connections before it goes."""
+"""Seconds after which what a change stops is gone."""
+SCALED = ("deployments", "replicasets", "statefulsets")
 ORIGIN = "the scenario"
 Taker = Callable[[Built, Any], Awaitable[Any]]
 
@@ -197,42 +197,36 @@ async def node(built: Built, action: model.NodeFault) -> Any:
 
 async def scale(built: Built, action: model.Scale) -> Any:
     kind, name = split_object(action.workload)
-    return await _change(built, lambda: built.store.scale(kind, f"{action.namespace}/{name}", action.replicas))
+    kind = kind or _kind_of(built, action.namespace, name)
+    return await _change(built, lambda: built.master.scale(kind, action.namespace, name, action.replicas))
 
 
 async def kill(built: Built, action: model.Kill) -> Any:
     machine = built.machine(action.pod)
     assert isinstance(machine, PodMachine)
-    return await _change(built, lambda: built.store.delete("pod", full_name(machine.pod.metadata)))
+    meta = machine.pod.metadata
+    return await _change(built, lambda: built.master.delete("pod", meta.namespace, meta.name, grace=0))
 
 
 async def delete(built: Built, action: model.Delete) -> Any:
     kind, name = split_object(action.object)
-
-    def decide() -> Change:
-        if built.services is not None and built.master.delete(kind, action.namespace, name):
-            return Change()
-        return built.store.delete(kind, f"{action.namespace}/{name}")
-
-    return await _change(built, decide)
+    return await _change(built, lambda: built.master.delete(kind, action.namespace, name))
 
 
 async def apply(built: Built, action: list[dict[str, Any]]) -> Any:
-    from k8semu.cluster.master import KEPT
-
-    def decide() -> Change:
-        changes = Change()
+    def write() -> None:
         for manifest in action:
-            if manifest["kind"] in KEPT:
-                built.master.apply(manifest)
-                continue
-            change = built.store.apply(read(manifest))
-            changes.stop += change.stop
-            changes.start += change.start
-            changes.pending += change.pending
-        return changes
+            built.master.apply(manifest)
 
-    return await _change(built, decide)
+    return await _change(built, write)
+
+
+def _kind_of(built: Built, namespace: str, name: str) -> str:
+    """The kind of the workload of that name; InputError if there is none, or several."""
+    kinds = [plural for plural in SCALED if built.master.registry.caches[plural].get(namespace, name) is not None]
+    if len(kinds) != 1:
+        raise InputError(f"{name} is {' and '.join(kinds) or 'no workload'}", hint=f"deployment/{name}")
+    return kinds[0]
 
 
 def split_object(text: str) -> tuple[str, str]:
@@ -241,26 +235,30 @@ def split_object(text: str) -> tuple[str, str]:
     return kind, name
 
 
-async def _change(built: Built, decide: Callable[[], Change]) -> Any:
-    """Carry a change out: `started`, `stopped`, `pending` (names of Pods), `error`."""
-    result: dict[str, Any] = {"started": [], "stopped": [], "pending": [], "error": ""}
+async def _change(built: Built, write: Callable[[], None]) -> Any:
+    """Have something written, and what follows done: `started`, `stopped`, `pending` (names of Pods), `error`."""
+    before = dict(built.pods)
+    error = ""
     try:
-        change = decide()
-        result["stopped"] = [placed.pod.metadata.name for placed in change.stop]
-        result["started"] = [placed.pod.metadata.name for placed in change.start]
-        result["pending"] = [pending.pod.metadata.name for pending in change.pending]
-        if change.pending:
-            result["error"] = change.pending[0].reason
-        for placed in change.stop:
-            built.end_programs(placed.pod)
-        await asyncio.sleep(GRACE)
-        built.carry_out(change)
-        built.publish()
-    except InputError as error:
-        result["error"] = error.what
-    except ApiError as error:
-        result["error"] = error.message
-    return result
+        write()
+    except ApiError as refused:
+        error = refused.message
+    built.master.settle()
+    await asyncio.sleep(GRACE)
+    pods = built.master.registry.list("pods")
+    pending = [pod["metadata"]["name"] for pod in pods if not pod["spec"].get("nodeName")]
+    if pending and not error:
+        error = _why_pending(pods)
+    return {
+        "started": [pod.hostname for key, pod in built.pods.items() if before.get(key) is not pod],
+        "stopped": [pod.hostname for key, pod in before.items() if built.pods.get(key) is not pod],
+        "pending": pending, "error": error,
+    }  # fmt: skip
+
+
+def _why_pending(pods: list[dict[str, Any]]) -> str:
+    held = next((condition(pod, "PodScheduled") for pod in pods if not pod["spec"].get("nodeName")), None)
+    return str(held.get("message", "")) if held is not None else ""
 
 
 async def wait(built: Built, action: float) -> Any:

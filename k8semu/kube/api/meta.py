@@ -14,12 +14,13 @@ from k8semu.kube.api.field import Errors, forbidden, invalid, required
 from k8semu.kube.api.resources import Resource
 from k8semu.kube.api.strategies.base import Strategy
 from k8semu.kube.api.surroundings import Draw, Now
-from k8semu.kube.workloads import SAFE
 
 JSON = dict[str, Any]
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The day on which every run begins: a cluster's objects want a date, and the same one each time."""
 NS_PER_S = 1_000_000_000
+SAFE = "bcdfghjklmnpqrstvwxz2456789"
+"""Letters and digits of generated names: no vowels, so no words. Kubernetes: apimachinery pkg/util/rand"""
 GENERATED = 63 - 5
 """How much of `generateName` is kept: a name has its suffix within 63 characters."""
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from k8semu.kube.workloads import SAFE
+from k8semu.kube.api.meta import SAFE
 
 _json = msgspec.json.Encoder(order="sorted")
 _known: dict[int, tuple[dict[str, Any], int, str]] = {}

@@ -27,7 +27,8 @@ kind: Deployment
 metadata: {name: account}
 spec:
   replicas: 2
-  template: {spec: {containers: [{name: c, image: nginx}]}}
+  selector: {matchLabels: {app: account}}
+  template: {metadata: {labels: {app: account}}, spec: {containers: [{name: c, image: nginx}]}}
 """
 
 
@@ -85,7 +86,7 @@ def test_a_pod_runs_a_program_with_arguments() -> None:
     )
     pod = (
         f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: shop, annotations: {annotations}}}\n"
-        "spec: {nodeName: host2, containers: [{name: c, env: [{name: COLOUR, value: blue}]}]}\n"
+        "spec: {nodeName: host2, containers: [{name: c, image: shop, env: [{name: COLOUR, value: blue}]}]}\n"
     )
     client = PODS.partition("---\napiVersion: v1\nkind: Pod\nmetadata: {name: web}")[0]
     [call] = results("- http: {from: client, url: 'http://172.17.1.2:8080/'}\n", pods=client + pod)
@@ -120,7 +121,7 @@ def test_a_killed_pod_of_a_deployment_is_replaced_and_one_of_its_own_is_not() ->
 
 def test_what_was_killed_before_it_is_deleted_is_an_error_of_the_step() -> None:
     [_, deleted] = results("- kill: {pod: web}\n- delete: {object: pod/web}\n")
-    assert deleted["error"] == "no Pod 'default/web'"
+    assert deleted["error"] == 'pods "web" not found'
 
 
 def test_a_node_without_its_cable_is_not_reached_until_it_is_back() -> None:
@@ -181,7 +182,7 @@ def test_vxlan_routes_directly_only_within_one_network() -> None:
 
 def test_a_range_that_is_too_small_for_the_pods_is_an_error_that_names_the_pod() -> None:
     head = "spec:\n  nodes: [{name: host1, address: 10.100.0.2/24, podCIDR: 172.17.0.0/30}]\n"
-    pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c}]}\n"
+    pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c, image: nginx}]}\n"
     with pytest.raises(ScenarioError, match=r"Pod b: CNI error 999: .*no IP addresses available") as caught:
         run(parse(head + pod % "a" + pod % "b", "f.yaml", "f"))
     assert (caught.value.file, caught.value.line) == ("f.yaml", 9)
@@ -191,7 +192,7 @@ def test_a_port_of_the_node_that_is_taken_is_an_error_that_names_the_pod() -> No
     head = "spec:\n  nodes: [{name: host1, address: 10.100.0.2/24}]\n"
     pod = (
         "---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\n"
-        "spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80}]}]}\n"
+        "spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80, hostPort: 80}]}]}\n"
     )
     with pytest.raises(ScenarioError, match=r"Pod b: .*didn't have free ports") as caught:
         run(parse(head + pod % "a" + pod % "b", "f.yaml", "f"))

@@ -1,0 +1,161 @@
+"""The kubelets of all nodes: Pods that are bound to a node come up there, and go when they shall.
+
+    bound         sandbox, containers ─▶ status: podIP, Running; Ready at once, or after the probe's initial delay
+    deletion      preStop (sleep) ─▶ SIGTERM ─▶ programs end ─▶ sandbox goes ─▶ the object goes
+    object gone   the same without preStop: somebody deleted by force
+
+Kubernetes: pkg/kubelet/kubelet.go syncLoop(), SyncPod(), SyncTerminatingPod(), pkg/kubelet/status
+Differs: probes are not sent. A Pod with a readinessProbe is ready initialDelaySeconds after its start.
+Not modelled: preStop hooks other than `sleep`, liveness, restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
+from k8semu.errors import CniError
+from k8semu.kube.api.conditions import set_condition
+from k8semu.kube.objects import Pod
+from k8semu.sim.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from k8semu.cluster.cluster import Cluster
+    from k8semu.cluster.node import Node
+    from k8semu.kube.api.registry import Event, Registry
+
+JSON = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name)."""
+LAST_WORDS = NS_PER_S // 1000
+"""Nanoseconds that programs get after SIGTERM to close their connections."""
+
+
+class Kubelets:
+    """What runs on all nodes. `machines`: every running Pod by the name of its namespace.
+
+    `settle` is called when something was written at a later time.
+    """
+
+    def __init__(
+        self, cluster: Cluster, registry: Registry, nodes: dict[str, Node], settle: Callable[[], None]
+    ) -> None:
+        self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
+        self.machines: dict[str, PodMachine] = {}
+        self.failed: dict[Key, CniError] = {}
+        self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
+        self._ending: dict[str, None] = {}                    # namespaces of Pods on their way down
+        self._due: dict[Key, None] = {}
+        registry.subscribe("pods", self._heard)
+
+    def _heard(self, event: Event) -> None:
+        meta = event.object["metadata"]
+        if event.object["spec"].get("nodeName") or event.type == "DELETED":
+            self._due[meta["namespace"], meta["name"]] = None
+
+    def work(self) -> None:
+        """Do what was heard since the last time."""
+        while self._due:
+            key = next(iter(self._due))
+            del self._due[key]
+            self._sync(key)
+
+    def _sync(self, key: Key) -> None:
+        pod = self.registry.caches["pods"].get(*key)
+        uid, machine = self._pods.get(key, ("", None))
+        if machine is not None and (pod is None or pod["metadata"]["uid"] != uid):
+            self._terminate(key, machine)
+        elif pod is None:
+            self.failed.pop(key, None)
+        elif "deletionTimestamp" in pod["metadata"]:
+            self._finish(key, pod, machine)
+        elif machine is None and key not in self.failed:
+            self._start(key, pod)
+
+    # --- up -------------------------------------------------------------------------------------
+
+    def _start(self, key: Key, obj: JSON) -> None:
+        pod = msgspec.convert(obj, Pod)
+        name = netns_of(pod)
+        node = self.nodes.get(pod.spec.node_name)
+        if name in self._ending or node is None:
+            return                           # the one before is still there; its end brings this one up
+        try:
+            machine = run_pod(self.cluster, node, pod)
+        except CniError as error:
+            self.failed[key] = error
+            return
+        self.machines[name] = machine
+        self._pods[key] = (obj["metadata"]["uid"], machine)
+        if pod.metadata.name not in self.cluster.hosts:
+            self.cluster.name(pod.metadata.name, machine.address)
+        probes = [c.readiness_probe for c in pod.spec.containers if c.readiness_probe is not None]
+        delay = max((probe.initial_delay_seconds for probe in probes), default=0)
+        self._report(key, obj, machine, ready=not delay)
+        if delay:
+            self.cluster.clock.post(delay * NS_PER_S, self._ready, key, machine)
+
+    def _ready(self, key: Key, machine: PodMachine) -> None:
+        pod = self.registry.caches["pods"].get(*key)
+        if pod is not None and self._pods.get(key, ("", None))[1] is machine:
+            self._report(key, pod, machine, ready=True)
+            self.settle()
+
+    def _report(self, key: Key, obj: JSON, machine: PodMachine, ready: bool) -> None:
+        """The Pod's status, as the API server is told it."""
+        now = self.registry.stamps.now()
+        said = "True" if ready else "False"
+        conditions = obj["status"].get("conditions") or []
+        for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"):
+            conditions = set_condition(conditions, kind, said if kind.endswith("Ready") else "True", now)
+        containers = [
+            {"name": c["name"], "image": c.get("image", ""), "ready": ready, "restartCount": 0, "started": True,
+             "state": {"running": {"startedAt": now}}}
+            for c in obj["spec"]["containers"]
+        ]  # fmt: skip
+        status = {
+            **obj["status"], "phase": "Running", "conditions": conditions, "hostIP": machine.node.address,
+            "hostIPs": [{"ip": machine.node.address}], "podIP": machine.address,
+            "podIPs": [{"ip": machine.address}], "startTime": obj["status"].get("startTime", now),
+            "containerStatuses": containers,
+        }  # fmt: skip
+        self.registry.update("pods", {**obj, "status": status}, "status")
+
+    # --- down -----------------------------------------------------------------------------------
+
+    def _finish(self, key: Key, obj: JSON, machine: PodMachine | None) -> None:
+        """A Pod was asked to go: in its own time, but within its grace period."""
+        if machine is None:
+            self.registry.delete("pods", *key, grace=0)
+            return
+        if machine.netns_name in self._ending:
+            return
+        self._ending[machine.netns_name] = None
+        grace = obj["metadata"].get("deletionGracePeriodSeconds", 0)
+        sleep = max((c.pre_stop_sleep for c in machine.pod.spec.containers), default=0)
+        self.cluster.clock.post(min(sleep, grace) * NS_PER_S, self._sigterm, key, machine)
+
+    def _terminate(self, key: Key, machine: PodMachine) -> None:
+        """The object is gone: the Pod goes at once."""
+        if machine.netns_name not in self._ending:
+            self._ending[machine.netns_name] = None
+            self._sigterm(key, machine)
+
+    def _sigterm(self, key: Key, machine: PodMachine) -> None:
+        end_programs(self.cluster, machine.pod)
+        self.cluster.clock.post(LAST_WORDS, self._gone, key, machine)
+
+    def _gone(self, key: Key, machine: PodMachine) -> None:
+        name = machine.netns_name
+        del self.machines[netns_of(machine.pod)], self._pods[key], self._ending[name]
+        stop_pod(self.cluster, machine)
+        if self.cluster.hosts.get(machine.hostname) == machine.address:
+            self.cluster.unname(machine.hostname)
+        pod = self.registry.caches["pods"].get(*key)
+        if pod is not None and "deletionTimestamp" in pod["metadata"]:
+            self.registry.delete("pods", *key, grace=0)
+        self._due[key] = None
+        self.settle()
