@@ -11,5 +11,6 @@ makes tracing cheap: a step on the packet path is one append to a list.
 
     steps    the step types
     hop      hops and traces, and who listens
+    state    what a machine knew at any moment, rebuilt from its changes
     render   the text of a trace, at three depths
 """

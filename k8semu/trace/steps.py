@@ -286,6 +286,55 @@ class SockStep(Step, frozen=True):
         return f"socket: {self.what}"
 
 
+# --- changes of state: what a machine knows, each time it knows something else -------------------
+
+
+class FdbChange(Step, frozen=True):
+    """An entry of a bridge's or VXLAN device's forwarding database is `where` now (a port, ``dst 10.100.0.3``),
+    or gone (``''``)."""
+
+    place = "linux.bridge.fdb"
+    depth = 3
+    dev: str
+    mac: str
+    where: str
+
+    @property
+    def text(self) -> str:
+        return f"fdb {self.dev}: {self.mac} {self.where or 'is gone'}"
+
+
+class NeighChange(Step, frozen=True):
+    """A neighbour entry has this state now, or is gone (``''``)."""
+
+    place = "linux.core.neighbour"
+    depth = 3
+    dev: str
+    addr: str
+    lladdr: str
+    state: str
+
+    @property
+    def text(self) -> str:
+        lladdr = f"lladdr {self.lladdr} " if self.lladdr else ""
+        return f"neigh {self.addr} dev {self.dev} {lladdr}{self.state or 'is gone'}"
+
+
+class CtChange(Step, frozen=True):
+    """A connection is known as `entry` now (as `conntrack -L` prints it, without its time), or no more (``''``)."""
+
+    place = "linux.netfilter.conntrack"
+    depth = 3
+    key: str
+    """Protocol number and original tuple."""
+    entry: str
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"conntrack: {self.entry or f'{self.key} is gone'}{f' ({self.why})' if self.why else ''}"
+
+
 class NotModelled(Step, frozen=True):
     """Something a real kernel would do here is not modelled: never passed over in silence."""
 

@@ -172,6 +172,7 @@ class BridgeDevice(NetDevice):
     def unregister(self) -> None:
         for port in list(self.ports.values()):
             self.del_port(port.dev)
+        self.fdb.clear()
 
     # --- frames in ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8semu.trace.steps import FdbStep
+from k8semu.trace.steps import FdbChange, FdbStep
 from k8semu.wire.addr import mac_ntoa
 
 if TYPE_CHECKING:
@@ -48,6 +48,24 @@ class Fdb:
         where = entry.port.dev.name if entry.port is not None else self.bridge.name
         return FdbStep(self.bridge.name, f"{verb}{mac_ntoa(entry.mac)} dev {where}", entry.origin)
 
+    def _told(self, mac: bytes) -> None:
+        """An entry is new, another, or gone."""
+        net = self.bridge.net
+        if net.trace is not None:
+            entry = self.entries.get(mac)
+            port = None if entry is None else entry.port
+            where = "" if entry is None else f"dev {port.dev.name if port is not None else self.bridge.name}"
+            net.change(FdbChange(self.bridge.name, mac_ntoa(mac), where))
+
+    def _forget(self, mac: bytes) -> None:
+        del self.entries[mac]
+        self._told(mac)
+
+    def clear(self) -> None:
+        """The bridge goes."""
+        for mac in list(self.entries):
+            self._forget(mac)
+
     def learn(self, mac: bytes, port: Port, skb: Skb) -> None:
         """A frame from `mac` came in by `port`. Linux: br_fdb_update()."""
         entry = self.entries.get(mac)
@@ -56,6 +74,7 @@ class Fdb:
             entry = self.entries[mac] = FdbEntry(mac, port, now, False, False, "")
             skb.steps.append(self._step(entry, "learned "))
             entry.step = self._step(entry, "")
+            self._told(mac)
             return
         if entry.is_local:
             return
@@ -64,6 +83,7 @@ class Fdb:
             entry.port = port
             skb.steps.append(self._step(entry, "moved "))
             entry.step = self._step(entry, "")
+            self._told(mac)
 
     def lookup(self, mac: bytes) -> FdbEntry | None:
         """Linux: br_fdb_find_rcu()."""
@@ -72,8 +92,7 @@ class Fdb:
             return None
         now = self._now()
         if not (entry.is_local or entry.is_static) and now > entry.updated + self.ageing_time:
-            del self.entries[mac]
-            self.bridge.net.change(self._step(entry, "aged "))
+            self._forget(mac)
             return None
         entry.used = now
         return entry
@@ -85,11 +104,12 @@ class Fdb:
             return
         entry = self.entries[mac] = FdbEntry(mac, port, self._now(), True, True, "")
         entry.step = self._step(entry, "")
+        self._told(mac)
 
     def change_local(self, mac: bytes, port: Port | None) -> None:
         """The bridge or a port has another address. Linux: br_fdb_changeaddr(), br_fdb_change_mac_address()."""
         for old in [m for m, e in self.entries.items() if e.is_local and e.port is port]:
-            del self.entries[old]
+            self._forget(old)
         self.add_local(mac, port)
 
     def add(self, mac: bytes, port: Port, state: str, origin: str) -> None:
@@ -97,15 +117,16 @@ class Fdb:
         entry = FdbEntry(mac, port, self._now(), state == "permanent", state in ("permanent", "static"), origin)
         entry.step = self._step(entry, "")
         self.entries[mac] = entry
+        self._told(mac)
 
     def delete(self, mac: bytes, port: Port) -> bool:
         entry = self.entries.get(mac)
         if entry is None or entry.port is not port:
             return False
-        del self.entries[mac]
+        self._forget(mac)
         return True
 
     def flush_port(self, port: Port, also_fixed: bool) -> None:
         """Forget what is behind a port: it went down, or left. Linux: br_fdb_delete_by_port()."""
         for mac in [m for m, e in self.entries.items() if e.port is port and (also_fixed or not e.is_static)]:
-            del self.entries[mac]
+            self._forget(mac)

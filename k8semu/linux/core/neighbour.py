@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.sim.clock import NS_PER_MS, NS_PER_S, Timer
-from k8semu.trace.steps import NeighStep
+from k8semu.trace.steps import NeighChange, NeighStep
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 
 if TYPE_CHECKING:
@@ -87,8 +87,14 @@ class Neighbour:
             self.reachable = self.table.reachable_time(self)
         where = f"lladdr {mac_ntoa(self.ha)} " if self.ha and state in VALID else ""
         self.use_step = self._step(f"{where}{state}")
-        if self.table.net.trace is not None:
-            self.table.net.change(self.use_step)
+        self.told(str(state))
+
+    def told(self, state: str) -> None:
+        """The entry has another state, or is gone ('')."""
+        net = self.table.net
+        if net.trace is not None:
+            lladdr = mac_ntoa(self.ha) if self.ha and self.state in VALID else ""
+            net.change(NeighChange(self.dev.name, ip_ntoa(self.addr), lladdr, state))
 
     def set_lladdr(self, ha: bytes) -> None:
         self.ha = ha
@@ -127,6 +133,7 @@ class NeighTable:
         """Linux: neigh_remove_one()."""
         self.entries.pop((neigh.dev.ifindex, neigh.addr), None)
         neigh.dead = True
+        neigh.told("")
         self._stop_timer(neigh)
         while neigh.queue:
             drop(neigh.queue.popleft(), Drop.NEIGH_DEAD, f"neighbour {ip_ntoa(neigh.addr)} was removed")

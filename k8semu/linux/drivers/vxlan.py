@@ -22,7 +22,7 @@ from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop
 from k8semu.sim.clock import NS_PER_S
-from k8semu.trace.steps import DecapStep, EncapStep, FdbStep, Originate
+from k8semu.trace.steps import DecapStep, EncapStep, FdbChange, FdbStep, Originate
 from k8semu.wire.addr import IP_BROADCAST, MAC_ZERO, ip_is_multicast, ip_ntoa, mac_ntoa
 from k8semu.wire.build import icmp_build, ip_build, vxlan_build
 from k8semu.wire.checksum import csum_replace, transport_checksum
@@ -105,6 +105,14 @@ class VxlanDevice(NetDevice):
         entry.state, entry.origin, entry.updated = state, origin, self.net.clock.now
         dsts = " ".join(f"dst {ip_ntoa(r)}" for r in entry.remotes)
         entry.step = FdbStep(self.name, f"{mac_ntoa(mac)} {dsts} {state}", origin)
+        self._told(mac)
+
+    def _told(self, mac: bytes) -> None:
+        """An entry is new, another, or gone."""
+        if self.net.trace is not None:
+            entry = self.fdb.get(mac)
+            where = "" if entry is None else " ".join(f"dst {ip_ntoa(remote)}" for remote in entry.remotes)
+            self.net.change(FdbChange(self.name, mac_ntoa(mac), where))
 
     def fdb_del(self, mac: bytes, dst: bytes | None) -> None:
         entry = self.fdb.get(mac)
@@ -114,6 +122,7 @@ class VxlanDevice(NetDevice):
             entry.remotes.remove(dst)
         if dst is None or not entry.remotes:
             del self.fdb[mac]
+        self._told(mac)
 
     def _snoop(self, mac: bytes, remote: bytes, skb: Skb) -> bool:
         """Learn where a sender is; False if it was told to be elsewhere. Linux: vxlan_snoop()."""
@@ -134,6 +143,7 @@ class VxlanDevice(NetDevice):
         entry = self.fdb.get(mac)
         if entry is not None and entry.state == "reachable" and now > entry.updated + self.ageing_time:
             del self.fdb[mac]
+            self._told(mac)
             entry = None
         if entry is None:
             entry = self.fdb.get(MAC_ZERO)
@@ -285,6 +295,9 @@ class VxlanDevice(NetDevice):
 
     def unregister(self) -> None:
         vxlan_ports(self.net).leave(self)
+        for mac in list(self.fdb):
+            del self.fdb[mac]
+            self._told(mac)
 
 
 @lru_cache(maxsize=16)

@@ -33,7 +33,7 @@ from k8semu.linux.netfilter.conntrack.tuples import (
     invert,
 )
 from k8semu.sim.clock import NS_PER_S
-from k8semu.trace.steps import CtStep
+from k8semu.trace.steps import CtChange, CtStep
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
@@ -116,6 +116,7 @@ class Conntrack:
         self.table[ct.orig] = (ct, ORIGINAL)
         self.table[ct.reply] = (ct, REPLY)
         skb.steps.append(CtStep(f"confirmed {flow_text(ct.orig)}"))
+        self.told(ct)
         if len(self.table) > self._sweep_at:
             self.gc()
         return True
@@ -158,6 +159,7 @@ class Conntrack:
             info = _ESTABLISHED
         else:
             info = _NEW
+        before = ct.status << 8 | ct.state
         if ct.proto == 6:
             flags = skb.data[th + 13]
             if ct.state == _TCP_ESTABLISHED and flags & 0x37 == 0x10 and ct.status & ASSURED:
@@ -188,7 +190,14 @@ class Conntrack:
         if direction and not ct.status & SEEN_REPLY:
             ct.status |= SEEN_REPLY
             skb.steps.append(ct_step("first reply"))
+        if before != ct.status << 8 | ct.state:
+            self.told(ct)
         return True
+
+    def told(self, ct: CtEntry) -> None:
+        """What is known of a connection has changed."""
+        if self.net.trace is not None and ct.status & (CONFIRMED | DYING) == CONFIRMED:
+            self.net.change(CtChange(ct.key_text, ct.text(None)))
 
     def _tcp_refresh(self, skb: Skb, ct: CtEntry, state: int, flags: int, now: int) -> None:
         """New state and timeout. Linux: nf_conntrack_tcp_packet()."""
@@ -286,12 +295,14 @@ class Conntrack:
     def destroy(self, ct: CtEntry, why: str = "deleted") -> None:
         """Linux: nf_ct_delete()."""
         ct.status |= DYING
+        entered = False
         for key in (ct.orig, ct.reply):
             found = self.table.get(key)
             if found is not None and found[0] is ct:
                 del self.table[key]
-        if self.net.trace is not None:
-            self.net.change(CtStep(f"{why} {flow_text(ct.orig)}"))
+                entered = True
+        if entered and self.net.trace is not None:
+            self.net.change(CtChange(ct.key_text, "", why))
 
     def gc(self) -> None:
         """Forget what has expired. Linux: gc_worker()."""

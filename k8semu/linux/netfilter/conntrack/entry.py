@@ -58,16 +58,23 @@ class CtEntry:
     def dst_nat(self) -> bool:
         return bool(self.status & DST_NAT)
 
+    @property
+    def key_text(self) -> str:
+        """Protocol number and original tuple."""
+        return f"{self.proto} {tuple_text(self.orig)}"
+
     def seconds_left(self, now: int) -> int:
         """Until it is forgotten."""
         return max(0, self.expires - now) // NS_PER_S
 
-    def text(self, now: int) -> str:
-        """The line of `conntrack -L`."""
+    def text(self, now: int | None) -> str:
+        """The line of `conntrack -L`; without `now`, without the seconds left."""
         from k8semu.linux.netfilter.conntrack.tcp import STATE_NAMES
 
         name = PROTO_NAME.get(self.proto, "unknown")
-        words = [f"{name:<8} {self.proto} {self.seconds_left(now)}"]
+        words = [f"{name:<8} {self.proto}"]
+        if now is not None:
+            words.append(str(self.seconds_left(now)))
         if self.proto == 6:
             words.append(STATE_NAMES[self.state])
         words.append(tuple_text(self.orig))

@@ -338,6 +338,7 @@ class MarkSet(Stmt, frozen=True):
                 p.skb.mark = value
             elif p.skb.ct is not None:
                 p.skb.ct.mark = value
+                p.nf.conntrack.told(p.skb.ct)
             return None
 
         return put

@@ -134,6 +134,8 @@ class ConnmarkTarget(Target, frozen=True):
                 ct.mark = ct.mark & ~ctmask & _ALL ^ skb.mark & nfmask
             else:
                 skb.mark = skb.mark & ~nfmask & _ALL ^ ct.mark & ctmask
+                return None
+            p.nf.conntrack.told(ct)
             return None
 
         return act
