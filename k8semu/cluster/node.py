@@ -48,6 +48,7 @@ class Node(Machine):
         self.name = name
         self.pod_cidr = pod_cidr
         self.labels = labels
+        self.annotations: dict[str, str] = {}
         self.cni_files: dict[str, str] = {}
         self.cni: CniRuntime | None = None
         self._containers: dict[str, Container] = {}

@@ -102,6 +102,7 @@ def _setup_flannel(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) ->
     bridge = spec.bridge or "docker0"
     for node in nodes:
         lease = leases[node.name]
+        node.annotations |= flannel.node_annotations(spec.backend, lease)
         node.files["/run/flannel/subnet.env"] = flannel.subnet_env(conf, lease)
         cluster.sleepers.later(node.netns_name, partial(_flanneld, cluster, conf, node, leases))
         cni = _bridge_cni(node, BridgeConf(

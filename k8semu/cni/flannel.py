@@ -9,6 +9,8 @@ Kubernetes: flannel-io/flannel pkg/backend/{vxlan,hostgw,udp}, pkg/trafficmngr/i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from k8semu.cni.node import Node
@@ -16,10 +18,13 @@ from k8semu.linux.core.commands import (
     AddrAdd,
     Command,
     FdbAdd,
+    FdbDel,
     IptablesRestore,
     LinkSet,
     NeighAdd,
+    NeighDel,
     RouteAdd,
+    RouteDel,
     TunAdd,
     VxlanAdd,
 )
@@ -40,6 +45,34 @@ class Lease(msgspec.Struct, frozen=True):
     subnet: str
     public_ip: str
     vtep_mac: str = ""
+
+
+ANNOTATION = "flannel.alpha.coreos.com"
+
+
+def node_annotations(backend: str, lease: Lease) -> dict[str, str]:
+    """What flanneld writes on its Node, so that the others know the lease; the udp backend names no type.
+
+    Kubernetes: pkg/subnet/kube/kube.go AcquireLease()
+    """
+    vxlan = f'{{"VNI":{VNI},"VtepMAC":"{lease.vtep_mac}"}}' if backend == "vxlan" else "null"
+    return {
+        f"{ANNOTATION}/backend-data": vxlan,
+        f"{ANNOTATION}/backend-type": backend if backend != "udp" else "",
+        f"{ANNOTATION}/kube-subnet-manager": "true",
+        f"{ANNOTATION}/public-ip": lease.public_ip,
+    }
+
+
+def lease_of(node: str, pod_cidr: str, written: Mapping[str, str]) -> Lease | None:
+    """The lease that a Node's annotations tell; None where flanneld has written none.
+
+    Kubernetes: pkg/subnet/kube/kube.go nodeToLease()
+    """
+    if written.get(f"{ANNOTATION}/kube-subnet-manager") != "true":
+        return None
+    data = msgspec.json.decode(written[f"{ANNOTATION}/backend-data"]) or {}
+    return Lease(node, pod_cidr, written[f"{ANNOTATION}/public-ip"], data.get("VtepMAC", ""))
 
 
 class FlannelConf(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,17 +173,39 @@ def node_up(conf: FlannelConf, lease: Lease, dev: str = "eth0") -> list[Command]
     return commands
 
 
+def _is_direct(conf: FlannelConf, same_network: bool) -> bool:
+    return conf.backend == "host-gw" or (conf.backend == "vxlan" and conf.direct_routing and same_network)
+
+
 def peer_added(conf: FlannelConf, peer: Lease, same_network: bool, dev: str = "eth0") -> list[Command]:
     """What flanneld tells its node about another one, in flanneld's order."""
     why = f"flanneld: Node {peer.node} {peer.subnet}"
-    direct = conf.backend == "host-gw" or (conf.backend == "vxlan" and conf.direct_routing and same_network)
-    if direct:
-        return [RouteAdd(dst=peer.subnet, via=peer.public_ip, dev=dev, origin=why)]
+    if _is_direct(conf, same_network):
+        again = conf.backend == "vxlan"
+        return [RouteAdd(dst=peer.subnet, via=peer.public_ip, dev=dev, replace=again, origin=why)]
     if conf.backend == "vxlan":
         name, gateway = f"flannel.{VNI}", base_address(peer.subnet)
         return [
             NeighAdd(dev=name, address=gateway, lladdr=peer.vtep_mac, origin=why),
             FdbAdd(dev=name, mac=peer.vtep_mac, dst=peer.public_ip, origin=why),
-            RouteAdd(dst=peer.subnet, via=gateway, dev=name, onlink=True, origin=why),
+            RouteAdd(dst=peer.subnet, via=gateway, dev=name, onlink=True, replace=True, origin=why),
+        ]
+    return []
+
+
+def peer_removed(conf: FlannelConf, peer: Lease, same_network: bool, dev: str = "eth0") -> list[Command]:
+    """What flanneld tells its node when another one is gone: as when it came, in the same order.
+
+    Kubernetes: pkg/backend/vxlan/vxlan_network.go handleSubnetEvents(), pkg/backend/route_network.go
+    """
+    why = f"flanneld: Node {peer.node} is gone"
+    if _is_direct(conf, same_network):
+        return [RouteDel(dst=peer.subnet, via=peer.public_ip, dev=dev, origin=why)]
+    if conf.backend == "vxlan":
+        name, gateway = f"flannel.{VNI}", base_address(peer.subnet)
+        return [
+            NeighDel(dev=name, address=gateway, origin=why),
+            FdbDel(dev=name, mac=peer.vtep_mac, dst=peer.public_ip, origin=why),
+            RouteDel(dst=peer.subnet, via=gateway, dev=name, origin=why),
         ]
     return []
