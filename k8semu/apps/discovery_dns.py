@@ -24,7 +24,6 @@ import socket
 from typing import Any
 
 from k8semu.apps.http_client import error_name
-from k8semu.apps.registry import dns_wire
 from k8semu.apps.registry.client import call_instance, summary
 
 RULES = ("first", "round-robin")
@@ -74,22 +73,25 @@ class _Answer(asyncio.DatagramProtocol):
 
 async def ask(server: str, name: str, number: int, timeout: float = 5.0) -> tuple[list[str], int]:
     """The addresses of `name` at the server ``172.17.0.2:8600``, and their TTL; gaierror if there are none."""
+    from k8semu.kube.dns.message import FormatError, Message, Question, Type, build, parse, rcode_name
+    from k8semu.kube.dns.names import parse_name
+
     loop = asyncio.get_running_loop()
     host, _, port = server.rpartition(":")
     data: asyncio.Future[bytes] = loop.create_future()
     transport, _ = await loop.create_datagram_endpoint(lambda: _Answer(data), remote_addr=(host, int(port)))
     try:
-        query = dns_wire.Query(number & 0xFFFF, name, dns_wire.A)
-        transport.sendto(dns_wire.encode_query(query))
-        response = dns_wire.decode_response(await asyncio.wait_for(data, timeout))
-    except dns_wire.DnsError as error:
+        transport.sendto(build(Message(number & 0xFFFF, questions=(Question(parse_name(name), Type.A),))))
+        reply = parse(await asyncio.wait_for(data, timeout))
+    except FormatError as error:
         raise socket.gaierror(socket.EAI_FAIL, str(error)) from None
     finally:
         transport.close()
-    found = [record for record in response.answers if record.type == dns_wire.A and len(record.data) == 4]
-    if not found:
-        raise socket.gaierror(socket.EAI_NONAME, dns_wire.RCODES[min(response.rcode, 5)])
-    return [socket.inet_ntoa(record.data) for record in found], min(record.ttl for record in found)
+    found = [record for record in reply.answers if record.rtype == Type.A]
+    addresses = [socket.inet_ntoa(raw) for record in found for raw in record.data if isinstance(raw, bytes) and raw]
+    if not addresses:
+        raise socket.gaierror(socket.EAI_NONAME, rcode_name(reply.rcode))
+    return addresses, min(record.ttl for record in found)
 
 
 async def dns_client(

@@ -17,21 +17,42 @@ Not modelled: prepared queries, reverse lookups, recursors (a name outside .cons
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from k8semu.apps.registry import dns_wire as wire
 from k8semu.apps.registry.consul import CRITICAL, PASSING, Agent, Service
-from k8semu.apps.registry.dns_wire import Query, Record
+from k8semu.kube.dns.message import (
+    AA,
+    IN,
+    MAX_SIZE,
+    MIN_SIZE,
+    OPCODE,
+    QR,
+    RD,
+    Edns,
+    FormatError,
+    Message,
+    Question,
+    Rcode,
+    Record,
+    Type,
+    build,
+    fit,
+    parse,
+    read_header,
+)
+from k8semu.kube.dns.names import Name, lower
+from k8semu.kube.dns.rdata import address, soa, srv
 
 PORT = 8600
-DOMAIN = "consul"
+DOMAIN: Name = (b"consul",)
 TTL = 0
 UDP_ANSWERS = 3
-Answered = tuple[int, list[Record], list[Record]]
+"""How many records an answer by UDP has at most, to a question without EDNS."""
+Found = tuple[int, tuple[Record, ...], tuple[Record, ...]]
 """rcode, answers, additional."""
+NOT_THERE: Found = (Rcode.NXDOMAIN, (), ())
 
 
 class ConsulDns:
@@ -43,84 +64,102 @@ class ConsulDns:
 
     def answer(self, data: bytes, udp: bool = True) -> bytes:
         """The message that answers `data`; b'' if nothing does."""
+        header = read_header(data)
+        if header is None or header[1] & QR:
+            return b""
+        number, flags = header[:2]
+        back = QR | flags & (OPCODE | RD)
+        if flags & OPCODE:
+            return build(Message(number, back | Rcode.NOTIMP))
         try:
-            query = wire.decode_query(data)
-        except wire.DnsError:
-            return data[:2] + b"\x80\x01" + bytes(8) if len(data) >= 12 and not data[2] & 0x80 else b""
-        if query.opcode:
-            return wire.encode_response(query, wire.NOTIMP)
-        name = query.name.lower()
-        if name != DOMAIN and not name.endswith(f".{DOMAIN}"):
-            return wire.encode_response(query, wire.REFUSED)
-        rcode, answers, additional = self._lookup(query, name.split(".")[:-1])
-        if udp:
+            query = parse(data)
+        except FormatError:
+            return build(Message(number, back | Rcode.FORMERR))
+        if len(query.questions) != 1 or query.questions[0].rclass != IN:
+            return build(Message(number, back | Rcode.FORMERR))
+        [question] = query.questions
+        if lower(question.name)[-1:] != DOMAIN:
+            return build(Message(number, back | Rcode.REFUSED, query.questions))
+        rcode, answers, additional = self._lookup(question, lower(question.name)[:-1])
+        if udp and query.edns is None:
             answers = answers[:UDP_ANSWERS]
-            targets = {record.data[6:] for record in answers}
-            additional = [record for record in additional if wire.encode_name(record.name) in targets]
-        authority = [] if answers else [self._soa()]
-        limit = wire.MAX_UDP if udp else 65_535
-        return wire.encode_response(query, rcode, answers, authority, additional, limit)
+        targets = [record.data[-1] for record in answers]
+        reply = Message(
+            number, back | AA | rcode, query.questions, answers, () if answers else (self._soa(),),
+            tuple(record for record in additional if record.name in targets),
+            Edns(query.edns.size) if query.edns is not None else None,
+        )  # fmt: skip
+        size = query.edns.size if query.edns is not None else MIN_SIZE
+        return fit(reply, size if udp else MAX_SIZE)
 
     def _soa(self) -> Record:
-        numbers = (self.serial(), 3600, 600, 86_400, 0)
-        return wire.soa_record(DOMAIN, TTL, f"ns.{DOMAIN}", f"hostmaster.{DOMAIN}", numbers)
+        data = soa((b"ns", *DOMAIN), (b"hostmaster", *DOMAIN), self.serial(), 3600, 600, 86_400, 0)
+        return Record(DOMAIN, Type.SOA, TTL, data)
 
-    def _lookup(self, query: Query, labels: list[str]) -> Answered:
+    def _lookup(self, question: Question, labels: Name) -> Found:
+        """`labels` in small letters, without the domain."""
         agent = self.agent
         if not labels:
-            return wire.NOERROR, [self._soa()] if query.type in (wire.SOA, wire.ANY) else [], []
-        if labels[-1] == agent.datacenter.lower() and len(labels) > 1:
+            return Rcode.NOERROR, (self._soa(),) if question.rtype in (Type.SOA, Type.ANY) else (), ()
+        if labels[-1] == agent.datacenter.lower().encode() and len(labels) > 1:
             labels = labels[:-1]
         match labels:
-            case [node, "node"] if node == agent.node.lower():
-                return wire.NOERROR, _addresses(query, [agent.address]), []
-            case [hex_address, "addr"] if re.fullmatch("[0-9a-f]{8}", hex_address):
-                return wire.NOERROR, _addresses(query, [socket.inet_ntoa(bytes.fromhex(hex_address))]), []
-            case [service, tag, "service"] if service[:1] == tag[:1] == "_":
-                return self._service(query, service[1:], "" if tag == "_tcp" else tag[1:])
-            case [name, "service"]:
-                return self._service(query, name, "")
-            case [tag, name, "service"]:
-                return self._service(query, name, tag)
-        return wire.NXDOMAIN, [], []
+            case [node, b"node"] if node == agent.node.lower().encode():
+                return Rcode.NOERROR, _addresses(question, [agent.address]), ()
+            case [word, b"addr"] if len(word) == 8 and all(letter in b"0123456789abcdef" for letter in word):
+                return Rcode.NOERROR, _addresses(question, [socket.inet_ntoa(bytes.fromhex(word.decode()))]), ()
+            case [service, tag, b"service"] if service[:1] == tag[:1] == b"_":
+                return self._service(question, service[1:], b"" if tag == b"_tcp" else tag[1:])
+            case [name, b"service"]:
+                return self._service(question, name, b"")
+            case [tag, name, b"service"]:
+                return self._service(question, name, tag)
+        return NOT_THERE
 
-    def _service(self, query: Query, name: str, tag: str) -> Answered:
-        """Names are told apart by the letter only, not by its case."""
+    def _service(self, question: Question, name: bytes, tag: bytes) -> Found:
+        """Instances that are not critical, beginning with another one each time."""
         agent = self.agent
-        real = next((known for known in agent.names() if known.lower() == name), name)
+        real = next((known for known in agent.names() if known.lower().encode() == name), "")
         usable = [
             one for one in agent.instances(real)
-            if agent.status(one.id) != CRITICAL and (not tag or tag in [known.lower() for known in one.tags])
+            if agent.status(one.id) != CRITICAL and (not tag or tag in [known.lower().encode() for known in one.tags])
         ]  # fmt: skip
         if not usable:
-            return wire.NXDOMAIN, [], []
+            return NOT_THERE
         turn = self._turns[real] = (self._turns.get(real, -1) + 1) % len(usable)
         usable = usable[turn:] + usable[:turn]
-        if query.type == wire.SRV:
-            return self._srv(query, usable)
-        return wire.NOERROR, _addresses(query, [one.address or agent.address for one in usable]), []
+        if question.rtype == Type.SRV:
+            return self._srv(question, usable)
+        return Rcode.NOERROR, _addresses(question, [one.address or agent.address for one in usable]), ()
 
-    def _srv(self, query: Query, usable: list[Service]) -> Answered:
+    def _srv(self, question: Question, usable: list[Service]) -> Found:
         answers, additional = [], []
+        zone = (b"addr", self.agent.datacenter.encode(), *DOMAIN)
         for one in usable:
-            address = one.address or self.agent.address
-            if not _is_ipv4(address):
+            [record] = _addresses(Question(zone, Type.A), [one.address or self.agent.address]) or (None,)
+            if record is None:
                 continue
-            target = f"{socket.inet_aton(address).hex()}.addr.{self.agent.datacenter}.{DOMAIN}"
+            [raw] = record.data
+            assert isinstance(raw, bytes)
+            target: Name = (raw.hex().encode(), *zone)
             weight = one.passing_weight if self.agent.status(one.id) == PASSING else one.warning_weight
-            answers.append(wire.srv_record(query.name, TTL, 1, min(weight, 65_535), one.port, target))
-            additional.append(wire.a_record(target, TTL, address))
-        return wire.NOERROR, answers, list(dict.fromkeys(additional))
+            data = srv(1, min(weight, 65_535), one.port, target)
+            answers.append(Record(question.name, Type.SRV, TTL, data))
+            additional.append(Record(target, Type.A, TTL, (raw,)))
+        return Rcode.NOERROR, tuple(answers), tuple(dict.fromkeys(additional))
 
 
-def _is_ipv4(text: str) -> bool:
-    return bool(re.fullmatch(r"(\d{1,3}\.){3}\d{1,3}", text, re.ASCII)) and max(map(int, text.split("."))) < 256
-
-
-def _addresses(query: Query, addresses: list[str]) -> list[Record]:
-    if query.type not in (wire.A, wire.ANY):
-        return []
-    return [wire.a_record(query.name, TTL, address) for address in dict.fromkeys(addresses) if _is_ipv4(address)]
+def _addresses(question: Question, texts: list[str]) -> tuple[Record, ...]:
+    """A records of those that are IPv4 addresses; none if another type is asked for."""
+    found = []
+    for text in dict.fromkeys(texts) if question.rtype in (Type.A, Type.ANY) else ():
+        try:
+            kind, data = address(text)
+        except ValueError:
+            continue
+        if kind == Type.A:
+            found.append(Record(question.name, Type.A, TTL, data))
+    return tuple(found)
 
 
 # --- the sockets ----------------------------------------------------------------------------------
