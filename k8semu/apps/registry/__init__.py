@@ -6,7 +6,6 @@
     clock.py         what a registry takes for the time of day
     eureka.py        Eureka's leases and statuses; eureka_codec.py its XML and JSON, eureka_server.py its REST API
     consul.py        Consul's services and checks; consul_server.py its HTTP API, consul_dns.py its DNS interface
-    dns_wire.py      DNS messages, as far as that needs them
     nacos.py         Nacos' instances and beats; nacos_server.py its naming API (v1)
     protocols.py     the clients' side of each: register, heartbeat, leave, fetch
     instance.py      an instance: an HTTP echo that registers itself and keeps itself alive
