@@ -1,8 +1,7 @@
 """A client that finds its servers by DNS alone, and keeps what it heard for as long as it likes.
 
     cache  0       asks before each call, as a plain getaddrinfo() does
-           5       asks again when the record's TTL is over: well behaved (5 s is what CoreDNS gives)
-          30       Java without a security manager (networkaddress.cache.ttl)
+          30       as long as CoreDNS' TTL, as kubeadm sets it; Java without a security manager, too
           -1       Java with one, and many connection pools: for ever
           nothing  as long as the record's TTL says; getaddrinfo() does not tell it, so then as 0
 
@@ -20,11 +19,13 @@ Differs: nothing is tried again at another address, as nothing in DNS says that 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from typing import Any
 
 from k8semu.apps.http_client import error_name
 from k8semu.apps.registry.client import call_instance, summary
+from k8semu.apps.registry.http import Answer, Request, serve
 
 RULES = ("first", "round-robin")
 TIMEOUT = 1.0
@@ -94,6 +95,28 @@ async def ask(server: str, name: str, number: int, timeout: float = 5.0) -> tupl
     return addresses, min(record.ttl for record in found)
 
 
+class Client:
+    """Calls a name, at an address that it has found by itself."""
+
+    def __init__(self, name: str, port: int, resolver: Resolver, rule: str, timeout: float) -> None:
+        if rule not in RULES:
+            raise ValueError(f"no rule {rule!r}: there are {', '.join(RULES)}")
+        self.name, self.port, self.resolver, self.rule, self.timeout = name, port, resolver, rule, timeout
+        self.host = name if port == 80 else f"{name}:{port}"
+        self.addresses: list[str] = []
+        self._number = -1
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """A call, and what came of it."""
+        self._number += 1
+        try:
+            self.addresses = await self.resolver.addresses(self.name, self.port)
+        except (OSError, TimeoutError) as error:
+            return {"status": 0, "servedBy": "", "error": error_name(error), "instance": ""}
+        address = self.addresses[0 if self.rule == "first" else self._number % len(self.addresses)]
+        return await call_instance(f"{address}:{self.port}", path, self.timeout, Host=self.host)
+
+
 async def dns_client(
     name: str, port: int = 80, count: int = 1, interval: float = 0.0, cache: float | None = None, rule: str = "first",
     server: str = "", path: str = "/", timeout: float = TIMEOUT,
@@ -103,19 +126,28 @@ async def dns_client(
     `calls` has for each `servedBy`, `error`, `instance` (the address called); `shares` and `errors` how many
     of which, `lookups` how often DNS was asked, `addresses` what it said last.
     """
-    if rule not in RULES:
-        raise ValueError(f"no rule {rule!r}: there are {', '.join(RULES)}")
-    resolver, host = Resolver(cache, server), name if port == 80 else f"{name}:{port}"
-    addresses: list[str] = []
-    calls: list[dict[str, Any]] = []
+    client = Client(name, port, Resolver(cache, server), rule, timeout)
+    calls = []
     for number in range(count):
         if number:
             await asyncio.sleep(interval)
-        try:
-            addresses = await resolver.addresses(name, port)
-        except (OSError, TimeoutError) as error:
-            calls.append({"status": 0, "servedBy": "", "error": error_name(error), "instance": ""})
-            continue
-        address = addresses[0 if rule == "first" else number % len(addresses)]
-        calls.append(await call_instance(f"{address}:{port}", path, timeout, Host=host))
-    return {**summary(calls), "lookups": resolver.lookups, "addresses": addresses, "error": ""}
+        calls.append(await client.get(path))
+    return {**summary(calls), "lookups": client.resolver.lookups, "addresses": client.addresses, "error": ""}
+
+
+async def consumer(
+    name: str, ports: list[int], port: int = 80, cache: float | None = None, rule: str = "first", server: str = "",
+    timeout: float = TIMEOUT,
+) -> None:  # fmt: skip
+    """A service that calls `name` for each request it gets, on `ports`, and passes the answer on.
+
+    502 with the error's name if the call fails. It runs until cancelled, and so does what it keeps of DNS.
+    """
+    client = Client(name, port, Resolver(cache, server), rule, timeout)
+
+    async def answer(request: Request) -> Answer:
+        result = await client.get(request.path)
+        status = 502 if result["error"] else result["status"]
+        return Answer(status, json.dumps(result).encode() + b"\n", "application/json")
+
+    await asyncio.gather(*(serve(answer, port) for port in ports))
