@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ def client() -> Iterator[Client]:
         result: dict[str, Any] = cluster.run(cluster.call("client", "client", program))
         return result
 
+    run.cluster = cluster  # type: ignore[attr-defined]
     yield run
     cluster.close()
 
@@ -79,3 +81,38 @@ def test_a_name_that_is_not_there_is_asked_for_again(client: Client) -> None:
 def test_the_host_header_is_the_name_and_the_call_goes_to_the_address(client: Client) -> None:
     (call,) = client(count=1)["calls"]
     assert call == {"status": 200, "servedBy": "web-1", "error": "", "instance": "172.17.0.3:80"}
+
+
+def test_a_consumer_passes_answers_on_and_keeps_what_it_heard_between_requests(client: Client) -> None:
+    cluster: Cluster = client.cluster  # type: ignore[attr-defined]
+    args = {"name": "account", "ports": [8080], "cache": -1}
+    cluster.start("client", "consumer", Program(function="k8semu.apps.discovery_dns:consumer", args=args))
+
+    async def ask() -> dict[str, Any]:
+        get = Program(function="k8semu.apps.http_client:http_get", args={"url": "http://172.17.0.2:8080/cart"})
+        [result] = await cluster.call("web-2", "curl", get)
+        return result
+
+    async def main() -> list[dict[str, Any]]:
+        await asyncio.sleep(1)
+        before = await ask()
+        cluster.hosts["account"] = "172.17.0.4"
+        cluster.stop("web-1")
+        await asyncio.sleep(100)
+        return [before, await ask()]
+
+    before, after = cluster.run(main())
+    assert (before["status"], before["servedBy"]) == (200, "web-1")
+    assert after["status"] == 502
+    assert '"error": "ECONNREFUSED", "instance": "172.17.0.3:80"' in after["body"]
+
+
+def test_a_client_goes_through_the_addresses_of_an_answer(client: Client) -> None:
+    client.cluster.netns["client"].sockets.resolve = lambda name: ["172.17.0.3", "172.17.0.4"]  # type: ignore[attr-defined]
+    assert outcome(client(rule="round-robin", interval=0.1)) == ["web-1", "web-2", "web-1", "web-2", "web-1"]
+    assert outcome(client(rule="first", interval=0.1)) == ["web-1"] * 5
+
+
+def test_a_rule_that_is_not_there_is_refused(client: Client) -> None:
+    with pytest.raises(ValueError, match="first, round-robin"):
+        client(rule="random")
