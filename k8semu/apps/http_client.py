@@ -10,8 +10,11 @@ import contextlib
 import errno
 import json
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 USER_AGENT = "curl/8.5.0"
 MAX_TIME = 30.0
@@ -30,27 +33,41 @@ def error_name(error: BaseException) -> str:
     return type(error).__name__
 
 
-async def _exchange(
-    host: str, port: int, target: str, host_header: str, headers: dict[str, str]
-) -> tuple[dict[str, Any], bytes]:
+class Answer(msgspec.Struct, frozen=True):
+    """A response as it came: names of `headers` as the server writes them."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+Connected = Callable[[asyncio.StreamWriter], None]
+
+
+async def exchange(
+    host: str, port: int, target: str, lines: list[tuple[str, str]], method: str = "GET",
+    connected: Connected | None = None,
+) -> Answer:  # fmt: skip
+    """Connect, ask once with the header `lines`, read the answer, and close. `connected` is told of the connection."""
     import h11
 
     reader, writer = await asyncio.open_connection(host, port)
+    if connected is not None:
+        connected(writer)
     try:
         connection = h11.Connection(h11.CLIENT)
-        said = {name.lower() for name in headers}
-        own = [("Host", host_header), ("User-Agent", USER_AGENT), ("Accept", "*/*")]
-        lines = [(name, value) for name, value in own if name.lower() not in said] + list(headers.items())
-        out = connection.send(h11.Request(method="GET", target=target, headers=lines)) or b""
+        out = connection.send(h11.Request(method=method, target=target, headers=lines)) or b""
         writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
-        status, body, answer_headers = 0, bytearray(), {}
+        answer = Answer(0, "", [], b"")
+        body = bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 connection.receive_data(await reader.read(65536))
             elif isinstance(event, h11.Response):
-                status = event.status_code
-                answer_headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in event.headers}
+                headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
+                answer = Answer(event.status_code, event.reason.decode("latin-1"), headers, b"")
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
@@ -61,7 +78,21 @@ async def _exchange(
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    return _result(status, bytes(body), answer_headers), bytes(body)
+    return Answer(answer.status, answer.reason, answer.headers, bytes(body))
+
+
+def header_lines(host_header: str, headers: dict[str, str]) -> list[tuple[str, str]]:
+    """curl's own header lines, and those asked for, which stand for its own of that name."""
+    said = {name.lower() for name in headers}
+    own = [("Host", host_header), ("User-Agent", USER_AGENT), ("Accept", "*/*")]
+    return [(name, value) for name, value in own if name.lower() not in said] + list(headers.items())
+
+
+async def _call(
+    host: str, port: int, target: str, host_header: str, headers: dict[str, str]
+) -> tuple[dict[str, Any], bytes]:
+    answer = await exchange(host, port, target, header_lines(host_header, headers))
+    return _result(answer.status, answer.body, {k.lower(): v for k, v in answer.headers}), answer.body
 
 
 def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
@@ -83,7 +114,7 @@ async def fetch(
     """GET `url` once: the result, and the body."""
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    call = _exchange(parts.hostname or "", parts.port or 80, target, parts.netloc, headers or {})
+    call = _call(parts.hostname or "", parts.port or 80, target, parts.netloc, headers or {})
     try:
         return await asyncio.wait_for(call, timeout)
     except (OSError, TimeoutError) as error:

@@ -14,16 +14,19 @@ net.ipv4.ping_group_range
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from k8semu.wire.build import icmp_build
 
 ECHO, ECHOREPLY, DEST_UNREACH, TIME_EXCEEDED = 8, 0, 3, 11
-IP_RECVERR = 11
+IP_TTL, IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL = 2, 10, 11, 12
+_PMTUDISC = {"dont": 0, "want": 1, "do": 2}
 _EXTENDED_ERR = struct.Struct("=IBBBBII")   # struct sock_extended_err: errno, origin, type, code, pad, info, data
 ORIGIN_ICMP = 2
 
@@ -47,6 +50,11 @@ def echo_request(sequence: int, payload: bytes = b"") -> bytes:
 def echo_sequence(message: bytes) -> int:
     """The sequence number of an echo request or reply."""
     return int.from_bytes(message[6:8], "big")
+
+
+def reply_ttl(message: bytes) -> int | None:
+    """The TTL that a reply came with, if it is known."""
+    return getattr(message, "ttl", None)
 
 
 def icmp_of(exc: OSError) -> IcmpInfo | None:
@@ -78,6 +86,11 @@ def set_ttl(transport: asyncio.DatagramTransport, ttl: int) -> None:
     transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
 
 
+def set_pmtudisc(transport: asyncio.DatagramTransport, how: str) -> None:
+    """`ping -M`: may what is too long be cut (``dont``), may it not (``do``), or as the path says (``want``)?"""
+    transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, _PMTUDISC[how])
+
+
 async def _open(
     factory: Factory, proto: int, ttl: int | None, local_addr: str | None
 ) -> tuple[asyncio.DatagramTransport, Any]:
@@ -89,8 +102,9 @@ async def _open(
         if local_addr is not None:
             sock.bind((local_addr, 0))
     else:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, proto)
+        sock = _TtlSocket(socket.AF_INET, socket.SOCK_DGRAM, proto)
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         if local_addr is not None:
             sock.bind((local_addr, 0))
         transport, reader = await loop.create_datagram_endpoint(lambda: _ErrorQueue(factory(), sock), sock=sock)
@@ -99,6 +113,24 @@ async def _open(
     if ttl is not None:
         set_ttl(transport, ttl)
     return transport, protocol
+
+
+class _Message(bytes):
+    """What was received, and the TTL it came with: what the emulated sockets give."""
+
+    ttl: int
+
+
+class _TtlSocket(socket.socket):
+    """A real socket whose messages say their TTL."""
+
+    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
+        data, ancillary, _, address = self.recvmsg(size, 64, flags)
+        message = _Message(data)
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.IPPROTO_IP, IP_TTL):
+                message.ttl = int.from_bytes(value[:4], sys.byteorder)
+        return message, address
 
 
 class _ErrorQueue(asyncio.DatagramProtocol):
@@ -129,6 +161,8 @@ def _extended(data: bytes) -> OSError:
     """The exception for a struct sock_extended_err and the offender behind it."""
     number, origin, icmp_type, code, _, info, _ = _EXTENDED_ERR.unpack_from(data)
     exc = OSError(number, os.strerror(number))
+    if number == errno.EMSGSIZE:
+        exc.mtu = info  # type: ignore[attr-defined]
     if origin == ORIGIN_ICMP:
         at = _EXTENDED_ERR.size
         exc.icmp = IcmpInfo(icmp_type, code, info, data[at + 4 : at + 8])  # type: ignore[attr-defined]

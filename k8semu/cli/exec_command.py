@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from k8semu.apps.shell.output import Output
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -20,7 +24,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     """
     from k8semu.scenario.load import load
     from k8semu.scenario.run import Run
-    from k8semu.scenario.steps import run_command
+    from k8semu.scenario.steps import command_output
 
     words = list(argv[1:]) if argv[0] == "--" else list(argv)
     this = Run(load(name))
@@ -28,9 +32,10 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
         this.build()
         this.built.machine(machine)
         this.steps()
-        result = this.cluster.run(run_command(this.built, machine, words))
+        output: Output = this.cluster.run(command_output(this.built, machine, words))
     finally:
         this.close()
-    sys.stdout.write(result["output"])
-    code: int = result["code"]
-    return code
+    sys.stdout.write(output.text)
+    sys.stdout.flush()
+    sys.stderr.write(output.errors)
+    return output.code

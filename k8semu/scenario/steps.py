@@ -13,6 +13,7 @@ from typing import Any
 
 from k8semu.apps.shell.commands import NETWORK_COMMANDS, answer
 from k8semu.apps.shell.network import program_of
+from k8semu.apps.shell.output import Output
 from k8semu.cluster.build import Built
 from k8semu.cluster.journal import Exec, Program, Wait
 from k8semu.cluster.kubelet import PodMachine
@@ -109,19 +110,25 @@ async def execute(built: Built, action: model.Exec) -> Any:
 
 
 async def run_command(built: Built, machine: str, argv: list[str]) -> dict[str, Any]:
+    """What a command prints, as a terminal shows it, and its exit status."""
+    output = await command_output(built, machine, argv)
+    return {"output": output.shown, "code": output.code}
+
+
+async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
     if argv and argv[0] in NETWORK_COMMANDS:
         program = program_of(argv)
-        if isinstance(program, Program):
-            result = await built.cluster.call(where.netns_name, argv[0], program)
-            return {"output": result["output"], "code": result["code"]}
-        return {"output": program.text, "code": program.code}
+        if isinstance(program, Output):
+            return program
+        result = await built.cluster.call(where.netns_name, argv[0], program)
+        return Output(result["output"], result["code"], result["errors"])
     output = answer(where, argv)
-    result = {"output": output.text, "code": output.code}
     if argv and argv[0] in REAL_COMMANDS:
+        result = {"output": output.shown, "code": output.code}
         built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), result=result))
-    return result
+    return output
 
 
 async def cni(built: Built, action: model.Cni) -> Any:

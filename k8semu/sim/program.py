@@ -48,6 +48,8 @@ class Frame(bytes):
     """Bytes that came out of a socket or device, and the id of the packet they came in."""
 
     packet_id: int
+    ttl: int
+    """What the packet came with, where a socket tells it (ping)."""
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, packet_id: int) -> Frame:

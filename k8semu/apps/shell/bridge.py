@@ -1,10 +1,13 @@
 """`bridge`: forwarding databases and ports, as iproute2 prints them.
 
-Shown: bridge fdb [show] [br BRIDGE] [dev DEV], bridge [-d] link
+Shown: bridge fdb [show] [br BRIDGE] [dev DEV] [dynamic], bridge [-d] link [show] [dev DEV]
+Not modelled: bridge vlan, bridge mdb, and every verb that changes something
 """
 
 from __future__ import annotations
 
+from k8semu.apps.shell.ip_details import on, path_cost
+from k8semu.apps.shell.ip_words import Options, device, selector, verb
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
 from k8semu.linux.core.dev import Iff, NetDevice
@@ -18,50 +21,53 @@ _GROUPS = ("33:33:00:00:00:01", "01:00:5e:00:00:01")
 _BRIDGE_GROUPS = ("33:33:00:00:00:01", "01:00:5e:00:00:6a", "33:33:00:00:00:6a", "01:00:5e:00:00:01")
 
 
+_VERBS = {"fdb": ("get",), "link": ()}
+_FDB_STATES = ("permanent", "static", "dynamic", "reachable", "stale")
+
+
 def run(net: NetNs, argv: list[str]) -> Output:
     """`bridge ARGV…`."""
-    words = [word for word in argv if not word.startswith("-")]
-    details = any(word in ("-d", "-details") for word in argv)
+    options = Options()
+    words = list(argv)
+    while words and words[0].startswith("-"):
+        options.take("bridge", words.pop(0), words)
     if not words:
         raise UsageError("Usage: bridge [ OPTIONS ] OBJECT { COMMAND | help }")
-    name = choose(words[0], ["link", "fdb"])
+    name = choose(words[0], ("link", "fdb", "vlan", "mdb"))
     if name is None:
-        raise UsageError(f'Object "{words[0]}" is unknown, try "bridge help".', 1)
-    chosen = _selector(words[1:])
-    return _fdb(net, chosen) if name == "fdb" else _link(net, chosen, details)
+        raise UsageError(f'Object "{words[0]}" is unknown, try "bridge help".')
+    if name not in _VERBS:
+        raise UsageError(f"bridge: `bridge {name}` is not modelled", 1)
+    rest = words[1:]
+    if verb("bridge", name, rest, _VERBS[name]) != "show":
+        raise UsageError("bridge: `bridge fdb get` is not modelled", 1)
+    if name == "fdb":
+        return lines(options.joined(_fdb(net, selector(rest, ("br", "dev", "brport", "state"), "", ("dynamic",)))))
+    return lines(options.joined(_link(net, selector(rest, ("dev",), ""), options.details)))
 
 
-def _selector(words: list[str]) -> dict[str, str]:
-    words = list(words)
-    if words and choose(words[0], ["show", "list", "lst"]):
-        words.pop(0)
-    chosen: dict[str, str] = {}
-    while words:
-        word = words.pop(0)
-        if word not in ("br", "dev", "brport") or not words:
-            raise UsageError(f"bridge: what is {word!r}? Known are: br BRIDGE, dev DEV", 1)
-        chosen["dev" if word == "brport" else word] = words.pop(0)
-    return chosen
-
-
-def _device(net: NetNs, name: str) -> NetDevice:
-    if name not in net.devs:
-        raise UsageError(f'Cannot find device "{name}"', 1)
-    return net.devs[name]
-
-
-def _fdb(net: NetNs, chosen: dict[str, str]) -> Output:
+def _fdb(net: NetNs, chosen: dict[str, str]) -> list[str]:
     devs = [net.by_index[index] for index in sorted(net.by_index)]
-    if "dev" in chosen:
-        devs = [_device(net, chosen["dev"])]
+    name = chosen.get("dev", chosen.get("brport"))
     if "br" in chosen:
-        bridge = _device(net, chosen["br"])
+        bridge = device(net, chosen["br"], 'Cannot find bridge device "{}"', 255)
         devs = [dev for dev in devs if dev is bridge or dev.master is bridge]
+    if name is not None:
+        wanted = device(net, name, code=255)
+        devs = [dev for dev in devs if dev is wanted] if "br" in chosen and wanted.master else [wanted]
+    state = "dynamic" if "dynamic" in chosen else chosen.get("state", "")
+    if state and state not in _FDB_STATES:
+        raise UsageError(f'Error: argument "{state}" is wrong: invalid state')
     rows = []
     for dev in devs:
-        shown = "" if "dev" in chosen else f"dev {dev.name} "
-        rows += [f"{mac} {shown}{rest}" for mac, rest in _entries(dev)]
-    return lines(rows)
+        shown = "" if name is not None else f"dev {dev.name} "
+        rows += [f"{mac} {shown}{rest}" for mac, rest in _entries(dev) if not state or _state(rest) == state]
+    return rows
+
+
+def _state(rest: str) -> str:
+    last = rest.split()[-1]
+    return last if last in _FDB_STATES else "dynamic"
 
 
 def _entries(dev: NetDevice) -> list[tuple[str, str]]:
@@ -90,30 +96,29 @@ def _master_entries(dev: NetDevice) -> list[tuple[str, str]]:
     return rows
 
 
-def _link(net: NetNs, chosen: dict[str, str], details: bool) -> Output:
+def _link(net: NetNs, chosen: dict[str, str], details: bool) -> list[str]:
+    if "dev" in chosen:
+        device(net, chosen["dev"], code=255)
     rows = []
     for index in sorted(net.by_index):
         dev = net.by_index[index]
         if not isinstance(dev.master, BridgeDevice) or ("dev" in chosen and dev.name != chosen["dev"]):
             continue
+        port = dev.master.ports[dev.name]
         peer = f"@{dev.peer.name}" if isinstance(dev, VethDevice) and dev.peer is not None else ""
         flags = ["BROADCAST", "MULTICAST", *(["UP"] if dev.up else []), *(["LOWER_UP"] if dev.running else [])]
         if dev.up and not dev.carrier:
             flags.insert(0, "NO-CARRIER")
-        state = "forwarding" if dev.running else "disabled"
         rows.append(
             f"{dev.ifindex}: {dev.name}{peer}: <{','.join(flags)}> mtu {dev.mtu} master {dev.master.name} "
-            f"state {state} priority 32 cost {100 if isinstance(dev, VxlanDevice) else 2} "
+            f"state {'forwarding' if dev.running else 'disabled'} priority 32 cost {path_cost(port)} "
         )
         if details:
-            rows.append(_port_details(dev.master.ports[dev.name]))
-    return lines(rows)
+            rows.append(_port_details(port))
+    return rows
 
 
 def _port_details(port: Port) -> str:
-    def on(value: bool) -> str:
-        return "on" if value else "off"
-
     return (
         f"    hairpin {on(port.hairpin)} guard off root_block off fastleave off learning {on(port.learning)} "
         f"flood {on(port.flood)} mcast_flood on bcast_flood on mcast_router 1 mcast_to_unicast off "

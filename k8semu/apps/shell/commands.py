@@ -1,112 +1,49 @@
 """Which program answers a command line, and what it answers.
 
 Commands that look at a namespace (`ip`, `bridge`, `ss`, …) are answered at once; commands that
-send packets (`ping`, `curl`, `traceroute`) are programs that run in it.
+send packets (`ping`, `curl`, `traceroute`) are programs that run in it: see `network`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from k8semu.apps.shell import bridge, docker, ip, nft, ss
-from k8semu.apps.shell.docker import Container
+from k8semu.apps.shell import bridge, conntrack, docker, files, ip, iptables, nft, ss, sysctl
+from k8semu.apps.shell.machine import Machine
+from k8semu.apps.shell.network import NETWORK_COMMANDS
 from k8semu.apps.shell.output import Output, UsageError
 from k8semu.errors import CommandError
-from k8semu.linux.netns import NetNs
 
-NETWORK_COMMANDS = ("ping", "curl", "traceroute")
-"""Those that need the network: see `network`."""
+__all__ = ["NETWORK_COMMANDS", "PROGRAMS", "Machine", "answer"]
 
+NOT_FOUND = 127
 
-class Machine(Protocol):
-    """Where a command runs: a node, a Pod, a host."""
+Answer = Callable[[Machine, list[str]], Output]
 
-    @property
-    def net(self) -> NetNs: ...
-    @property
-    def hostname(self) -> str: ...
-    @property
-    def containers(self) -> list[Container] | None:
-        """What `docker ps` lists; None where there is no container runtime."""
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """What `cat` finds: /etc/resolv.conf, /etc/hosts, …"""
+PROGRAMS: dict[str, Answer] = {
+    "ip": lambda machine, args: ip.run(machine.net, args),
+    "bridge": lambda machine, args: bridge.run(machine.net, args),
+    "ss": lambda machine, args: ss.run(machine.net, args),
+    "conntrack": lambda machine, args: conntrack.run(machine.net, args),
+    "iptables": lambda machine, args: iptables.run(machine.net, args),
+    "iptables-save": lambda machine, args: iptables.save(machine.net, args),
+    "nft": lambda machine, args: nft.run(machine.net, args),
+    "sysctl": lambda machine, args: sysctl.run(machine.net, args),
+    "docker": lambda machine, args: docker.answer(machine.containers, args, machine.net.clock.now),
+    "hostname": files.hostname,
+    "cat": files.cat,
+}
+"""A program's name, and who answers for it. The program's own errors are part of its answer."""
 
 
 def answer(machine: Machine, argv: Sequence[str]) -> Output:
-    """Run a command that needs no packet. The program's own errors are part of the answer."""
-    name, args = argv[0].rpartition("/")[2], list(argv[1:])
+    """Run a command that needs no packet."""
+    name = argv[0].rpartition("/")[2]
+    if name not in PROGRAMS or (name == "docker" and machine.containers is None):
+        return Output("", NOT_FOUND, f"sh: {name}: not found\n")
     try:
-        return _answer(machine, name, args)
+        return PROGRAMS[name](machine, list(argv[1:]))
     except UsageError as error:
         return error.output
     except CommandError as error:
-        return Output(f"{error.what}\n", 2)
-
-
-def _answer(machine: Machine, name: str, args: list[str]) -> Output:
-    net = machine.net
-    if name == "ip":
-        return ip.run(net, args)
-    if name == "bridge":
-        return bridge.run(net, args)
-    if name == "ss":
-        return ss.run(net, args)
-    if name == "docker" and machine.containers is not None:
-        return docker.run(machine.containers, args, net.clock.now)
-    if name == "iptables-save":
-        return Output(net.netfilter.save(table=_option(args, "-t"), counters="-c" in args))
-    if name == "iptables":
-        return Output(net.netfilter.iptables(args))
-    if name == "nft":
-        return nft.run(net, args)
-    if name == "conntrack":
-        return _conntrack(net, args)
-    if name == "sysctl":
-        return _sysctl(net, args)
-    if name == "hostname":
-        return Output(machine.hostname + "\n")
-    if name == "cat":
-        return _cat(machine, args)
-    return Output(f"sh: {name}: not found\n", 127)
-
-
-def _option(args: list[str], name: str) -> str | None:
-    return args[args.index(name) + 1] if name in args and args.index(name) + 1 < len(args) else None
-
-
-def _conntrack(net: NetNs, args: list[str]) -> Output:
-    """`conntrack -L` and `-D`: the connections that match, and how many they were."""
-    op = args[0] if args else "-L"
-    if op not in ("-L", "--dump", "-D", "--delete"):
-        raise UsageError(f"conntrack v1.4.7 (conntrack-tools): Bad parameter {op}", 2)
-    text = net.netfilter.conntrack_list(args[1:])
-    count, shown = text.count("\n"), op in ("-L", "--dump")
-    if not shown:
-        net.netfilter.conntrack_delete(args[1:])
-    done = "shown" if shown else "deleted"
-    text += f"conntrack v1.4.7 (conntrack-tools): {count} flow entries have been {done}.\n"
-    return Output(text, 0 if shown or count else 1)
-
-
-def _sysctl(net: NetNs, args: list[str]) -> Output:
-    values = "-n" in args
-    text = ""
-    for name in (word for word in args if not word.startswith("-")):
-        key, _, value = name.partition("=")
-        if value:
-            net.sysctl.set(key, value)
-        shown = net.sysctl.get(key)
-        text += f"{shown}\n" if values else f"{key} = {shown}\n"
-    return Output(text)
-
-
-def _cat(machine: Machine, args: list[str]) -> Output:
-    text = ""
-    for name in args:
-        if name not in machine.files:
-            return Output(f"{text}cat: {name}: No such file or directory\n", 1)
-        text += machine.files[name]
-    return Output(text)
+        return Output("", 2, f"{error.what}\n")

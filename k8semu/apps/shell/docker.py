@@ -1,6 +1,7 @@
 """`docker ps`: the containers of a node, the pause containers among them.
 
-Shown: docker ps, docker ps -a, --format is not modelled
+Shown: docker ps [-a] [-q] [--no-trunc]
+Not modelled: --format, --filter, and every other command
 """
 
 from __future__ import annotations
@@ -54,20 +55,48 @@ def _command(text: str) -> str:
     return quoted if len(quoted) <= 22 else quoted[:20] + '…"'
 
 
-def run(containers: list[Container], argv: list[str], now: int) -> Output:
-    """`docker ps`: newest first."""
-    if not argv or argv[0] not in ("ps", "container"):
-        raise UsageError(f"docker: '{argv[0] if argv else ''}' is not a docker command.\nSee 'docker --help'", 1)
-    everything = any(word in ("-a", "--all") for word in argv)
+def answer(containers: list[Container] | None, argv: list[str], now: int) -> Output:
+    """`docker ARGV…` on a machine that has these containers."""
+    words = list(argv)
+    if words[:1] == ["container"]:
+        words.pop(0)
+        words[:1] = ["ps"] if words[:1] in (["ls"], ["list"], ["ps"]) else words[:1]
+    if not words or words.pop(0) != "ps":
+        raise UsageError(f"docker: '{' '.join(argv)}' is not a docker command.\nSee 'docker --help'", 1)
+    flags = set()
+    for word in words:
+        if word.startswith("--"):
+            flag = _LONG.get(word[2:])
+            if flag is None:
+                raise UsageError(f"unknown flag: {word}\nSee 'docker ps --help'.", 125)
+            flags.add(flag)
+        elif word.startswith("-"):
+            unknown = [flag for flag in word[1:] if flag not in "aq"]
+            if unknown:
+                raise UsageError(
+                    f"unknown shorthand flag: '{unknown[0]}' in {word}\nSee 'docker ps --help'.", 125
+                )  # fmt: skip
+            flags.update(word[1:])
+        else:
+            raise UsageError('"docker ps" accepts no arguments.\nSee \'docker ps --help\'.', 1)
+    return ps(containers or [], now, everything="a" in flags, whole="w" in flags, quiet="q" in flags)
+
+
+_LONG = {"all": "a", "no-trunc": "w", "quiet": "q"}
+
+
+def ps(containers: list[Container], now: int, everything: bool, whole: bool, quiet: bool) -> Output:
+    """`docker ps [-a] [-q] [--no-trunc]`: newest first."""
+    listed = [c for c in sorted(containers, key=lambda c: c.created, reverse=True) if everything or not c.exited]
+    if quiet:
+        return lines([c.id if whole else c.id[:12] for c in listed])
     rows: list[tuple[str, ...]] = [_HEADER]
-    for c in sorted(containers, key=lambda c: c.created, reverse=True):
-        if c.exited and not everything:
-            continue
+    for c in listed:
         age = human_duration(now - c.created)
         up = human_duration(now - c.started)
         rows.append((
-            c.id[:12], c.image, _command(c.command), f"{age} ago", f"{c.exited} {age} ago" if c.exited else f"Up {up}",
-            c.ports, c.name,
+            c.id if whole else c.id[:12], c.image, f'"{c.command}"' if whole else _command(c.command), f"{age} ago",
+            f"{c.exited} {age} ago" if c.exited else f"Up {up}", c.ports, c.name,
         ))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) + 3 for i in range(len(_HEADER) - 1)]
     padded = [[cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows]

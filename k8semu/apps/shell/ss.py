@@ -1,6 +1,7 @@
 """`ss`: sockets of a namespace, as iproute2 prints them to a pipe.
 
-Shown: ss -tln, ss -uln, ss -tan, ss -tlnp
+Shown: ss -tln, ss -uln, ss -tn, ss -tan, ss -tlnp
+Not modelled: filters, -s, -i, -m, -o, sockets of other families
 Differs: `-p` names the program; process ids are not modelled and shown as 1.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8semu.apps.shell.output import Output, UsageError, lines
+from k8semu.linux.drivers.vxlan import VxlanDevice
 from k8semu.linux.netns import NetNs
-from k8semu.wire.addr import ip_ntoa
+from k8semu.linux.sock.names import SERVICES
+from k8semu.wire.addr import IP_ANY, ip_ntoa
 
 if TYPE_CHECKING:
     from k8semu.linux.sock.sockets import SocketInfo
@@ -22,15 +25,48 @@ _STATES = {
 }  # fmt: skip
 
 
+_LONG = {
+    "tcp": "t", "udp": "u", "listening": "l", "all": "a", "numeric": "n", "processes": "p", "ipv4": "4", "ipv6": "6",
+    "no-header": "H",
+}  # fmt: skip
+_KNOWN = "tulanp46H"
+_NOT_MODELLED = "emioswxdSKEZNDFfbrA0MvTO"
+
+
 def run(net: NetNs, argv: list[str]) -> Output:
-    """`ss ARGV…` with the flags t u l a n p."""
-    flags = "".join(word.lstrip("-") for word in argv if word.startswith("-") and not word.startswith("--"))
-    unknown = [flag for flag in flags if flag not in "tulanp4"]
-    if unknown:
-        raise UsageError(f"ss: invalid option -- '{unknown[0]}'", 1)
+    """`ss ARGV…` with the flags t u l a n p 4 6 H."""
+    flags = ""
+    for word in argv:
+        if word.startswith("--"):
+            flag = _LONG.get(word[2:])
+            if flag is None:
+                raise UsageError(f"ss: unrecognized option '{word}'")
+            flags += flag
+        elif word.startswith("-"):
+            flags += word[1:]
+        else:
+            raise UsageError(f"ss: a filter ({word} …) is not modelled", 1)
+    for flag in flags:
+        if flag not in _KNOWN:
+            raise UsageError(f"ss: {f'-{flag} is not modelled' if flag in _NOT_MODELLED else _invalid(flag)}")
     protocols = [p for p, flag in (("tcp", "t"), ("udp", "u")) if flag in flags] or ["tcp", "udp"]
-    chosen = [info for info in net.sockets.listing() if info.proto in protocols and _wanted(info, flags)]
-    return _table(chosen, len(protocols) > 1, "p" in flags)
+    infos = [] if "6" in flags and "4" not in flags else [*_kernels_own(net), *net.sockets.listing()]
+    chosen = [info for info in infos if info.proto in protocols and _wanted(info, flags)]
+    if len(protocols) > 1:                  # ss asks for UDP first
+        chosen.sort(key=lambda info: info.proto != "udp")
+    return _table(chosen, len(protocols) > 1, flags)
+
+
+def _invalid(flag: str) -> str:
+    return f"invalid option -- '{flag}'"
+
+
+def _kernels_own(net: NetNs) -> list[SocketInfo]:
+    """The ports at which the kernel itself takes tunnels' datagrams. Linux: vxlan_open(), vxlan_sock_add()."""
+    from k8semu.linux.sock.sockets import SocketInfo
+
+    ports = {dev.dstport for dev in net.devs.values() if isinstance(dev, VxlanDevice) and dev.up}
+    return [SocketInfo("udp", "UNCONN", (IP_ANY, port), (IP_ANY, 0)) for port in sorted(ports)]
 
 
 def _wanted(info: SocketInfo, flags: str) -> bool:
@@ -42,13 +78,15 @@ def _wanted(info: SocketInfo, flags: str) -> bool:
     return not listening and info.state != "TIME_WAIT"
 
 
-def _address(addr: bytes, port: int) -> tuple[str, str]:
-    return (ip_ntoa(addr), str(port) if port else "*")
+def _address(addr: bytes, port: int, numeric: bool) -> tuple[str, str]:
+    names = {} if numeric else {number: name for name, number in SERVICES.items()}
+    return (ip_ntoa(addr), names.get(port, str(port)) if port else "*")
 
 
-def _table(infos: list[SocketInfo], netid: bool, processes: bool) -> Output:
-    local = [_address(*info.local) for info in infos]
-    remote = [_address(*info.remote) for info in infos]
+def _table(infos: list[SocketInfo], netid: bool, flags: str) -> Output:
+    numeric = "n" in flags
+    local = [_address(*info.local, numeric) for info in infos]
+    remote = [_address(*info.remote, numeric) for info in infos]
     states = [_STATES.get(info.state, info.state) for info in infos]
     state_width = max([len("State"), *map(len, states)])
     widths = [
@@ -62,9 +100,9 @@ def _table(infos: list[SocketInfo], netid: bool, processes: bool) -> Output:
     ]
     for info, state, (la, lp), (ra, rp) in zip(infos, states, local, remote, strict=True):
         lead = f"{info.proto:<5} " if netid else ""
-        process = f' users:(("{info.program}",pid=1,fd=3))' if processes else "       "
+        process = f' users:(("{info.program}",pid=1,fd=3))' if "p" in flags and info.program else "       "
         rows.append(
             f"{lead}{state:<{state_width}} {info.recv_q:<6} {info.send_q:<6} {la:>{widths[0]}}:{lp:<{widths[1]}} "
             f"{ra:>{widths[2]}}:{rp:<{widths[3]}}{process}"
         )
-    return lines(rows)
+    return lines(rows[1:] if "H" in flags else rows)

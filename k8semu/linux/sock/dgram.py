@@ -196,7 +196,9 @@ class DgramSock:
         strict = self.pmtudisc in (PMTUDISC_DO, PMTUDISC_PROBE)
         mtu = ipv4.mtu(rt, daddr) if self.pmtudisc != PMTUDISC_PROBE else rt.dev.mtu
         if strict and size > mtu:
-            raise os_error(errno.EMSGSIZE)
+            too_long = os_error(errno.EMSGSIZE)
+            too_long.mtu = mtu  # type: ignore[attr-defined]  # what the error queue would tell
+            raise too_long
         df = strict or (self.pmtudisc == PMTUDISC_WANT and size <= mtu)
         if self.connected:
             ident = self.ident

@@ -16,7 +16,7 @@ from k8semu.linux.ipv4.icmp import ECHO, IcmpError
 from k8semu.linux.sock.dgram import DgramSock, os_error
 from k8semu.wire.addr import IP_ANY, ip_ntoa
 from k8semu.wire.checksum import checksum
-from k8semu.wire.header import IP_SADDR, IPPROTO_ICMP, U16, read_addrs, transport
+from k8semu.wire.header import IP_SADDR, IP_TTL, IPPROTO_ICMP, U16, read_addrs, transport
 
 ICMP_HLEN = 8
 
@@ -108,7 +108,11 @@ class Ping:
         if sock is None:
             drop(skb, Drop.NO_SOCKET, f"nobody at {ip_ntoa(daddr)} pings with id {ident}")
             return
+        held = len(sock.queue)
+        ttl = data[IP_TTL]
         sock.receive(skb, data[th:], (saddr, 0))
+        if len(sock.queue) > held:
+            sock.queue[-1][0].ttl = ttl      # what IP_RECVTTL would tell
 
     def err(self, error: IcmpError) -> None:
         """Find whose echo request it is about. Linux: ping_err()."""

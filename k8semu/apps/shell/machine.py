@@ -1,0 +1,25 @@
+"""Where a command runs: what the shell knows of a node, a Pod or a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from k8semu.apps.shell.docker import Container
+from k8semu.linux.netns import NetNs
+
+
+class Machine(Protocol):
+    """A node, a Pod, a host."""
+
+    @property
+    def net(self) -> NetNs: ...
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def containers(self) -> list[Container] | None:
+        """What `docker ps` lists; None where there is no container runtime."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What `cat` finds: /etc/resolv.conf, /etc/hosts, …"""
