@@ -81,10 +81,10 @@ async def exchange(
     return Answer(answer.status, answer.reason, answer.headers, bytes(body))
 
 
-def header_lines(host_header: str, headers: dict[str, str]) -> list[tuple[str, str]]:
+def header_lines(host_header: str, headers: dict[str, str], agent: str = USER_AGENT) -> list[tuple[str, str]]:
     """curl's own header lines, and those asked for, which stand for its own of that name."""
     said = {name.lower() for name in headers}
-    own = [("Host", host_header), ("User-Agent", USER_AGENT), ("Accept", "*/*")]
+    own = [("Host", host_header), ("User-Agent", agent), ("Accept", "*/*")]
     return [(name, value) for name, value in own if name.lower() not in said] + list(headers.items())
 
 

@@ -48,13 +48,12 @@ def program(words: list[str]) -> dict[str, Any]:
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip()] = value.strip()
-    if (agent := found.last("A")) is not None:
-        headers.setdefault("User-Agent", agent)
     method = found.last("X") or ("HEAD" if "I" in found.options else "GET")
     flags = [letter for letter in "sSviIf" if letter in found.options]
     return {
         "url": urls[0], "flags": "".join(flags), "headers": headers, "method": method,
         "timeout": _limit(found), "write_out": found.last("w") or "", "keep": found.last("o") in (None, "-"),
+        "agent": found.last("A"),
     }  # fmt: skip
 
 
@@ -162,16 +161,17 @@ class _Call:
 
 
 async def main(
-    url: str, flags: str, headers: dict[str, str], method: str, timeout: float, write_out: str, keep: bool
+    url: str, flags: str, headers: dict[str, str], method: str, timeout: float, write_out: str, keep: bool,
+    agent: str | None,
 ) -> dict[str, Any]:
     """`curl`: what it prints, and its exit status."""
-    from k8semu.apps.http_client import header_lines
+    from k8semu.apps.http_client import USER_AGENT, header_lines
 
     parts = _parts(url)
     if isinstance(parts, _Failure):
         return _said("", [], parts, flags)
     call = _Call(parts, flags, timeout)
-    answer = await call.make(method, header_lines(parts.netloc.rpartition("@")[2], headers))
+    answer = await call.make(method, header_lines(parts.netloc.rpartition("@")[2], headers, agent or USER_AGENT))
     if isinstance(answer, _Failure):
         return _said(_written(write_out, call, None), call.told, answer, flags)
     failure = None

@@ -93,7 +93,7 @@ def _link_lines(net: NetNs, dev: NetDevice, options: Options, mode: bool) -> lis
             second = f"    link/{kind} {mac_ntoa(dev.addr)} brd {mac_ntoa(dev.broadcast)}"
         rows.append(second + _far_end(net, dev))
     if options.details:
-        first, *rest = details(dev)
+        first, *rest = details(dev, mode)
         rows[-1] += first
         rows += rest
     if options.stats:

@@ -26,5 +26,5 @@ def run(net: NetNs, args: list[str]) -> Output:
             return Output(net.netfilter.nft.list(words[1:], any(o in ("-a", "--handle") for o in options)))
         net.netfilter.nft.apply(" ".join(words) + "\n")
     except CommandError as error:
-        return Output(f"{error.what}\n", 1)
+        return Output("", 1, f"{error.what}\n")
     return Output("")

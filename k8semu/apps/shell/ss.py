@@ -88,11 +88,12 @@ def _table(infos: list[SocketInfo], netid: bool, flags: str) -> Output:
     local = [_address(*info.local, numeric) for info in infos]
     remote = [_address(*info.remote, numeric) for info in infos]
     states = [_STATES.get(info.state, info.state) for info in infos]
-    state_width = max([len("State"), *map(len, states)])
-    widths = [
-        max([len("Local Address"), *(len(a) for a, _ in local)]), max([len("Port"), *(len(p) for _, p in local)]),
-        max([len("Peer Address"), *(len(a) for a, _ in remote)]), max([len("Port"), *(len(p) for _, p in remote)]),
-    ]  # fmt: skip
+    head = [] if "H" in flags else ["State", "Local Address", "Port", "Peer Address", "Port"]
+    columns = [states, [a for a, _ in local], [p for _, p in local], [a for a, _ in remote], [p for _, p in remote]]
+    state_width, *widths = (
+        max([*(len(cell) for cell in column), *([len(name)] if head else [0])])
+        for column, name in zip(columns, head or [""] * len(columns), strict=True)
+    )
     lead = "Netid " if netid else ""
     rows = [
         f"{lead}{'State':<{state_width}} Recv-Q Send-Q {'Local Address':>{widths[0]}}:{'Port':<{widths[1]}} "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -148,7 +149,9 @@ def test_ping_counts_and_says_who_cannot_reach_whom(pods: TwoPods) -> None:
     good = pods.call("ping:ping", host=SERVER, count=3)
     assert (good["sent"], good["received"], good["error"]) == (3, 3, "")
     assert good["lines"][0] == f"PING {SERVER} ({SERVER}) 56(84) bytes of data."
-    assert good["lines"][-1].startswith("3 packets transmitted, 3 received, 0% packet loss, time 200")
+    assert good["lines"][1].startswith(f"64 bytes from {SERVER}: icmp_seq=1 ttl=64 time=0.0")
+    assert re.fullmatch(r"rtt min/avg/max/mdev = (0\.\d{3}/){3}0\.\d{3} ms", good["lines"][-1])
+    assert good["lines"][-2].startswith("3 packets transmitted, 3 received, 0% packet loss, time 200")
     bad = pods.call("ping:ping", host="172.17.0.9")
     assert (bad["received"], bad["error"]) == (0, "EHOSTUNREACH")
     assert "From 172.17.0.2 icmp_seq=1 Destination Host Unreachable" in bad["lines"]
