@@ -26,6 +26,17 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
+def _sweep(path: Path) -> None:
+    """Take away what killed processes left of `path`: on Linux one can ask whether they are gone."""
+    start = f".{path.name}."
+    if not Path("/proc/self").exists() or not path.parent.is_dir():
+        return
+    for hidden in path.parent.iterdir():
+        pid = hidden.name.removeprefix(start).removesuffix(".tmp")
+        if hidden.name == f"{start}{pid}.tmp" and pid.isdecimal() and not Path("/proc", pid).exists():
+            _remove(hidden)
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -141,6 +152,7 @@ class WholeFolder(Whole):
             _make_folder(path.parent)
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(20, "it is a file")
+            _sweep(path)
             _remove(self.hidden)
             self.hidden.mkdir()
         except OSError as error:

@@ -60,22 +60,36 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point: runs a command and turns errors into exit statuses."""
-    sys.exit(run_command(lambda: cli.main(standalone_mode=False)))
+    """The entry point."""
+    sys.exit(call())
 
 
-def run_command(call: Callable[[], Any]) -> int:
+def call(words: list[str] | None = None) -> int:
+    """Run `k8semu WORDS…` (of this process, if none are given): errors become exit statuses."""
+    return run_command(lambda: cli.main(words, prog_name="k8semu", standalone_mode=False))
+
+
+def _unquoted(message: str) -> str:
+    """click's message as one that stands inside a line."""
+    return message.rstrip(".").replace("\n", " ")
+
+
+def run_command(command: Callable[[], Any]) -> int:
     """The exit status of a command."""
     try:
-        result = call()
+        result = command()
     except click.exceptions.Abort:
         error("interrupted")
         return 130
     except KeyboardInterrupt:
         error("interrupted")
         return 130
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx is not None else "k8semu"
+        error(f"{_unquoted(exc.format_message())} (see `{path} --help`)")
+        return 2
     except click.ClickException as exc:
-        exc.show()
+        error(exc.format_message())
         return 2
     except StalledError as exc:
         error(str(exc))

@@ -38,7 +38,10 @@ def command(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
             report = verify_scenario(loaded)
         except NotVerifiableError as error:
             unverifiable.append(loaded.name)
-            terminal.line(("reason", "not verifiable here"), f"  {loaded.name}: {error}")
+            if as_json:
+                click.echo(json.dumps({"scenario": loaded.name, "notVerifiable": str(error)}))
+            else:
+                terminal.line(("reason", "not verifiable here"), f"  {loaded.name}: {error}")
             continue
         frames += report.frames
         different += not report.same

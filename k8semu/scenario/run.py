@@ -182,9 +182,9 @@ def run(
     built: Callable[[Run], None] | None = None,
 ) -> RunResult:
     """Run a scenario; with `out`, its capture is written there. `built` is called once the cluster stands."""
+    sink, path = open_sink(out, loaded.name, form) if out is not None else (None, None)
     gc.disable()  # a run makes few cycles; collecting while it lasts costs a fifth of a short one
     this = Run(loaded, seed, trace)
-    sink, path = open_sink(out, loaded.name, form) if out is not None else (None, None)
     try:
         if sink is not None:
             this.capture(sink)

@@ -58,8 +58,6 @@ class Story:
     def run(self, loaded: Loaded, out: Path, form: str, seed: int | None) -> RunResult:
         """Run a scenario and tell it."""
         meta = loaded.scenario.metadata
-        if not self.brief:
-            self._head(loaded)
         result = run(
             loaded, out, form=form, seed=seed, trace=None if self.brief else self.trace,
             each=None if self.brief else self._step, built=None if self.brief else self._built,
@@ -92,6 +90,7 @@ class Story:
     def _built(self, this: Run) -> None:
         self._run = this
         built = this.built
+        self._head(this.loaded)
         self.say()
         self.say(("head", "What is built"))
         for node in built.nodes.values():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -194,7 +193,7 @@ def normal(result: dict[str, object]) -> Said:
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[dict[str, tuple[Said, Said]]]:
+def both() -> dict[str, tuple[Said, Said]]:
     """What each command line gave: emulated, and on Linux."""
     this = Run(load("pod-cross-node-vxlan"))
     this.cluster.reword = without_chance
@@ -214,7 +213,7 @@ def both() -> Iterator[dict[str, tuple[Said, Said]]]:
             argv = shlex.split(line)
             real = twin.call(names[where], Program(function=EXECUTE, args={"argv": argv}))
             found[f"{where} {line}"] = (normal(ours), normal(real))
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("line", [" ".join(line) for line in LINES])

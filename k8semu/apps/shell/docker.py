@@ -82,6 +82,8 @@ def answer(containers: list[Container] | None, argv: list[str], now: int) -> Out
     return ps(containers or [], now, everything="a" in flags, whole="w" in flags, quiet="q" in flags)
 
 
+_LEAST = 10
+"""The width of a narrow column. Docker: cli/command/formatter, a tabwriter of 10 with a padding of 3."""
 _LONG = {"all": "a", "no-trunc": "w", "quiet": "q"}
 
 
@@ -98,6 +100,6 @@ def ps(containers: list[Container], now: int, everything: bool, whole: bool, qui
             c.id if whole else c.id[:12], c.image, f'"{c.command}"' if whole else _command(c.command), f"{age} ago",
             f"{c.exited} {age} ago" if c.exited else f"Up {up}", c.ports, c.name,
         ))  # fmt: skip
-    widths = [max(len(row[i]) for row in rows) + 3 for i in range(len(_HEADER) - 1)]
+    widths = [max(_LEAST, max(len(row[i]) for row in rows) + 3) for i in range(len(_HEADER) - 1)]
     padded = [[cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows]
     return lines(["".join(cells) + row[-1] for cells, row in zip(padded, rows, strict=True)])

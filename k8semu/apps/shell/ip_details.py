@@ -27,7 +27,7 @@ _BRIDGE_MULTICAST = (
 
 
 def details(dev: NetDevice, mode: bool) -> list[str]:
-    """The end of the link's line, then lines of their own; `ip addr` leaves one word out that `ip link` (`mode`) has."""
+    """The end of the link's line, then lines of their own. `mode`: for `ip link`, which says a word more."""
     port = dev.master is not None
     low, high = (68, 65535) if dev.kind not in ("", "dummy") else (0, 0)
     rows = [f" promiscuity {int(port)}  allmulti {int(port)} minmtu {low} maxmtu {high} ", *_driver(dev)]
@@ -35,8 +35,8 @@ def details(dev: NetDevice, mode: bool) -> list[str]:
         rows.append(_bridge_slave(dev.master.ports[dev.name]))
     tso = 65_536 if isinstance(dev, TunDevice) else TSO_MAX
     rows[-1] += (
-        f"{'addrgenmode eui64 ' if mode else ''}numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {tso} "
-        "tso_max_segs 65535 gro_max_size 65536 "
+        f"{'addrgenmode eui64 ' if mode else ''}numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535 "
+        f"tso_max_size {tso} tso_max_segs 65535 gro_max_size 65536 "
     )
     return rows
 

@@ -1,0 +1,34 @@
+"""Programs for Pods of tests: they end the process that plays the scenario, in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+
+async def _end_by(number: signal.Signals) -> None:
+    await asyncio.sleep(0.001)          # simulated: the cluster stands, the capture has begun
+    os.kill(os.getpid(), number)
+    await asyncio.get_running_loop().create_future()
+
+
+async def interrupt() -> None:
+    """As Ctrl-C."""
+    await _end_by(signal.SIGINT)
+
+
+async def kill() -> None:
+    """As `kill -9`."""
+    await _end_by(signal.SIGKILL)
+
+
+async def terminate() -> None:
+    """As `kill`."""
+    await _end_by(signal.SIGTERM)
+
+
+async def crash() -> None:
+    """A fault of its own."""
+    await asyncio.sleep(0.001)
+    raise RuntimeError("out of coffee")

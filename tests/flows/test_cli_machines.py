@@ -1,0 +1,64 @@
+"""`k8semu exec`: a command on a machine of a scenario. Its formats are held to the real ones in tests/kernel."""
+
+from __future__ import annotations
+
+import pytest
+from cli_calls import k8semu, refused
+
+HERE = "pod-same-node"
+
+
+def test_the_output_is_that_of_the_command_and_nothing_else() -> None:
+    said = k8semu("exec", HERE, "client", "--", "ip", "-br", "addr", "show", "eth0")
+    assert (said.code, said.out.split(), said.err) == (0, ["eth0@if4", "UP", "172.17.0.2/24"], "")
+
+
+def test_the_two_dashes_may_be_left_out_and_options_belong_to_the_command() -> None:
+    assert k8semu("exec", HERE, "host1", "ip", "-4", "route").out.startswith("10.100.0.0/24 dev eth0")
+
+
+def test_the_steps_have_been_taken_before() -> None:
+    asked = k8semu("exec", HERE, "client", "--", "ip", "n", "show", "dev", "eth0")
+    assert "172.17.0.3 lladdr 02:42:ac:11:00:03" in asked.out
+    assert "dport=80" in k8semu("exec", HERE, "host1", "--", "conntrack", "-L", "-p", "tcp").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("ip addr", 0), ("ip link show nosuch", 1), ("ip foo bar", 1), ("ip addr foo", 255), ("iptables -S NOSUCH", 1),
+        ("ping -c 1 172.17.0.3", 0), ("ping -c 1 -W 1 172.17.0.99", 1), ("curl -s http://172.17.0.3/", 0),
+        ("curl -s http://172.17.0.3:81/", 7), ("nosuch", 127), ("/usr/sbin/nosuch -x", 127),
+        ("cat /etc/nosuch", 1), ("sysctl net.nosuch", 255),
+    ],
+)  # fmt: skip
+def test_the_exit_status_is_that_of_the_command(words: str, code: int) -> None:
+    said = k8semu("exec", HERE, "client", "--", *words.split())
+    assert said.code == code
+    assert "Traceback" not in said.err
+
+
+def test_an_unknown_command_is_told_as_a_shell_tells_it() -> None:
+    said = k8semu("exec", HERE, "client", "--", "nosuch")
+    assert (said.code, said.out, said.err) == (127, "", "sh: nosuch: not found\n")
+
+
+def test_there_is_no_docker_in_a_pod() -> None:
+    assert k8semu("exec", HERE, "client", "--", "docker", "ps").code == 127
+    assert "/pause" in k8semu("exec", HERE, "host1", "--", "docker", "ps").out
+
+
+def test_errors_of_the_command_are_on_standard_error() -> None:
+    said = k8semu("exec", HERE, "host1", "--", "conntrack", "-L", "-p", "tcp")
+    assert "flow entries have been shown" in said.err
+    assert "flow entries" not in said.out
+
+
+def test_an_unknown_machine_is_an_error_that_names_those_there_are() -> None:
+    refused(k8semu("exec", HERE, "host9", "--", "ip", "addr"), "'host9'", "host1", "client", "web")
+
+
+def test_a_command_line_without_a_command_is_an_error() -> None:
+    refused(k8semu("exec", HERE, "host1"), "CMD", "k8semu exec --help")
+    refused(k8semu("exec", HERE, "host1", "--"), "CMD")
+    refused(k8semu("exec", "nosuch", "host1", "--", "ip"), "no scenario 'nosuch'")

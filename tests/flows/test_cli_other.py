@@ -1,0 +1,124 @@
+"""`k8semu list`, `export`, `diff`, `verify`'s bad input, and `--help`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_calls import k8semu, process, refused
+
+from k8semu.scenario.load import bundled
+
+
+def test_the_list_has_every_scenario_under_its_layer() -> None:
+    said = k8semu("list")
+    assert (said.code, said.err) == (0, "")
+    for name in bundled():
+        assert f"  {name} " in said.out
+    layers = [line.split("  ")[0] for line in said.out.splitlines() if line.startswith("Layer")]
+    assert layers == sorted(layers)
+
+
+def test_the_list_as_json_has_name_layer_and_title() -> None:
+    rows = json.loads(k8semu("list", "--json").out)
+    assert [row["name"] for row in rows] == list(bundled())
+    assert all(list(row) == ["name", "layer", "title"] and row["title"] for row in rows)
+
+
+def test_the_exported_script_is_one_that_bash_reads(tmp_path: Path) -> None:
+    for name in ("pod-cross-node-vxlan", "service-clusterip"):
+        said = k8semu("export", name)
+        assert said.code == 0
+        for part in ("ip netns add", "type veth", "iptables-restore"):
+            assert part in said.out
+        checked = subprocess.run(["bash", "-n"], input=said.out, capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+    refused(k8semu("export", "nosuch"), "no scenario 'nosuch'")
+
+
+# --- diff ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("captures")
+    for name, seed in (("a", "1"), ("b", "2")):
+        assert k8semu("run", "node-network", "--seed", seed, "-o", str(folder / name)).code == 0
+    assert k8semu("run", "pod-same-node", "-o", str(folder / "c")).code == 0
+    return folder
+
+
+def test_captures_that_differ_only_in_what_is_free_are_equal(captures: Path) -> None:
+    a, b = (captures / name / "node-network.pcapng" for name in "ab")
+    assert a.read_bytes() != b.read_bytes()
+    said = k8semu("diff", str(a), str(b))
+    assert (said.code, said.err) == (0, "")
+    assert ", 0 different" in said.out
+
+
+def test_captures_that_differ_are_exit_1_with_the_first_differences(captures: Path) -> None:
+    a, c = captures / "a/node-network.pcapng", captures / "c/pod-same-node.pcapng"
+    said = k8semu("diff", str(a), str(c), "--limit", "3")
+    assert said.code == 1
+    assert "client/eth0" in said.out
+    assert ", 0 different" not in said.out
+
+
+def test_what_is_no_whole_capture_is_bad_input(captures: Path, tmp_path: Path) -> None:
+    whole = captures / "a/node-network.pcapng"
+    cut, text, empty = (tmp_path / name for name in ("cut.pcapng", "text.pcapng", "empty.pcapng"))
+    cut.write_bytes(whole.read_bytes()[:3000])
+    text.write_text("not frames\n")
+    empty.write_bytes(b"")
+    for bad, says in ((cut, "cut off"), (text, "not a capture"), (empty, "empty")):
+        refused(k8semu("diff", str(whole), str(bad)), str(bad), says)
+        refused(k8semu("diff", str(bad), str(whole)), str(bad), says)
+    refused(k8semu("diff", str(whole), str(tmp_path / "nosuch")), "nosuch", "No such file")
+    refused(k8semu("diff", str(whole), str(tmp_path)), "a folder without .pcap files")
+    refused(k8semu("diff", str(whole)), "B.pcapng")
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+def test_verify_refuses_what_it_cannot_find() -> None:
+    refused(k8semu("verify", "nosuch"), "no scenario 'nosuch'")
+    refused(k8semu("verify"), "no scenario")
+    refused(k8semu("verify", "--all", "node-network"), "one or the other")
+
+
+def test_an_unknown_command_or_option_is_one_line() -> None:
+    refused(k8semu("nosuch"), "No such command 'nosuch'", "k8semu --help")
+    refused(k8semu("list", "--nosuch"), "No such option", "k8semu list --help")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["verify", "--help"], ["--version"]])
+def test_help_loads_neither_scapy_nor_asyncio(words: list[str]) -> None:
+    probe = (
+        "import sys; from k8semu.cli.main import call; code = call(sys.argv[1:]);"
+        "print([name for name in ('scapy', 'asyncio', 'rich', 'yaml', 'msgspec') if name in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    said = process("--help", cwd=tmp_path)
+    assert said.code == 0
+    for name in ("list", "run", "explain", "exec", "verify", "export", "diff"):
+        assert f"  {name} " in said.out
+    assert "Usage: k8semu " in said.out
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"set -o pipefail; '{sys.executable}' -m k8semu export pod-cross-node-vxlan | head -1"
+    from cli_calls import ROOT
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,188 @@
+"""`k8semu run`: what it says, what it writes, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_calls import k8semu, left, refused
+
+from k8semu.capture.reader import read_frames
+
+HEAD = """apiVersion: k8semu/v1
+kind: Scenario
+spec:
+  nodes: [{name: n1, address: 10.100.0.2/24}]
+  steps:
+"""
+PODS = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {containers: [{name: c, image: busybox}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}
+"""
+
+
+def scenario(folder: Path, steps: str, name: str = "mine") -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"{HEAD}{steps}{PODS}")
+    return str(path)
+
+
+def test_the_story_says_what_was_asked_what_came_and_where_the_capture_is(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-same-node", "-o", str(tmp_path))
+    assert (said.code, said.err) == (0, "")
+    for part in (
+        "Two Pods on one node", "docker0", "client$ ping -c 1 172.17.0.3", "as expected", "64 bytes from 172.17.0.3",
+        "the way of packet", "In Wireshark", f"{tmp_path}/pod-same-node.pcapng", "k8semu explain pod-same-node",
+    ):  # fmt: skip
+        assert part in said.out
+    assert "\x1b" not in said.out                       # plain where it is no terminal
+    assert left(tmp_path) == ["pod-same-node.pcapng"]
+
+
+def test_the_packet_to_look_for_is_the_one_that_the_story_followed(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-same-node", "-o", str(tmp_path))
+    followed = said.out.partition("the way of packet ")[2].partition(":")[0]
+    assert f"frame.packet_id == {followed} in Wireshark" in said.out
+
+
+def test_json_is_one_line_a_scenario_in_its_stable_shape(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-same-node", "node-network", "--json", "-o", str(tmp_path))
+    first, second = (json.loads(line) for line in said.out.splitlines())
+    assert (first["scenario"], second["scenario"]) == ("pod-same-node", "node-network")
+    assert list(first) == ["scenario", "ok", "frames", "capture", "steps"]
+    assert first["ok"] is True
+    assert first["capture"] == str(tmp_path / "pod-same-node.pcapng")
+    assert first["frames"] == len(list(read_frames(Path(first["capture"]))))
+    ping, http, _ = first["steps"]
+    assert [list(step) for step in first["steps"]] == [["name", "ok", "result", "expect"]] * 3
+    assert (ping["name"], ping["result"]["received"], ping["expect"]) == ("ping", 1, {"received": 1})
+    [call] = http["result"]["calls"]
+    assert (call["status"], call["servedBy"], call["clientAddress"], call["error"]) == (200, "web", "172.17.0.2", "")
+
+
+def test_classic_captures_are_one_file_an_interface(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-same-node", "--format", "pcap", "-o", str(tmp_path))
+    files = [name.partition("/")[2] for name in left(tmp_path) if "/" in name]
+    assert {"client.eth0.pcap", "web.eth0.pcap", "host1.eth0.pcap", "host1.docker0.pcap"} <= set(files)
+    assert len(files) == 6
+    assert f"{tmp_path}/pod-same-node " in said.out
+    frames = list(read_frames(tmp_path / "pod-same-node/client.eth0.pcap"))
+    assert len(frames) > 10
+
+
+def test_a_second_run_replaces_what_the_first_wrote(tmp_path: Path) -> None:
+    for form in ("pcap", "pcapng"):
+        once = k8semu("run", "node-network", "--json", "--format", form, "-o", str(tmp_path))
+        before = {name: (tmp_path / name).stat().st_size for name in left(tmp_path)}
+        assert k8semu("run", "node-network", "--json", "--format", form, "-o", str(tmp_path)) == once
+        assert {name: (tmp_path / name).stat().st_size for name in left(tmp_path)} == before
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    seeds = {"a": "7", "b": "7", "c": "8"}
+    for folder, seed in seeds.items():
+        assert k8semu("run", "pod-same-node", "--seed", seed, "-o", str(tmp_path / folder)).code == 0
+    a, b, c = ((tmp_path / folder / "pod-same-node.pcapng").read_bytes() for folder in seeds)
+    assert a == b
+    assert a != c
+
+
+def test_of_several_scenarios_each_gets_one_line(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-same-node", "node-network", "-o", str(tmp_path))
+    assert said.code == 0
+    assert [line.split()[:2] for line in said.out.splitlines()[:2]] == [["ok", "pod-same-node"], ["ok", "node-network"]]
+    assert said.out.endswith("2 of 2 scenarios as expected\n")
+    assert left(tmp_path) == ["node-network.pcapng", "pod-same-node.pcapng"]
+
+
+def test_all_are_the_bundled_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from k8semu.scenario import load
+
+    two = dict(list(load.bundled().items())[:2])
+    monkeypatch.setattr(load, "bundled", lambda: two)
+    said = k8semu("run", "--all", "-o", str(tmp_path))
+    assert said.code == 0
+    assert left(tmp_path) == sorted(f"{name}.pcapng" for name in two)
+
+
+def test_a_file_runs_like_a_bundled_scenario(tmp_path: Path) -> None:
+    path = scenario(tmp_path, "    - ping: {from: client, to: 172.17.0.3}\n")
+    said = k8semu("run", path, "-o", str(tmp_path / "out"))
+    assert said.code == 0
+    assert left(tmp_path / "out") == ["mine.pcapng"]
+
+
+def test_an_expectation_that_fails_is_exit_1_and_says_what_came_instead(tmp_path: Path) -> None:
+    steps = "    - name: knock\n      tcp: {from: client, to: '172.17.0.3:81'}\n      expect: {error: ''}\n"
+    said = k8semu("run", scenario(tmp_path, steps), "-o", str(tmp_path / "out"))
+    assert said.code == 1
+    assert "NOT as expected" in said.out
+    assert "ECONNREFUSED" in said.out
+    assert left(tmp_path / "out") == ["mine.pcapng"]      # what happened is to be looked at
+    quick = k8semu("run", scenario(tmp_path, steps), "--json", "-o", str(tmp_path / "out"))
+    assert quick.code == 1
+    assert json.loads(quick.out)["ok"] is False
+
+
+def test_one_failed_scenario_among_several_does_not_stop_the_others(tmp_path: Path) -> None:
+    steps = "    - ping: {from: client, to: 172.17.0.3}\n      expect: {received: 0}\n"
+    said = k8semu("run", scenario(tmp_path, steps), "node-network", "-o", str(tmp_path / "out"))
+    assert said.code == 1
+    assert said.out.splitlines()[0].startswith("FAILED mine")
+    assert "received" in said.out
+    assert said.out.endswith("1 of 2 scenarios as expected\n")
+
+
+def test_a_program_that_crashes_is_told_and_is_exit_1(tmp_path: Path) -> None:
+    path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
+    crash = "metadata: {name: web, annotations: {k8semu/program: 'cli_programs:crash'}}"
+    path.write_text(path.read_text().replace("metadata: {name: web}", crash))
+    said = k8semu("run", str(path), "-o", str(tmp_path / "out"))
+    assert said.code == 1
+    assert "RuntimeError: out of coffee" in said.out
+    assert "Traceback" not in said.out + said.err
+
+
+def test_a_wrong_file_among_several_is_found_before_any_runs(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [1")
+    refused(k8semu("run", "node-network", str(bad), "-o", str(tmp_path / "out")), "bad.yaml:2", "not YAML")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "no scenario"), (("--all", "node-network"), "one or the other"), (("nosuch",), "no scenario 'nosuch'"),
+        (("pod-same-nod",), "did you mean pod-same-node"), (("--seed", "x", "node-network"), "not a valid integer"),
+        (("--format", "txt", "node-network"), "'pcapng', 'pcap'"), (("--nosuch",), "No such option"),
+        (("nosuch.yaml",), "nosuch.yaml: cannot read: No such file"), (("/",), "Is a directory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_one_clear_error(words: tuple[str, ...], says: str) -> None:
+    refused(k8semu("run", *words), says)
+
+
+def test_an_output_that_cannot_be_written_is_one_clear_error_before_the_story(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for form in ("pcap", "pcapng"):
+        said = k8semu("run", "node-network", "--format", form, "-o", str(file))
+        refused(said, f"{file}/node-network", "cannot write: Not a directory")
+        assert said.out == ""
+        refused(k8semu("run", "node-network", "--format", form, "-o", "/proc/k8semu"), "/proc/k8semu", "cannot write")
+    (tmp_path / "taken" / "node-network.pcapng").mkdir(parents=True)
+    refused(k8semu("run", "node-network", "-o", str(tmp_path / "taken")), "it is a folder")
+    (tmp_path / "taken" / "node-network").write_text("mine")
+    refused(k8semu("run", "node-network", "--format", "pcap", "-o", str(tmp_path / "taken")), "it is a file")
+    assert file.read_text() == "mine"
+    assert left(tmp_path) == ["file", "taken", "taken/node-network", "taken/node-network.pcapng"]
