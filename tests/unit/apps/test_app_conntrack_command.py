@@ -36,11 +36,11 @@ def host() -> Host:
 def test_a_list_ends_with_how_many_were_shown(host: Host) -> None:
     out = answer(host, ["conntrack", "-L"])
     assert out.code == 0
-    assert out.text.splitlines()[-1] == "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown."
+    assert out.shown.splitlines()[-1] == "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown."
 
 
 def test_a_list_may_be_of_some_connections_only(host: Host) -> None:
-    lines = answer(host, ["conntrack", "-L", "-p", "udp", "--orig-port-dst", "10"]).text.splitlines()
+    lines = answer(host, ["conntrack", "-L", "-p", "udp", "--orig-port-dst", "10"]).shown.splitlines()
     assert len(lines) == 2
     assert "dport=10 " in lines[0]
 
