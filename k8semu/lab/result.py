@@ -13,6 +13,7 @@ from typing import Any
 _FREE = [
     # a bridge listens for snoopers (224.0.0.106) only while it snoops, and the twin's bridges do not
     (re.compile(r"^(?:33:33:00:00:00|01:00:5e:00:00):6a dev \S+ self permanent\n", re.MULTILINE), ""),
+    (re.compile(r"^rtt min/avg/max/mdev = \S+ ms", re.MULTILINE), "rtt min/avg/max/mdev = # ms"),
     (re.compile(r"\d+(?:\.\d+)? ?ms\b"), "# ms"),
     (re.compile(r"\b(time[= ])\d+(?:\.\d+)?\b"), r"\1#"),
     (re.compile(r"(\d+\.\d+\.\d+\.\d+[:.])(?:3[2-9]|[45]\d|6[0-5])\d{3}\b"), r"\1#"),

@@ -165,7 +165,6 @@ _FREE = [
     (re.compile(r"_timer +\d+\.\d\d"), "_timer #"),
     (re.compile(r"\b(DELAY|REACHABLE|STALE|PROBE)\b"), "(in use)"),          # how long ago is free
     (re.compile(r"\bid=\d+"), "id=#"),
-    (re.compile(r"^rtt .*", re.MULTILINE), "rtt #"),
     (re.compile(r"\btimed out after 10\d\d "), "timed out after # "),
     (re.compile(r"\bcurl/\d+\.\d+\.\d+"), "curl/#"),
     (re.compile(r"[\w ]*% Total.*\n.*Speed\n\n(?:[ \r\d:.\-]*\n?)*?(?=curl: |\Z)"), ""),     # the progress meter
