@@ -69,3 +69,17 @@ class Channel:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def answer(self, server: object) -> bool:
+        """Receive one request, have `server` do it, and answer; False when the other end has gone."""
+        try:
+            request = self.receive()
+        except Gone:
+            return False
+        answer: Any
+        try:
+            answer = getattr(server, f"_{request[0]}")(*request[1:])
+        except Exception as error:  # told to who asked
+            answer = error
+        self.send(answer)
+        return True

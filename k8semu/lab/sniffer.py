@@ -13,9 +13,8 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
-from typing import Any
 
-from k8semu.lab.channel import Channel, Gone
+from k8semu.lab.channel import Channel
 from k8semu.lab.netns import NamedNetns
 from k8semu.lab.ring import Ring, Seen
 
@@ -39,18 +38,8 @@ class Sniffer:
     def run(self) -> None:
         """Serve until the other end goes."""
         while True:
-            if not self._capture(None):
-                continue
-            try:
-                request = self.channel.receive()
-            except Gone:
+            if self._capture(None) and not self.channel.answer(self):
                 return
-            answer: Any
-            try:
-                answer = getattr(self, f"_{request[0]}")(*request[1:])
-            except Exception as error:  # told to who asked
-                answer = error
-            self.channel.send(answer)
 
     def _capture(self, timeout: float | None) -> bool:
         """Wait for frames and take them; was there a request?"""

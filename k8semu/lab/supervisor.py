@@ -64,17 +64,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the other end goes."""
-        while True:
-            try:
-                request = self.channel.receive()
-            except Gone:
-                return
-            answer: Any
-            try:
-                answer = getattr(self, f"_{request[0]}")(*request[1:])
-            except Exception as error:  # told to who asked
-                answer = error
-            self.channel.send(answer)
+        while self.channel.answer(self):
+            pass
 
     # --- building -----------------------------------------------------------------------------
 

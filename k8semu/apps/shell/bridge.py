@@ -28,9 +28,7 @@ _FDB_STATES = ("permanent", "static", "dynamic", "reachable", "stale")
 def run(net: NetNs, argv: list[str]) -> Output:
     """`bridge ARGV…`."""
     options = Options()
-    words = list(argv)
-    while words and words[0].startswith("-"):
-        options.take("bridge", words.pop(0), words)
+    words = options.read("bridge", argv)
     if not words:
         raise UsageError("Usage: bridge [ OPTIONS ] OBJECT { COMMAND | help }")
     name = choose(words[0], ("link", "fdb", "vlan", "mdb"))

@@ -30,9 +30,7 @@ USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }"
 def run(net: NetNs, argv: list[str]) -> Output:
     """`ip ARGV…`."""
     options = Options()
-    words = list(argv)
-    while words and words[0].startswith("-"):
-        options.take("ip", words.pop(0), words)
+    words = options.read("ip", argv)
     if not words:
         raise UsageError(USAGE)
     name = choose(words[0], tuple(_OBJECTS))

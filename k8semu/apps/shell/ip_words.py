@@ -35,7 +35,14 @@ class Options:
         self.family = ""
         """'' is any; ``inet`` and ``inet6`` show only what has such an address."""
 
-    def take(self, program: str, word: str, words: list[str]) -> None:
+    def read(self, program: str, argv: Sequence[str]) -> list[str]:
+        """Understand the options that a command line begins with; the words after them."""
+        words = list(argv)
+        while words and words[0].startswith("-"):
+            self._take(program, words.pop(0), words)
+        return words
+
+    def _take(self, program: str, word: str, words: list[str]) -> None:
         """Understand one option; `words` are those after it."""
         flag = word.lstrip("-")
         if flag in ("f", "family"):
