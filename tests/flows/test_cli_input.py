@@ -13,7 +13,7 @@ from cli_calls import k8semu, left, refused
 
 HEAD = "apiVersion: k8semu/v1\nkind: Scenario\nspec:\n"
 NODE = "  nodes:\n    - {name: n1, address: 10.100.0.2/24}\n"
-POD = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: client}\nspec: {containers: [{name: c}]}\n"
+POD = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: client}\nspec: {containers: [{name: c, image: busybox}]}\n"
 TWO_PODS = POD + POD
 
 

@@ -27,7 +27,7 @@ spec: {containers: [{name: c, image: busybox}]}
 apiVersion: v1
 kind: Pod
 metadata: {name: end, annotations: {k8semu/program: "cli_programs:PROGRAM"}}
-spec: {containers: [{name: c}]}
+spec: {containers: [{name: c, image: busybox}]}
 """
 
 
