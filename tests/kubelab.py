@@ -64,7 +64,7 @@ class Master:
         address = f"172.17.{self._address >> 8}.{self._address & 255}"
         self._address += 1
         status = running(pod, [address], "10.100.0.2", self.registry.stamps.now(), ready=not self.slow)
-        self.registry.update("pods", {**pod, "status": status}, "status")
+        self.registry.update("pods", {**pod, "status": status}, "status", trusted=True)
 
     def ready(self, name: str, state: bool = True) -> None:
         pod = self.registry.get("pods", "default", name)

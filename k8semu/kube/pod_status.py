@@ -7,6 +7,7 @@ Kubernetes: pkg/kubelet/status/generate.go, pkg/kubelet/kubelet_pods.go
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from k8semu.kube.api.conditions import set_condition
@@ -17,20 +18,30 @@ KINDS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
 
 def running(pod: JSON, addresses: list[str], host: str, now: str, ready: bool = True) -> JSON:
     """The status of a Pod whose containers run. `addresses`: its own; `host`: its node's."""
-    state = "True" if ready else "False"
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    for kind in KINDS:
-        wanted = state if kind in ("Ready", "ContainersReady") else "True"
-        why = ("", "") if wanted == "True" else ("ContainersNotReady", _unready(pod))
-        conditions = set_condition(conditions, kind, wanted, now, *why)
     before = pod.get("status") or {}
+    conditions = before.get("conditions") or []
+    if ready and len(conditions) < len(KINDS):            # a Pod that starts: most do so together
+        conditions = [_true(kind, now) for kind in KINDS]
+    else:
+        for kind in KINDS:
+            wanted = ready or kind not in ("Ready", "ContainersReady")
+            why = ("", "") if wanted else ("ContainersNotReady", _unready(pod))
+            conditions = set_condition(conditions, kind, "True" if wanted else "False", now, *why)
     return {
         **before, "phase": "Running", "conditions": conditions, "hostIP": host, "hostIPs": [{"ip": host}],
         "podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses],
         "startTime": before.get("startTime", now),
-        "containerStatuses": [_container(part, now, ready) for part in pod["spec"]["containers"]],
+        "containerStatuses": [
+            _container(part["name"], part.get("image", ""), now, ready) for part in pod["spec"]["containers"]
+        ],
         "observedGeneration": pod["metadata"].get("generation", 1),
     }  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _true(kind: str, now: str) -> JSON:
+    """A condition that holds since now: one for all Pods of which that is so."""
+    return {"type": kind, "status": "True", "lastTransitionTime": now}
 
 
 def with_readiness(pod: JSON, ready: bool, now: str) -> JSON:
@@ -52,19 +63,10 @@ def _unready(pod: JSON) -> str:
     return f"containers with unready status: [{names}]"
 
 
-_containers: dict[tuple[str, str, str, bool], JSON] = {}
-KEPT = 256
-
-
-def _container(part: JSON, now: str, ready: bool) -> JSON:
+@lru_cache(maxsize=256)
+def _container(name: str, image: str, now: str, ready: bool) -> JSON:
     """One container's status; the same one for all that started at the same time from the same image."""
-    key = (part["name"], part.get("image", ""), now, ready)
-    held = _containers.get(key)
-    if held is None:
-        if len(_containers) >= KEPT:
-            _containers.pop(next(iter(_containers)))
-        held = _containers[key] = {
-            "name": key[0], "image": key[1], "imageID": key[1], "ready": ready, "started": True, "restartCount": 0,
-            "state": {"running": {"startedAt": now}}, "lastState": {},
-        }  # fmt: skip
-    return held
+    return {
+        "name": name, "image": image, "imageID": image, "ready": ready, "started": True, "restartCount": 0,
+        "state": {"running": {"startedAt": now}}, "lastState": {},
+    }  # fmt: skip

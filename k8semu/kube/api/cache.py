@@ -63,9 +63,7 @@ class Cache:
         old = self.objects.get(key)
         self.objects[key] = obj
         self._namespaces.setdefault(key[0], {})[key[1]] = obj
-        if old is None:
-            self._enter(key, obj, None)
-        elif old["metadata"] is not obj["metadata"] or old.get("spec") is not obj.get("spec"):
+        if old is None or not self._same_entries(obj, old):
             self._enter(key, obj, old)
 
     def remove(self, key: Key) -> None:
@@ -102,6 +100,15 @@ class Cache:
         found = (self.objects[key] for key in best)
         return [obj for obj in found if wanted <= (obj["metadata"].get("labels") or {}).items()]
 
+    def _same_entries(self, obj: JSON, old: JSON) -> bool:
+        """Whether a new version stands where the old one stood: mostly its labels and owners are the same objects."""
+        meta, before = obj["metadata"], old["metadata"]
+        if meta.get("labels") is not before.get("labels"):
+            return False
+        if meta.get("ownerReferences") is not before.get("ownerReferences"):
+            return False
+        return not self._indexed or _node(obj) == _node(old)
+
     def _enter(self, key: Key, obj: JSON, old: JSON | None) -> None:
         before = self._entries(key, old) if old is not None else None
         for place, (index, entries) in enumerate(self._entries(key, obj)):
@@ -123,12 +130,17 @@ class Cache:
         if not self._indexed:
             return ((self._owners, owners),)
         labels = [(key[0], *item) for item in (meta.get("labels") or {}).items()]
-        spec = obj.get("spec")
-        node = spec.get("nodeName") if isinstance(spec, dict) else None
+        node = _node(obj)
         return (self._owners, owners), (self._labels, labels), (self._nodes, [node] if node else [])
 
     def __iter__(self) -> Iterator[JSON]:
         return iter(self.objects.values())
+
+
+def _node(obj: JSON) -> str:
+    """The node that a Pod is on."""
+    spec = obj.get("spec")
+    return (spec.get("nodeName") or "") if isinstance(spec, dict) else ""
 
 
 def _discard(index: dict[Any, dict[Key, None]], entry: Any, key: Key) -> None:

@@ -91,6 +91,10 @@ class Controller:
     def watches(self) -> dict[str, Concerns]:
         raise NotImplementedError
 
+    def deletions(self) -> dict[str, Concerns]:
+        """As `watches`, for kinds of which only deletions are news."""
+        return {}
+
     def sync(self, key: Key) -> Iterable[Write]:
         """What is to be written so that the world is as the object of this key asks."""
         raise NotImplementedError

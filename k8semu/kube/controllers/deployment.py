@@ -45,12 +45,13 @@ class DeploymentController(Controller):
     rank = 2                     # one step of a rollout after the other: its ReplicaSets act first
 
     def watches(self) -> dict[str, Concerns]:
-        return {"deployments": self.itself, "replicasets": self.its_controller, "pods": self._pod_gone}
+        return {"deployments": self.itself, "replicasets": self.its_controller}
+
+    def deletions(self) -> dict[str, Concerns]:
+        return {"pods": self._pod_gone}
 
     def _pod_gone(self, event: Change) -> Iterable[Key]:
         """Recreate waits for the last old Pod."""
-        if event.type != "DELETED":
-            return
         owner = controller_of(event.object)
         if owner is None or owner["kind"] != "ReplicaSet":
             return

@@ -21,10 +21,13 @@ class GarbageCollector(Controller):
     name = "garbage-collector"
 
     def watches(self) -> dict[str, Concerns]:
+        return {}
+
+    def deletions(self) -> dict[str, Concerns]:
         return dict.fromkeys(OWNERS, self._gone)
 
     def _gone(self, event: Change) -> Iterable[Key]:
-        return ((("", event.object["metadata"]["uid"]),) if event.type == "DELETED" else ())
+        return (("", event.object["metadata"]["uid"]),)
 
     def sync(self, key: Key) -> Iterable[Write]:
         uid = key[1]
@@ -49,12 +52,13 @@ class NamespaceController(Controller):
     plural = "namespaces"
 
     def watches(self) -> dict[str, Concerns]:
-        return {"namespaces": self.itself, **{r.plural: self._emptied for r in TABLE if r.namespaced}}
+        return {"namespaces": self.itself}
+
+    def deletions(self) -> dict[str, Concerns]:
+        return {r.plural: self._emptied for r in TABLE if r.namespaced}
 
     def _emptied(self, event: Change) -> Iterable[Key]:
         """An object left a namespace that is to go."""
-        if event.type != "DELETED":
-            return ()
         name = event.object["metadata"]["namespace"]
         space = self.caches["namespaces"].get("", name)
         return (("", name),) if space is not None and space["metadata"].get("deletionTimestamp") else ()

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from k8semu.kube.api.cache import controller_of
 from k8semu.kube.api.registry import Event, Registry
+from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
 from k8semu.kube.controllers.daemonset import DaemonSetController
@@ -50,12 +52,33 @@ class ControlPlane:
         self._queued: set[tuple[str, Key]] = set()
         self._tries: dict[tuple[str, Key], int] = {}
         self._settling = False
+        self._by_owner: dict[str, dict[str, Controller]] = {}
         self.controllers = [make(registry.caches, clock) for make in controllers]
         for controller in self.controllers:
             for plural, concerns in controller.watches().items():
-                registry.subscribe(plural, self._listener(controller, concerns))
-                for obj in registry.list(plural):
-                    self._listener(controller, concerns)(Event("ADDED", obj, None, 0))
+                self._subscribe(controller, plural, concerns)
+            for plural, concerns in controller.deletions().items():
+                registry.subscribe(plural, self._listener(controller, concerns), deletions=True)
+
+    def _subscribe(self, controller: Controller, plural: str, concerns: Callable[[Event], Any]) -> None:
+        for obj in self.registry.list(plural):            # what is there already is news
+            self._listener(controller, concerns)(Event("ADDED", obj, None, 0))
+        if getattr(concerns, "__func__", None) is not Controller.its_controller:
+            self.registry.subscribe(plural, self._listener(controller, concerns))
+            return
+        if plural not in self._by_owner:                  # one listener finds the owner for all
+            self.registry.subscribe(plural, self._owner_listener(plural))
+        self._by_owner.setdefault(plural, {})[RESOURCES[controller.plural].kind] = controller
+
+    def _owner_listener(self, plural: str) -> Callable[[Event], None]:
+        def listen(event: Event) -> None:
+            for obj in (event.object, event.old):
+                owner = controller_of(obj) if obj is not None else None
+                controller = self._by_owner[plural].get(owner["kind"]) if owner is not None else None
+                if owner is not None and controller is not None:
+                    self._add(controller, (event.object["metadata"].get("namespace", ""), owner["name"]))
+
+        return listen
 
     def _listener(self, controller: Controller, concerns: Callable[[Event], Any]) -> Callable[[Event], None]:
         def listen(event: Event) -> None:
@@ -106,9 +129,9 @@ class ControlPlane:
         registry = self.registry
         match write:
             case Create():
-                registry.create(write.plural, write.object)
+                registry.create(write.plural, write.object, trusted=True)
             case Update():
-                registry.update(write.plural, write.object, write.subresource)
+                registry.update(write.plural, write.object, write.subresource, trusted=True)
             case Bind():
                 registry.bind(write.namespace, write.name, write.node)
             case Delete():

@@ -308,5 +308,5 @@ def test_a_selector_cannot_be_changed(master: Master) -> None:
     labels = {"matchLabels": {"app": "account", "x": "y"}}
     new = template()
     new["metadata"]["labels"] = labels["matchLabels"]
-    with pytest.raises(ApiError, match=r"spec.selector: Invalid value: .*: field is immutable"):
+    with pytest.raises(ApiError, match=r"spec\.selector: Invalid value: .*: field is immutable"):
         master.change("deployments", "account", selector=labels, template=new)
