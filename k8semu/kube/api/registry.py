@@ -195,7 +195,7 @@ class Registry:
 
     def delete(
         self, plural: str, namespace: str, name: str, *, grace: int | None = None, uid: str = "", version: str = "",
-        dry_run: bool = False,
+        dry_run: bool = False, orphan: bool = False,
     ) -> Deleted:  # fmt: skip
         """Delete an object, or begin to: a Pod is first stopped by its kubelet, finalizers hold any object."""
         resource, strategy = RESOURCES[plural], self.strategies[plural]
@@ -205,9 +205,19 @@ class Registry:
         held = strategy.held(old)
         if dry_run:
             return Deleted(old, gone=not seconds and not held)
+        if orphan:
+            self._orphan(old["metadata"]["uid"])
         if not seconds and not held:
             return Deleted(self._remove(plural, old), gone=True)
         return Deleted(self._begin_deletion(plural, old, seconds), gone=False)
+
+    def _orphan(self, uid: str) -> None:
+        """What an object owns stays, and forgets it. Kubernetes: pkg/controller/garbagecollector orphanDependents()."""
+        for plural, cache in self.caches.items():
+            for obj in cache.owned_by(uid):
+                meta = obj["metadata"]
+                owners = [owner for owner in meta["ownerReferences"] if owner["uid"] != uid]
+                self._keep(plural, {**obj, "metadata": {**meta, "ownerReferences": owners}}, obj)
 
     def _begin_deletion(self, plural: str, old: JSON, seconds: int) -> JSON:
         meta = old["metadata"]

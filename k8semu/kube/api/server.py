@@ -1,0 +1,201 @@
+"""The API server as a program: the registry over HTTP/1.1.
+
+    connection ─▶ h11 ─▶ Api.handle ─▶ JSON, or a stream of events, one line each
+
+An ordinary asyncio program: it runs on a node of the emulator, and on real sockets.
+
+Kubernetes: staging/src/k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go
+Differs: plain HTTP, so that what is said can be read in a capture; no authentication; one page of history per kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+import msgspec
+
+from k8semu.kube.api.meta import NS_PER_S
+from k8semu.kube.api.registry import Registry
+from k8semu.kube.api.requests import Answer, Api, Request, Watching
+from k8semu.kube.api.resources import BY_KIND
+from k8semu.kube.api.surroundings import Streams as StreamsProtocol
+from k8semu.kube.api.watch import BOOKMARK_EVERY, Stream
+
+PORT = 6443
+MOST = 3 * 1024 * 1024
+"""Bytes of a request's body at most. Kubernetes: --max-request-bytes of etcd and its like."""
+WATCH_SECONDS = 1800
+"""How long a watch lasts that does not say. Kubernetes: --min-request-timeout."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Server:
+    """Connections of an `Api`."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, host, port)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await _Connection(self.api, reader, writer).serve()
+        except (ConnectionError, h11.LocalProtocolError):
+            pass
+        finally:
+            writer.close()
+
+
+class _Connection:
+    def __init__(self, api: Api, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.api, self.reader, self.writer = api, reader, writer
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=65_536)
+
+    async def serve(self) -> None:
+        """One request after the other until the client has enough, or says what is no HTTP."""
+        while True:
+            try:
+                request = await self._request()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error)
+                return
+            if request is None:
+                return
+            answer = self.api.handle(request)
+            if isinstance(answer, Watching):
+                await self._watch(answer)
+            else:
+                await self._answer(answer, request.method == "HEAD")
+            if self.http.our_state is not h11.DONE or self.http.their_state is not h11.DONE:
+                return
+            self.http.start_next_cycle()
+
+    async def _event(self) -> Any:
+        while (event := self.http.next_event()) is h11.NEED_DATA:
+            if self.http.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                self.writer.write(self.http.send(go_on) or b"")
+            self.http.receive_data(await self.reader.read(65_536))
+        return event
+
+    async def _request(self) -> Request | None:
+        head = await self._event()
+        if not isinstance(head, h11.Request):
+            return None
+        body = bytearray()
+        while isinstance(event := await self._event(), h11.Data):
+            body += event.data
+            if len(body) > MOST:
+                raise h11.RemoteProtocolError("Request entity too large", error_status_hint=413)
+        if not isinstance(event, h11.EndOfMessage):
+            return None
+        headers = {key.decode(): value.decode("latin-1") for key, value in head.headers}
+        return Request(
+            head.method.decode("latin-1"), head.target.decode("latin-1"), bytes(body), headers.get("accept", ""),
+            headers.get("content-type", ""),
+        )  # fmt: skip
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        if self.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            code = error.error_status_hint or 400
+            body = f"{code} {error}".encode()
+            headers = [("content-type", "text/plain"), ("content-length", str(len(body))), ("connection", "close")]
+            await self._send(h11.Response(status_code=code, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+
+    async def _answer(self, answer: Answer, head_only: bool) -> None:
+        text = isinstance(answer.body, str)
+        body = answer.body.encode() if text else _encode(answer.body) + b"\n"
+        kind = "text/plain; charset=utf-8" if text else "application/json"
+        headers = [("cache-control", "no-cache, private"), ("content-type", kind), ("content-length", str(len(body)))]
+        data = [] if head_only else [h11.Data(data=body)]
+        await self._send(h11.Response(status_code=answer.code, headers=headers), *data, h11.EndOfMessage())
+
+    async def _send(self, *events: Any) -> None:
+        self.writer.write(b"".join(self.http.send(event) or b"" for event in events))
+        await self.writer.drain()
+
+    # --- watches ----------------------------------------------------------------------------------
+
+    async def _watch(self, watching: Watching) -> None:
+        """Stream events until the time is over or the client is gone."""
+        stream = Stream(self.api.registry, self.api.clock, watching)
+        closed = asyncio.ensure_future(self.reader.read(1))
+        try:
+            headers = [("cache-control", "no-cache, private"), ("content-type", "application/json"),
+                       ("transfer-encoding", "chunked")]  # fmt: skip
+            await self._send(h11.Response(status_code=200, headers=headers))
+            await self._stream(stream, watching, closed)
+            if not closed.done():
+                await self._send(h11.EndOfMessage())
+        finally:
+            stream.close()
+            if not closed.done():
+                closed.cancel()
+
+    async def _stream(self, stream: Stream, watching: Watching, closed: asyncio.Future[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        seconds = watching.seconds if watching.seconds is not None else WATCH_SECONDS
+        deadline = loop.time() + seconds
+        while not closed.done():
+            events = stream.take()
+            if events:
+                await self._send(*(h11.Data(data=_encode(event) + b"\n") for event in events))
+                continue
+            left = deadline - loop.time()
+            if left <= 0 or stream.ended:
+                return
+            wait = min(left, BOOKMARK_EVERY) if watching.bookmarks else left
+            news = asyncio.ensure_future(stream.news.wait())
+            await asyncio.wait((news, closed), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if not news.done():
+                news.cancel()
+                if not closed.done() and watching.bookmarks and loop.time() < deadline:
+                    stream.bookmark()
+
+
+class LoopClock:
+    """The event loop's time as a clock that starts at 0."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop or asyncio.get_running_loop()
+        self._start = self._loop.time()
+
+    @property
+    def now(self) -> int:
+        return round((self._loop.time() - self._start) * NS_PER_S)
+
+    def post(self, delay: int, fn: Any, *args: Any) -> None:
+        self._loop.call_later(delay / NS_PER_S, fn, *args)
+
+
+async def apiserver(
+    host: str = "0.0.0.0",
+    port: int = PORT,
+    seed: int = 1,
+    service_cidrs: list[str] | None = None,
+    controllers: bool = True,
+    manifests: list[dict[str, Any]] | None = None,
+) -> None:
+    """The Master as one program: API server, and controllers and scheduler if asked. Serves until cancelled."""
+    from k8semu.kube.api.strategies.table import Ranges
+    from k8semu.kube.controllers.plane import ControlPlane
+    from k8semu.sim.streams import Streams
+
+    clock = LoopClock()
+    random: StreamsProtocol = Streams(seed)
+    ranges = Ranges(service_cidrs=tuple(service_cidrs)) if service_cidrs else Ranges()
+    registry = Registry(clock, random, ranges, provision=True)
+    plane = ControlPlane(registry, clock) if controllers else None
+    api = Api(registry, clock, plane.settle if plane is not None else lambda: None)
+    for manifest in manifests or []:
+        registry.create(BY_KIND[manifest["apiVersion"], manifest["kind"]].plural, manifest)
+    api.changed()
+    server = await Server(api).start(host, port)
+    try:
+        await server.serve_forever()
+    finally:
+        server.close()
