@@ -1,0 +1,429 @@
+"""The C library's resolver: a name to addresses, by /etc/hosts and by questions to the servers of /etc/resolv.conf.
+
+    name ─▶ /etc/hosts ─▶ which names to ask for (search list, ndots) ─▶ A and AAAA of each, at the same time
+
+    glibc   one connected socket per server and name; servers one after another, 5 s, two rounds;
+            goes on through the search list after NODATA, too
+    musl    one socket, all servers at once; goes on only after NXDOMAIN; no search list from ndots dots on
+
+The errors are getaddrinfo's: EAI_NONAME (no such name), EAI_NODATA (a name without an address),
+EAI_AGAIN (nobody answered, or SERVFAIL), EAI_FAIL.
+
+Linux: glibc resolv/res_send.c, res_query.c, res_init.c; musl src/network/lookup_name.c, res_msend.c; resolv.conf(5)
+Differs: only IPv4 name servers and addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from k8semu.kube.dns.message import AD, QR, RD, TC, Edns, FormatError, Message, Question, Rcode, Type, build, parse
+from k8semu.kube.dns.names import Name, lower, parse_name
+from k8semu.kube.dns.rdata import rdata_text
+from k8semu.kube.dns.resolv_conf import ResolvConf, parse_resolv_conf
+
+EAI_NONAME, EAI_AGAIN, EAI_FAIL, EAI_NODATA = -2, -3, -4, -5
+_WORDS = {
+    EAI_NONAME: "Name or service not known",
+    EAI_AGAIN: "Temporary failure in name resolution",
+    EAI_FAIL: "Non-recoverable failure in name resolution",
+    EAI_NODATA: "No address associated with hostname",
+}
+Libc = Literal["glibc", "musl"]
+MAX_SERVERS = 3
+EDNS_SIZE = 1200
+PORT = 53
+
+
+def parse_hosts(text: str) -> dict[str, list[str]]:
+    """/etc/hosts: the IPv4 addresses of each name, in lower case."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) > 1 and ":" not in words[0]:
+            for name in words[1:]:
+                addresses = found.setdefault(name.lower(), [])
+                if words[0] not in addresses:
+                    addresses.append(words[0])
+    return found
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a resolv.conf says to the resolver, its limits applied."""
+
+    servers: tuple[str, ...] = ("127.0.0.1",)
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    timeout: int = 5
+    attempts: int = 2
+    single_request: bool = False
+    use_vc: bool = False
+    edns0: bool = False
+    trust_ad: bool = False
+    no_aaaa: bool = False
+    no_tld_query: bool = False
+    rotate: bool = False
+
+    @classmethod
+    def of(cls, conf: ResolvConf) -> Settings:
+        flags = {"single-request", "single-request-reopen", "use-vc", "edns0", "trust-ad", "no-aaaa", "no-tld-query",
+                 "rotate"}  # fmt: skip
+        numbers = {"ndots": (1, 15), "timeout": (5, 30), "attempts": (2, 5)}
+        args: dict[str, Any] = {name: default for name, (default, _) in numbers.items()}
+        for option in conf.options:
+            name, _, value = option.partition(":")
+            if name in numbers:
+                args[name] = min(int(value), numbers[name][1]) if value.isdecimal() else args[name]
+            elif option in flags:
+                args[option.removesuffix("-reopen").replace("-", "_")] = True
+        servers = tuple(server for server in conf.nameservers if ":" not in server)[:MAX_SERVERS]
+        return cls(servers=servers or ("127.0.0.1",), search=conf.search, **args)
+
+
+class _TryAgain(Exception):
+    """Nobody gave an answer that counts."""
+
+
+class _Socket(asyncio.DatagramProtocol):
+    """A socket, and what came in by it."""
+
+    def __init__(self) -> None:
+        self.got: asyncio.Queue[tuple[bytes, Any] | Exception] = asyncio.Queue()
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.got.put_nowait((data, addr))
+
+    def error_received(self, exc: Exception) -> None:
+        self.got.put_nowait(exc)
+
+
+class Resolver:
+    """`lookup` is getaddrinfo's DNS part. `draw` gives sixteen random bits for a question's id."""
+
+    def __init__(
+        self, resolv_conf: str, hosts: str = "", draw: Callable[[], int] | None = None, libc: Libc = "glibc"
+    ) -> None:
+        self.settings = Settings.of(parse_resolv_conf(resolv_conf))
+        self.hosts = parse_hosts(hosts)
+        self.libc = libc
+        self._numbers = 0
+        self._draw = draw or self._count
+
+    def _count(self) -> int:
+        self._numbers += 1
+        return self._numbers & 0xFFFF
+
+    async def lookup(self, name: str, family: int = 0) -> list[str]:
+        """The IPv4 addresses of a name; socket.gaierror. AAAA is asked for, too, unless `family` is AF_INET."""
+        known = self.hosts.get(name.removesuffix(".").lower())
+        if known:
+            return list(known)
+        types = [Type.A] if family == socket.AF_INET or self.settings.no_aaaa else [Type.A, Type.AAAA]
+        error = EAI_NONAME
+        with contextlib.suppress(ValueError):
+            found = await (_Musl if self.libc == "musl" else _Glibc)(self.settings, self._draw).search(name, types)
+            if isinstance(found, list):
+                return found
+            error = found
+        raise socket.gaierror(error, _WORDS[error])
+
+
+def _addresses(messages: list[Message]) -> list[str]:
+    """The IPv4 addresses in the replies: the question's own, and those that CNAMEs lead to."""
+    return [
+        rdata_text(record) for message in messages for record in message.answers
+        if record.rtype == Type.A and len(record.data[0]) == 4
+    ]  # fmt: skip
+
+
+def _has_address(messages: list[Message]) -> bool:
+    return any(record.rtype in (Type.A, Type.AAAA) for message in messages for record in message.answers)
+
+
+class _Glibc:
+    """One call of getaddrinfo. Linux: glibc resolv/res_query.c __res_context_search(), res_send.c"""
+
+    def __init__(self, settings: Settings, draw: Callable[[], int]) -> None:
+        self.settings, self.draw = settings, draw
+        self.servfail = False
+        self.sockets: dict[int, _Socket] = {}
+
+    async def search(self, name: str, types: list[Type]) -> list[str] | int:
+        """Addresses, or getaddrinfo's error."""
+        settings = self.settings
+        dots, absolute = name.count("."), name.endswith(".")
+        as_it_is = parse_name(name)
+        tried, saved = False, 0
+        if dots >= settings.ndots or absolute:
+            found = await self.query(as_it_is, types)
+            if isinstance(found, list) or absolute:
+                return found
+            tried, saved = True, found
+        nodata = servfail = searched = root = False
+        for domain in settings.search:
+            searched = True
+            root = root or domain == "."
+            found = await self.query(as_it_is + parse_name(domain), types)
+            if isinstance(found, list):
+                return found
+            if found == EAI_NODATA:
+                nodata = True
+            elif found == EAI_AGAIN and self.servfail:
+                servfail = True
+            elif found != EAI_NONAME:
+                break
+        last = EAI_NONAME
+        if not (tried or root) and (dots or not searched or not settings.no_tld_query):
+            found = await self.query(as_it_is, types)
+            if isinstance(found, list):
+                return found
+            last = found
+        if saved:
+            return saved
+        return EAI_NODATA if nodata else EAI_AGAIN if servfail else last
+
+    async def query(self, name: Name, types: list[Type]) -> list[str] | int:
+        """Ask for one name: its addresses, or why there are none. Linux: __res_context_query()"""
+        flags = RD | (AD if self.settings.trust_ad else 0)
+        edns = Edns(EDNS_SIZE) if self.settings.edns0 else None
+        queries = [Message(self.draw(), flags, (Question(name, rtype),), edns=edns) for rtype in types]
+        self.servfail = False
+        try:
+            replies = await self._send(queries)
+        except _TryAgain:
+            return EAI_AGAIN
+        finally:
+            self._close()
+        if _has_address(replies):
+            return _addresses(replies) or EAI_NODATA
+        rcode = replies[0].rcode if replies[0].rcode != Rcode.NOERROR or len(replies) == 1 else replies[1].rcode
+        if rcode == Rcode.NOERROR:
+            return EAI_NODATA
+        self.servfail = rcode == Rcode.SERVFAIL
+        return {Rcode.NXDOMAIN: EAI_NONAME, Rcode.SERVFAIL: EAI_AGAIN}.get(rcode, EAI_FAIL)  # type: ignore[call-overload, no-any-return]
+
+    def _close(self) -> None:
+        for one in self.sockets.values():
+            one.transport.close()
+        self.sockets.clear()
+
+    async def _send(self, queries: list[Message]) -> list[Message]:
+        """Every server in turn, `attempts` times. Linux: __res_context_send()"""
+        servers = self.settings.servers
+        by_tcp = self.settings.use_vc
+        for _ in range(self.settings.attempts):
+            for index, server in enumerate(servers):
+                seconds = self.settings.timeout << index
+                if index:
+                    seconds //= len(servers)
+                if not by_tcp:
+                    answers = await self._by_udp(index, server, queries, max(seconds, 1))
+                    if not any(answer.truncated for answer in answers.values()):
+                        if answers:
+                            return self._filled(queries, answers)
+                        continue
+                answers = await self._by_tcp(server, queries, max(seconds, 1))
+                if answers:
+                    return self._filled(queries, answers)
+        raise _TryAgain
+
+    def _filled(self, queries: list[Message], answers: dict[int, Message]) -> list[Message]:
+        """One that was refused beside one that was answered counts as SERVFAIL."""
+        return [answers.get(query.id) or replace(query, flags=QR | Rcode.SERVFAIL) for query in queries]
+
+    async def _socket(self, index: int, server: str) -> _Socket:
+        if index not in self.sockets:
+            loop = asyncio.get_running_loop()
+            _, self.sockets[index] = await loop.create_datagram_endpoint(_Socket, remote_addr=(server, PORT))
+        return self.sockets[index]
+
+    async def _by_udp(self, index: int, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
+        """The replies that count, by id; none: on to the next server. A truncated one ends it. Linux: send_dg()"""
+        waiting = {query.id: query for query in queries}
+        answers: dict[int, Message] = {}
+        together = not self.settings.single_request
+        try:
+            one = await self._socket(index, server)
+            for query in queries if together else queries[:1]:
+                one.transport.sendto(build(query))
+            deadline = asyncio.get_running_loop().time() + seconds
+            while waiting:
+                answer = await self._receive(one, waiting, deadline)
+                del waiting[answer.id]
+                if answer.truncated:
+                    return {answer.id: answer}
+                if _counts(answer):
+                    answers[answer.id] = answer
+                if not together and waiting:
+                    one.transport.sendto(build(next(iter(waiting.values()))))
+        except TimeoutError:
+            if answers and len(queries) > 1:    # a server that cannot take two questions at a time
+                return await self._one_by_one(index, server, queries, seconds)
+            return {}
+        except OSError:
+            broken = self.sockets.pop(index, None)
+            if broken is not None:
+                broken.transport.close()
+            return {}
+        return answers
+
+    async def _one_by_one(self, index: int, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
+        if self.settings.single_request:
+            return {}
+        self.settings = replace(self.settings, single_request=True)
+        self.sockets.pop(index).transport.close()
+        return await self._by_udp(index, server, queries, seconds)
+
+    async def _receive(self, one: _Socket, waiting: dict[int, Message], deadline: float) -> Message:
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            got = await asyncio.wait_for(one.got.get(), left)
+            if isinstance(got, Exception):
+                raise got
+            answer = _matching(got[0], waiting)
+            if answer is not None:
+                return answer
+
+    async def _by_tcp(self, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
+        """Both questions at once on one connection. Linux: send_vc()"""
+        waiting = {query.id: query for query in queries}
+        answers: dict[int, Message] = {}
+
+        async def exchange() -> None:
+            reader, writer = await asyncio.open_connection(server, PORT)
+            try:
+                writer.write(b"".join(_framed(build(query)) for query in queries))
+                while waiting:
+                    [size] = struct.unpack("!H", await reader.readexactly(2))
+                    answer = _matching(await reader.readexactly(size), waiting)
+                    if answer is not None:
+                        del waiting[answer.id]
+                        answers[answer.id] = answer
+            finally:
+                writer.close()
+
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            await asyncio.wait_for(exchange(), seconds)
+        return {} if waiting else answers
+
+
+def _framed(raw: bytes) -> bytes:
+    return struct.pack("!H", len(raw)) + raw
+
+
+def _matching(data: bytes, waiting: dict[int, Message]) -> Message | None:
+    """The answer to one of the questions; None for anything else that came in."""
+    try:
+        answer = parse(data)
+    except FormatError:
+        return None
+    query = waiting.get(answer.id)
+    if query is None or not answer.flags & QR:
+        return None
+    if answer.questions:
+        asked, said = query.questions[0], answer.questions[0]
+        if (lower(asked.name), asked.rtype) != (lower(said.name), said.rtype):
+            return None
+    elif answer.rcode == Rcode.NOERROR:
+        return None
+    return answer
+
+
+def _counts(answer: Message) -> bool:
+    """Is it an answer, and not only a refusal or a referral? Linux: send_dg() next_ns"""
+    if answer.rcode in (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED):
+        return False
+    lame = not (answer.answers or answer.flags & 0x0480 or answer.additional or answer.edns)
+    return answer.rcode != Rcode.NOERROR or not lame
+
+
+class _Musl:
+    """One call of musl's getaddrinfo. Linux: musl src/network/lookup_name.c name_from_dns_search()"""
+
+    def __init__(self, settings: Settings, draw: Callable[[], int]) -> None:
+        self.settings, self.draw = settings, draw
+
+    async def search(self, name: str, types: list[Type]) -> list[str] | int:
+        """Addresses, or getaddrinfo's error."""
+        plain = parse_name(name)
+        search = () if name.count(".") >= self.settings.ndots or name.endswith(".") else self.settings.search
+        for full in (*(plain + parse_name(domain) for domain in search), plain):
+            found = await self._name(full, types)
+            if found:
+                return found
+        return EAI_NONAME
+
+    async def _name(self, name: Name, types: list[Type]) -> list[str] | int:
+        """0: there is no such name."""
+        queries: list[Message] = []
+        for rtype in types:
+            number = self.draw()
+            if queries and number >> 8 == queries[0].id >> 8:
+                number = (number + 0x100) & 0xFFFF
+            queries.append(Message(number, RD, (Question(name, rtype),)))
+        answers = await self._send(queries)
+        if len(answers) < len(queries):
+            return EAI_AGAIN
+        replies = [answers[query.id] for query in queries]
+        if _has_address(replies):
+            return _addresses(replies) or EAI_NODATA
+        rcode = replies[0].rcode
+        return {Rcode.SERVFAIL: EAI_AGAIN, Rcode.NOERROR: EAI_NODATA, Rcode.NXDOMAIN: 0}.get(rcode, EAI_FAIL)  # type: ignore[call-overload, no-any-return]
+
+    async def _send(self, queries: list[Message]) -> dict[int, Message]:
+        """All servers at once, again every `timeout / attempts`. Linux: musl __res_msend_rc()"""
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+        waiting = {query.id: query for query in queries}
+        answers: dict[int, Message] = {}
+        retries = 2 * len(queries)
+        end = loop.time() + settings.timeout
+        again = loop.time()
+        transport, one = await loop.create_datagram_endpoint(_Socket, local_addr=("0.0.0.0", 0))
+        try:
+            while waiting and loop.time() < end:
+                if loop.time() >= again:
+                    for query in waiting.values():
+                        for server in settings.servers:
+                            transport.sendto(build(query), (server, PORT))
+                    again = loop.time() + settings.timeout / settings.attempts
+                    retries = 2 * len(queries)
+                try:
+                    got = await asyncio.wait_for(one.got.get(), min(again, end) - loop.time())
+                except TimeoutError:
+                    continue
+                answer = None if isinstance(got, Exception) else _matching(got[0], waiting)
+                if answer is None:
+                    continue
+                if answer.rcode == Rcode.SERVFAIL and retries:
+                    retries -= 1
+                    assert not isinstance(got, Exception)
+                    transport.sendto(build(waiting[answer.id]), got[1])
+                elif answer.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
+                    query = waiting.pop(answer.id)
+                    answers[answer.id] = await self._whole(query, answer, got)
+        finally:
+            transport.close()
+        return answers
+
+    async def _whole(self, query: Message, answer: Message, got: Any) -> Message:
+        """By TCP, if it was cut."""
+        if not answer.flags & TC:
+            return answer
+        from k8semu.kube.dns.forward import ask_tcp
+
+        with contextlib.suppress(OSError, TimeoutError, FormatError):
+            return await ask_tcp((got[1][0], PORT), query, self.settings.timeout)
+        return answer
