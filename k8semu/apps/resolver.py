@@ -65,6 +65,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeout: int = 5
     attempts: int = 2
     single_request: bool = False
+    single_request_reopen: bool = False
     use_vc: bool = False
     edns0: bool = False
     trust_ad: bool = False
@@ -83,7 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             if name in numbers:
                 args[name] = min(int(value), numbers[name][1]) if value.isdecimal() else args[name]
             elif option in flags:
-                args[option.removesuffix("-reopen").replace("-", "_")] = True
+                args[option.replace("-", "_")] = True
         servers = tuple(server for server in conf.nameservers if ":" not in server)[:MAX_SERVERS]
         return cls(servers=servers or ("127.0.0.1",), search=conf.search, **args)
 
@@ -157,7 +158,8 @@ class _Glibc:
 
     def __init__(self, settings: Settings, draw: Callable[[], int]) -> None:
         self.settings, self.draw = settings, draw
-        self.servfail = False
+        self.servfail = False   # was that the last thing that a server said?
+        self.turn = 2 if settings.single_request_reopen else 1 if settings.single_request else 0
         self.sockets: dict[int, _Socket] = {}
 
     async def search(self, name: str, types: list[Type]) -> list[str] | int:
@@ -211,8 +213,7 @@ class _Glibc:
         rcode = replies[0].rcode if replies[0].rcode != Rcode.NOERROR or len(replies) == 1 else replies[1].rcode
         if rcode == Rcode.NOERROR:
             return EAI_NODATA
-        self.servfail = rcode == Rcode.SERVFAIL
-        return {Rcode.NXDOMAIN: EAI_NONAME, Rcode.SERVFAIL: EAI_AGAIN}.get(rcode, EAI_FAIL)  # type: ignore[call-overload, no-any-return]
+        return EAI_AGAIN if rcode == Rcode.SERVFAIL else EAI_NONAME
 
     def _close(self) -> None:
         for one in self.sockets.values():
@@ -250,41 +251,54 @@ class _Glibc:
         return self.sockets[index]
 
     async def _by_udp(self, index: int, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
-        """The replies that count, by id; none: on to the next server. A truncated one ends it. Linux: send_dg()"""
+        """The replies that count, by id; none: on to the next server. A truncated one ends it.
+
+        A server that answers only one of two questions is asked for them in turn, then each by a socket of
+        its own; then the one answer has to do. Linux: send_dg()
+        """
+        while True:
+            answers: dict[int, Message] = {}
+            try:
+                await self._exchange(index, server, queries, seconds, answers)
+                return answers
+            except TimeoutError:
+                if not answers or len(queries) == 1 or self.turn == 2:
+                    return answers
+                self.turn += 1
+                if self.turn == 2:
+                    self._forget(index)
+            except OSError:
+                self._forget(index)
+                return {}
+
+    def _forget(self, index: int) -> None:
+        one = self.sockets.pop(index, None)
+        if one is not None:
+            one.transport.close()
+
+    async def _exchange(
+        self, index: int, server: str, queries: list[Message], seconds: int, answers: dict[int, Message]
+    ) -> None:
         waiting = {query.id: query for query in queries}
-        answers: dict[int, Message] = {}
-        together = not self.settings.single_request
-        try:
+        while waiting:
             one = await self._socket(index, server)
-            for query in queries if together else queries[:1]:
+            for query in waiting.values() if self.turn == 0 else list(waiting.values())[:1]:
                 one.transport.sendto(build(query))
             deadline = asyncio.get_running_loop().time() + seconds
             while waiting:
                 answer = await self._receive(one, waiting, deadline)
                 del waiting[answer.id]
                 if answer.truncated:
-                    return {answer.id: answer}
+                    answers.clear()
+                    answers[answer.id] = answer
+                    return
+                self.servfail = answer.rcode == Rcode.SERVFAIL
                 if _counts(answer):
                     answers[answer.id] = answer
-                if not together and waiting:
-                    one.transport.sendto(build(next(iter(waiting.values()))))
-        except TimeoutError:
-            if answers and len(queries) > 1:    # a server that cannot take two questions at a time
-                return await self._one_by_one(index, server, queries, seconds)
-            return {}
-        except OSError:
-            broken = self.sockets.pop(index, None)
-            if broken is not None:
-                broken.transport.close()
-            return {}
-        return answers
-
-    async def _one_by_one(self, index: int, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
-        if self.settings.single_request:
-            return {}
-        self.settings = replace(self.settings, single_request=True)
-        self.sockets.pop(index).transport.close()
-        return await self._by_udp(index, server, queries, seconds)
+                if self.turn:
+                    break
+            if self.turn == 2 and waiting:
+                self._forget(index)
 
     async def _receive(self, one: _Socket, waiting: dict[int, Message], deadline: float) -> Message:
         while True:

@@ -28,6 +28,7 @@ from k8semu.sim.program import OpenFiles, current_files, current_program, curren
 from k8semu.sim.world import World
 
 if TYPE_CHECKING:
+    from k8semu.apps.resolver import Libc
     from k8semu.trace.hop import TraceSink
 
 LAST_WORDS = NS_PER_S
@@ -75,6 +76,9 @@ class Cluster:
         self.hosts: dict[str, str] = {}                     # names that resolve everywhere: name -> address
         self.on_watch: Callable[[str, tuple[str, ...]], None] | None = None
         """Told of each program that watches objects: its pid, and their kinds."""
+        self.dns_servers: tuple[str, ...] = ("10.96.0.10",)  # what the kubelets are told: --cluster-dns
+        self.dns_domain = "cluster.local"
+        self.dns_runs = False                               # new Pods ask it for names, instead of knowing `hosts`
         self.crashes: list[tuple[str, BaseException]] = []
         self.reword: Callable[[Command], Command] | None = None
         """What is told instead of a command (a comparison takes chance out of rules)."""
@@ -114,6 +118,16 @@ class Cluster:
         """Have it resolve no more."""
         del self.hosts[name]
         self.journal.add(j.Name(name=name, address=""))
+
+    def use_dns(self, netns: str, resolv_conf: str, hosts: str, libc: Libc = "glibc") -> None:
+        """From now on programs in a namespace resolve names as its own /etc/resolv.conf and /etc/hosts say."""
+        from k8semu.apps.resolver import Resolver
+
+        net = self.net(netns)
+        numbers = net.random("resolver")
+        net.sockets.resolver = Resolver(resolv_conf, hosts, lambda: numbers.bits(16), libc)
+        files = {"/etc/resolv.conf": resolv_conf, "/etc/hosts": hosts}
+        self.journal.add(j.Files(netns=netns, files=files, libc=libc))
 
     def _resolve(self, name: str) -> str | None:
         return self.hosts.get(name)

@@ -8,6 +8,7 @@ prints it. Because both worlds are driven by the same entries, they are the same
     NetnsDel     ip netns del NAME
     Tell         a command of seam 2, in one namespace
     Name         from here on a name resolves everywhere, or no more
+    Files        what a namespace has in /etc of its own: /etc/netns/NAME/resolv.conf
     Start        a long-running program starts in a namespace
     Stop         it is ended
     Feed         a message for a running program
@@ -50,6 +51,16 @@ class Name(Entry, frozen=True, kw_only=True):
     name: str
     address: str
     """'' where the name is gone."""
+
+
+class Files(Entry, frozen=True, kw_only=True):
+    """Its programs see these in place of the machine's, as under `ip netns exec`; and they ask DNS."""
+
+    netns: str
+    files: dict[str, str]
+    """Path to text: ``/etc/resolv.conf``, ``/etc/hosts``."""
+    libc: str = "glibc"
+    """Whose resolver its programs have."""
 
 
 class Start(Entry, frozen=True, kw_only=True):
@@ -100,8 +111,8 @@ class Wait(Entry, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "Call", "Entry", "Exec", "Feed", "Journal", "Name", "NetnsAdd", "NetnsDel", "Program", "Start", "Step", "Stop",
-    "Tell", "Wait",
+    "Call", "Entry", "Exec", "Feed", "Files", "Journal", "Name", "NetnsAdd", "NetnsDel", "Program", "Start", "Step",
+    "Stop", "Tell", "Wait",
 ]  # fmt: skip
 
 

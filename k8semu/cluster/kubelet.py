@@ -15,11 +15,16 @@ from k8semu.apps.shell.docker import Container
 from k8semu.cluster.journal import Program
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
-from k8semu.kube.images import command_line, launch, own_program
+from k8semu.kube.dns.resolv_conf import parse_resolv_conf, pod_resolv_conf
+from k8semu.kube.images import base_name, command_line, launch, own_program
 from k8semu.kube.objects import Pod
 
 if TYPE_CHECKING:
+    from k8semu.apps.resolver import Libc
     from k8semu.cluster.cluster import Cluster
+
+MUSL_IMAGES = ("alpine", "busybox", "curl")
+"""Images whose C library is musl."""
 
 
 def netns_of(pod: Pod) -> str:
@@ -115,10 +120,21 @@ def _files(machine: PodMachine) -> None:
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
         f"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
     )
-    machine.files["/etc/resolv.conf"] = (
-        f"search {machine.pod.metadata.namespace}.svc.cluster.local svc.cluster.local cluster.local\n"
-        "nameserver 10.96.0.10\noptions ndots:5\n"
-    )
+    spec, cluster = machine.pod.spec, machine.cluster
+    machine.files["/etc/resolv.conf"] = pod_resolv_conf(
+        machine.pod.metadata.namespace, spec.dns_policy, spec.host_network, spec.dns_config,
+        parse_resolv_conf(machine.node.files.get("/etc/resolv.conf", "")), cluster.dns_servers, cluster.dns_domain,
+    ).text()  # fmt: skip
+    if cluster.dns_runs and not spec.host_network:
+        cluster.sleepers.later(machine.node.netns_name, lambda: _resolver(machine))
+
+
+def _resolver(machine: PodMachine) -> None:
+    """The Pod's programs ask the cluster's DNS: with musl's resolver in images that are built on it."""
+    images = [base_name(container.image) for container in machine.pod.spec.containers]
+    libc: Libc = "musl" if images[0] in MUSL_IMAGES else "glibc"
+    files = machine.files
+    machine.cluster.use_dns(machine.netns_name, files["/etc/resolv.conf"], files["/etc/hosts"], libc)
 
 
 def end_programs(cluster: Cluster, pod: Pod) -> None:

@@ -73,11 +73,24 @@ class Container(KubeObject, kw_only=True):
         return hook.sleep.seconds if hook is not None and hook.sleep is not None else 0
 
 
+class PodDnsOption(KubeObject, kw_only=True):
+    name: str = ""
+    value: str | None = None
+
+
+class PodDnsConfig(KubeObject, kw_only=True):
+    nameservers: list[str] = []
+    searches: list[str] = []
+    options: list[PodDnsOption] = []
+
+
 class PodSpec(KubeObject, kw_only=True):
     containers: Annotated[list[Container], Meta(min_length=1)]
     node_name: str = ""
     node_selector: dict[str, str] = {}
     host_network: bool = False
+    dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = "ClusterFirst"
+    dns_config: PodDnsConfig | None = None
 
 
 class TemplateMeta(KubeObject, kw_only=True):

@@ -15,6 +15,10 @@ from k8semu.errors import CommandError
 from k8semu.lab.private import CLONE_NEWNET, CLONE_NEWNS, MS_BIND, mount, setns, umount, unshare
 
 FOLDER = Path("/run/netns")
+OWN_ETC = Path("/run/netns-etc")
+"""A folder per namespace that has files of its own: mounted over those of /etc, as /etc/netns/NAME is."""
+LIBC = "k8semu-libc"
+"""The file among them that says whose resolver programs have."""
 
 
 class NamedNetns:
@@ -86,3 +90,8 @@ def enter_for_good(name: str) -> None:
     os.close(fd)
     unshare(CLONE_NEWNS)
     mount("sysfs", "/sys", "sysfs")
+    own = OWN_ETC / name
+    for path in sorted(own.iterdir()) if own.exists() else ():
+        there = Path("/etc", path.name)
+        if there.exists():
+            mount(str(path), str(there), "none", MS_BIND)

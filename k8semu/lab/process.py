@@ -16,15 +16,17 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
+import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from k8semu.apps.feed import Feed, current_feed
 from k8semu.cluster.cluster import load_program
 from k8semu.cluster.journal import Program
 from k8semu.lab.channel import Channel, Gone
-from k8semu.lab.netns import enter_for_good
+from k8semu.lab.netns import LIBC, OWN_ETC, enter_for_good
 from k8semu.lab.private import die_with_parent
 
 IDLE, ENDED, FAILED = "idle", "ended", "failed"
@@ -82,6 +84,34 @@ class _Loop(asyncio.SelectorEventLoop):
         self._threads -= 1
 
 
+class _MuslLoop(_Loop):
+    """Resolves names as musl does, since this process has glibc."""
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        from k8semu.apps.resolver import Resolver
+
+        try:
+            known = not host or bool(socket.inet_aton(host))
+        except OSError:
+            known = False
+        addresses = [host]
+        if not known:
+            conf, hosts = (Path("/etc", name).read_text() for name in ("resolv.conf", "hosts"))
+            addresses = await Resolver(conf, hosts, libc="musl").lookup(host, family)
+        found = [
+            await super(_MuslLoop, self).getaddrinfo(one, port, family=family, type=type, proto=proto, flags=flags)
+            for one in addresses
+        ]
+        return [info for infos in found for info in infos]
+
+
+def _loop_of(netns: str) -> type[_Loop]:
+    said = OWN_ETC / netns / LIBC
+    return _MuslLoop if said.exists() and said.read_text() == "musl" else _Loop
+
+
 def run_program(channel: Channel, netns: str, program: Program, parent: int) -> None:
     """The main function of a program's process. Returns when the program has ended and been reported."""
     die_with_parent(parent)
@@ -90,7 +120,7 @@ def run_program(channel: Channel, netns: str, program: Program, parent: int) -> 
         enter_for_good(netns)
         os.environ.update(program.env)
         function = load_program(program.function)
-        loop = _Loop(lambda: channel.send(Word(IDLE)))
+        loop = _loop_of(netns)(lambda: channel.send(Word(IDLE)))
         asyncio.set_event_loop(loop)
         feed = Feed()
         current_feed.set(feed)

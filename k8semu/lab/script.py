@@ -54,6 +54,15 @@ def _netns_add(entry: j.NetnsAdd) -> str:
     )
 
 
+def _files(entry: j.Files) -> str:
+    """`ip netns exec` mounts what stands in /etc/netns/NAME over /etc."""
+    folder = shlex.quote(f"/etc/netns/{entry.netns}")
+    text = f"mkdir -p {folder}\n"
+    for path, content in entry.files.items():
+        text += f"printf %s {shlex.quote(content)} > {folder}/{path.rpartition('/')[2]}\n"
+    return text
+
+
 def _netns_del(entry: j.NetnsDel) -> str:
     return f"ip netns del {shlex.quote(entry.netns)}\n"
 
@@ -118,6 +127,7 @@ _WRITERS: dict[type[Entry], Callable[[Any], str]] = {
     j.NetnsAdd: _netns_add,
     j.NetnsDel: _netns_del,
     j.Name: lambda _: "",
+    j.Files: _files,
     j.Tell: _tell,
     j.Start: _start,
     j.Stop: lambda entry: f"# {entry.pid} is stopped\n",

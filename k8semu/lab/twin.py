@@ -86,6 +86,10 @@ class Twin:
         self.hosts = dict(hosts)
         self._tell_hosts()
 
+    def files(self, netns: str, files: Mapping[str, str], libc: str = "glibc") -> None:
+        """What programs in a namespace find in /etc from now on; they ask DNS, too, as `libc` does."""
+        self._channel.ask("files", netns, dict(files), libc)
+
     def _tell_hosts(self) -> None:
         names = "".join(f"{address}\t{name}\n" for name, address in self.hosts.items())
         self._channel.ask("hosts", "127.0.0.1\tlocalhost\n" + names)

@@ -100,7 +100,7 @@ class _Replay:
         takers: dict[type[Entry], Callable[[Any], None]] = {
             j.NetnsAdd: self._building.append, j.Tell: self._tell, Start: self._start, Step: self._next_step,
             j.NetnsDel: self._delete, j.Stop: self._stop, j.Call: self._call, j.Exec: self._exec, j.Wait: self._wait,
-            j.Feed: self._feed, j.Name: self._name,
+            j.Feed: self._feed, j.Name: self._name, j.Files: self._files,
         }  # fmt: skip
         for entry in entries:
             takers[type(entry)](entry)
@@ -130,6 +130,10 @@ class _Replay:
             self._names[entry.name] = entry.address
         else:
             self._names.pop(entry.name, None)
+
+    def _files(self, entry: j.Files) -> None:
+        self._flush()  # what has started sees the files of before
+        self.twin.files(entry.netns, entry.files, entry.libc)
 
     def _tell_names(self) -> None:
         if self._names != self.twin.hosts:

@@ -11,6 +11,7 @@ Linux: resolv.conf(5)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -66,11 +67,11 @@ class DnsConfig(Protocol):
     """A Pod's `spec.dnsConfig`."""
 
     @property
-    def nameservers(self) -> list[str]: ...
+    def nameservers(self) -> Sequence[str]: ...
     @property
-    def searches(self) -> list[str]: ...
+    def searches(self) -> Sequence[str]: ...
     @property
-    def options(self) -> list[DnsOption]: ...
+    def options(self) -> Sequence[DnsOption]: ...
 
 
 def pod_resolv_conf(
@@ -98,7 +99,7 @@ def _unique(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _merged(options: tuple[str, ...], wanted: list[DnsOption]) -> tuple[str, ...]:
+def _merged(options: tuple[str, ...], wanted: Sequence[DnsOption]) -> tuple[str, ...]:
     """An option that is said again takes the place of the one before."""
     by_name = {option.partition(":")[0]: option for option in options}
     for option in wanted:

@@ -1,6 +1,6 @@
 """Names and addresses, as the C library resolves them on a machine with IPv4 only.
 
-    numeric ─▶ itself      in /etc/hosts ─▶ that      else ─▶ `Sockets.resolve` (the Pod's DNS)
+    numeric ─▶ itself      in /etc/hosts ─▶ that      else ─▶ `Sockets.resolver` (the C library's), or `resolve`
 
 Linux: getaddrinfo(3), getnameinfo(3), services(5)
 Differs: a few service names only; the answer for a name is not sorted by RFC 6724.
@@ -69,13 +69,15 @@ def packed(sockets: Sockets, host: str) -> bytes:
         raise gai_error(EAI_NONAME) from None
 
 
-async def lookup(sockets: Sockets, host: str) -> list[str]:
+async def lookup(sockets: Sockets, host: str, family: int = 0) -> list[str]:
     """The addresses of a name; gaierror if it has none."""
     if is_numeric(host):
         return [host]
     name = host.rstrip(".").lower()
     if name in sockets.hosts:
         return [sockets.hosts[name]]
+    if sockets.resolver is not None:
+        return await sockets.resolver.lookup(host, family)
     found: Any = sockets.resolve(host) if sockets.resolve is not None else None
     if inspect.isawaitable(found):
         found = await found
@@ -130,7 +132,7 @@ async def getaddrinfo(
     elif flags & socket.AI_NUMERICHOST and not is_numeric(host):
         raise gai_error(EAI_NONAME)
     else:
-        addresses = await lookup(sockets, host)
+        addresses = await lookup(sockets, host, family)
     canonical = host if flags & socket.AI_CANONNAME and host else ""
     infos = [(socket.AF_INET, t, p, "", (address, number)) for address in addresses for t, p in pairs]
     return [(*info[:3], canonical if i == 0 else "", info[4]) for i, info in enumerate(infos)]

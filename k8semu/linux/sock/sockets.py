@@ -8,7 +8,7 @@ Shown: `ss -tuan`
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from k8semu.sim.loop import AddrInfo, Factory, SimLoop
 
 Resolved = str | list[str] | None
+
+
+class Resolver(Protocol):
+    """What the C library does for a name that is no address."""
+
+    async def lookup(self, name: str, family: int = 0) -> list[str]:
+        """Its IPv4 addresses; socket.gaierror."""
 
 
 class SocketInfo(msgspec.Struct, frozen=True):
@@ -39,13 +46,15 @@ class Sockets:
     """The sockets of `net`; registers UDP, ping and TCP with `net.ipv4`.
 
     `hosts` is /etc/hosts: name to address. `resolve` is asked for every other name; it returns an
-    address, several, or None for "no such name", or an awaitable of these.
+    address, several, or None for "no such name", or an awaitable of these. Where there is a `resolver`
+    (the C library's), it is asked instead.
     """
 
     def __init__(self, net: Net) -> None:
         self.net = net
         self.hosts: dict[str, str] = {"localhost": "127.0.0.1"}
         self.resolve: Callable[[str], Resolved | Awaitable[Resolved]] | None = None
+        self.resolver: Resolver | None = None
         self.udp = Udp(net)
         self.ping = Ping(net)
         self.tcp = TcpTable(net)
