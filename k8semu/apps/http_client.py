@@ -22,10 +22,13 @@ MAX_SHOWN = 4096
 """Bytes of a text body that a result holds."""
 
 
+_GAI = {-3: "EAI_AGAIN", -4: "EAI_FAIL", -5: "EAI_NODATA"}
+
+
 def error_name(error: BaseException) -> str:
     """``ECONNREFUSED``: what a failed call is called."""
     if isinstance(error, socket.gaierror):
-        return "EAI_NONAME"
+        return _GAI.get(error.errno or 0, "EAI_NONAME")
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
     if isinstance(error, TimeoutError):

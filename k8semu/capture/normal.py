@@ -6,6 +6,7 @@ Left out or made relative:
   sequence numbers  relative to the SYN's; ICMP echo ids become #1, #2 … likewise
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
+  DNS ids           of messages by UDP
 Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
 ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
 
@@ -28,6 +29,7 @@ from k8semu.wire.walk import VXLAN_PORTS, Layer, Walk
 
 FIN, RST, PSH = 1, 4, 8
 ECHO_TIME = 16
+DNS_PORT = 53
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
 INITIAL_WINDOW = 13_000
@@ -87,6 +89,7 @@ class _Normaliser:
         self.optional = False
         self.echo = False
         self.segment: Segment | None = None
+        self.dns = False
 
     def result(self) -> NormalFrame:
         readers = {
@@ -237,6 +240,7 @@ class _Normaliser:
             self._join(flow.name)
             self._row(layer, "sport", flow.port(source))
             self._row(layer, "dport", flow.port(target))
+            self.dns = DNS_PORT in (source[1], target[1])
         if not self._tcp_stream():
             self._row(layer, "len", self._u16(layer.start + 4))
         self._checksum(layer)
@@ -283,6 +287,8 @@ class _Normaliser:
             self._row(layer, "problem", layer.problem)
         if self.echo and layer.kind == "payload" and not self.options.echo_times:
             data = data[ECHO_TIME:]
+        if self.dns and layer.kind == "payload":
+            data = bytes(2) + data[2:]
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
         if tcp:
             self.segment = Segment(self.sender, self.seq, data)

@@ -196,7 +196,15 @@ def check_program(function: str, args: dict[str, Any], wrong: Callable[[str, str
 
 
 def _dns(loaded: Loaded, action: Any, path: str) -> None:
-    raise loaded.error("the cluster's DNS is not modelled yet", path, "an address instead of a name")
+    from k8semu.kube.dns.names import parse_name
+    from k8semu.linux.sock.names import is_numeric
+
+    try:
+        parse_name(action.name)
+    except ValueError as error:
+        raise loaded.error(str(error), f"{path}.name", "labels of 1 to 63 bytes, 255 in all") from None
+    if action.server and not is_numeric(action.server):
+        raise loaded.error(f"{action.server!r} is no address", f"{path}.server", "such as 10.96.0.10")
 
 
 def _cni(loaded: Loaded, action: Any, path: str) -> None:

@@ -29,6 +29,11 @@ def check(expect: Expect | None, result: Any) -> list[str]:
         got_names = sorted({str(call.get("servedBy", "")) for call in calls})
         if got_names != sorted(_list(expect.served_by)):
             failures.append(f"servedBy: expected {_list(expect.served_by)}, got {got_names}")
+    if expect.answers is not None:
+        wanted_answers = sorted(expect.answers)  # a server gives them in any order
+        if any(sorted(call.get("answers", [])) != wanted_answers for call in calls):
+            got_answers = [call.get("answers") for call in calls]
+            failures.append(f"answers: expected {wanted_answers}, got {_short(got_answers)}")
     for key in ("started", "stopped", "pending"):
         wanted = getattr(expect, key)
         got_pods = calls[0].get(key, [])
@@ -52,6 +57,7 @@ def check(expect: Expect | None, result: Any) -> list[str]:
 _PLAIN = (
     ("status", "status"), ("client_address", "clientAddress"), ("error", "error"), ("received", "received"),
     ("sent", "sent"), ("reply", "reply"), ("bytes", "bytes"), ("code", "code"), ("address", "address"),
+    ("rcode", "rcode"),
 )  # fmt: skip
 
 

@@ -120,11 +120,13 @@ class Udp(Model, kw_only=True):
 
 
 class Dns(Model, kw_only=True):
-    """Ask the cluster's DNS for a name (not modelled yet)."""
+    """Ask for a name, through the machine's search list, the servers of its resolv.conf (or `server`)."""
 
     from_: str = msgspec.field(name="from")
     name: str
     type: Literal["A", "AAAA", "SRV", "CNAME", "PTR", "TXT", "NS", "SOA"] = "A"
+    server: str = ""
+    """An address in place of the name servers of the machine."""
 
 
 class Listen(Model, kw_only=True):

@@ -24,7 +24,7 @@ from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError, K8semuError
 from k8semu.kube.api.conditions import condition
 from k8semu.kube.api.status import ApiError
-from k8semu.kube.images import expand
+from k8semu.kube.images import base_name, expand
 from k8semu.linux.core.commands import BridgePortSet, LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
@@ -80,6 +80,25 @@ def _host_port(action: model.Tcp | model.Udp) -> dict[str, Any]:
     return {"host": host, "port": int(port), "send": action.send, "timeout": action.timeout}
 
 
+async def dns(built: Built, action: model.Dns) -> Any:
+    """Ask as the machine's resolv.conf says: `rcode`, `answers`, `error`, and the whole reply."""
+    args = {"name": action.name, "type": action.type, "resolv_conf": _resolv_conf(built.machine(action.from_))}
+    if action.server:
+        args["server"] = action.server
+    return await _call(built, action.from_, "dns", "k8semu.apps.dns_client:dns_query", args)
+
+
+def _resolv_conf(machine: Machine) -> str:
+    return machine.files.get("/etc/resolv.conf", "")
+
+
+def _has_busybox(machine: Machine) -> bool:
+    """Are the machine's commands those of busybox?"""
+    return isinstance(machine, PodMachine) and any(
+        base_name(container.image) in ("busybox", "alpine") for container in machine.pod.spec.containers
+    )
+
+
 async def listen(built: Built, action: model.Listen) -> Any:
     return await _call(built, action.from_, "listen", "k8semu.apps.sockets:listen", {"port": action.port})
 
@@ -119,11 +138,11 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
     if argv and argv[0] in NETWORK_COMMANDS:
-        program = program_of(argv)
+        program = program_of(argv, _resolv_conf(where), _has_busybox(where))
         if isinstance(program, Output):
             return program
         result = await built.cluster.call(where.netns_name, argv[0], program)
-        return Output(result["output"], result["code"], result["errors"])
+        return Output(result["output"], result["code"], result.get("errors", ""))
     output = answer(where, argv)
     if argv and argv[0] in REAL_COMMANDS:
         result = {"output": output.shown, "code": output.code}
@@ -275,7 +294,7 @@ async def wait(built: Built, action: float) -> Any:
 
 
 TAKE: dict[str, Taker] = {
-    "http": http, "ping": ping, "tcp": tcp, "udp": udp, "listen": listen, "exec": execute,
+    "http": http, "ping": ping, "tcp": tcp, "udp": udp, "dns": dns, "listen": listen, "exec": execute,
     "program": program, "cni": cni,
     "scale": scale, "kill": kill, "apply": apply, "delete": delete, "link": link, "node": node, "wait": wait,
 }  # fmt: skip

@@ -158,6 +158,8 @@ def _asked(kind: str, action: Any) -> str:
     if kind in ("tcp", "udp"):
         flag = "-u " if kind == "udp" else ""
         return f"{where}$ nc {flag}{action.to.replace(':', ' ')}"
+    if kind == "dns":
+        return f"{where}$ dig +search {f'@{action.server} ' if action.server else ''}{action.name} {action.type}"
     if kind == "exec":
         return f"{where}$ {action.command}"
     if kind == "program":
@@ -240,6 +242,10 @@ def _answer_line(kind: str, call: dict[str, Any]) -> str:
         return _called(call) if "instance" in call else ""
     if kind in ("tcp", "udp"):
         return f"answered {call['reply']!r}"
+    if kind == "dns":
+        asked = len(call["asked"])
+        after = f" after {asked} names" if asked > 1 else ""
+        return f"{call['rcode']}{after}: {call['name']}{' is ' if call['answers'] else ''}{', '.join(call['answers'])}"
     if kind in ("scale", "kill", "apply", "delete"):
         return "   ".join(f"{key}: {', '.join(call[key])}" for key in ("stopped", "started", "pending") if call[key])
     if kind == "listen":

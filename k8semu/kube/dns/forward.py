@@ -40,21 +40,21 @@ class _Ask(asyncio.DatagramProtocol):
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         with contextlib.suppress(FormatError):
             message = parse(data)
             if message.id == self.number and message.flags & QR and not self.answer.done():
-                self.answer.set_result(message)
+                self.answer.set_result(data)
 
     def error_received(self, exc: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(exc)
 
 
-async def ask_udp(server: tuple[str, int], query: Message, timeout: float) -> Message:
-    """One question, one answer; OSError, TimeoutError."""
+async def exchange_udp(server: tuple[str, int], query: Message, timeout: float) -> bytes:
+    """One question, one answer, which `parse` takes; OSError, TimeoutError."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_datagram_endpoint(lambda: _Ask(query.id), remote_addr=server)
     try:
@@ -65,16 +65,16 @@ async def ask_udp(server: tuple[str, int], query: Message, timeout: float) -> Me
         protocol.answer.cancel()
 
 
-async def ask_tcp(server: tuple[str, int], query: Message, timeout: float) -> Message:
-    """The same by TCP; OSError, TimeoutError, FormatError."""
+async def exchange_tcp(server: tuple[str, int], query: Message, timeout: float) -> bytes:
+    """The same by TCP; OSError, TimeoutError. Any bytes."""
 
-    async def exchange() -> Message:
+    async def exchange() -> bytes:
         reader, writer = await asyncio.open_connection(*server)
         try:
             raw = build(query)
             writer.write(struct.pack("!H", len(raw)) + raw)
             [size] = struct.unpack("!H", await reader.readexactly(2))
-            return parse(await reader.readexactly(size))
+            return await reader.readexactly(size)
         except asyncio.IncompleteReadError:
             raise ConnectionResetError("the server closed the connection") from None
         finally:
@@ -83,6 +83,16 @@ async def ask_tcp(server: tuple[str, int], query: Message, timeout: float) -> Me
                 await writer.wait_closed()
 
     return await asyncio.wait_for(exchange(), timeout)
+
+
+async def ask_udp(server: tuple[str, int], query: Message, timeout: float) -> Message:
+    """One question, one answer; OSError, TimeoutError."""
+    return parse(await exchange_udp(server, query, timeout))
+
+
+async def ask_tcp(server: tuple[str, int], query: Message, timeout: float) -> Message:
+    """The same by TCP; OSError, TimeoutError, FormatError."""
+    return parse(await exchange_tcp(server, query, timeout))
 
 
 class Upstream:

@@ -110,7 +110,7 @@ MISTAKES = [
             "such as 172.17.0.3:80"),
     Mistake("half a command", steps("exec: {on: client, command: \"echo 'x\"}"), 5, "spec.steps[0].exec.command",
             "such as ip addr"),
-    Mistake("DNS", steps("dns: {from: client, name: x}"), 5, "spec.steps[0].dns", "not modelled yet"),
+    Mistake("a name", steps("dns: {from: client, name: a..b}"), 5, "spec.steps[0].dns.name", "no domain name"),
     Mistake("a container that is not there", steps("listen: {from: client, container: d, port: 80}"), 5,
             "spec.steps[0].listen.container", "Pod client has no container 'd'"),
     Mistake("nothing to do to a link", steps("link: {on: host1}"), 5, "spec.steps[0].link", "nothing happens"),
