@@ -10,12 +10,23 @@ from hypothesis import strategies as st
 
 from k8semu.kube.dns import rdata
 from k8semu.kube.dns.message import (
-    QR, RD, TC, Edns, FormatError, Message, Question, Record, Type, build, fit, parse,
+    QR,
+    RD,
+    TC,
+    Edns,
+    FormatError,
+    Message,
+    Question,
+    Record,
+    Type,
+    build,
+    fit,
+    parse,
 )  # fmt: skip
 from k8semu.kube.dns.names import Name, lower, name_text, parse_name
 from k8semu.kube.dns.rdata import rdata_text
 
-LABELS = st.binary(min_size=1, max_size=12) | st.sampled_from([b"svc", b"default", b"cluster", b"local", b"web", b"Web"])
+LABELS = st.binary(min_size=1, max_size=12) | st.sampled_from([b"svc", b"default", b"cluster", b"local", b"Web"])
 NAMES = st.lists(LABELS, max_size=6).map(tuple)
 U16, U32 = st.integers(0, 0xFFFF), st.integers(0, 0x7FFFFFFF)
 
