@@ -6,7 +6,8 @@ Left out or made relative:
   sequence numbers  relative to the SYN's; ICMP echo ids become #1, #2 … likewise
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
-  DNS ids           of messages by UDP
+  DNS ids           of messages by UDP; and whether the answer to the first question comes before the
+                    second, when a resolver asks two at a time: questions are compared first
 Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
 ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
 
@@ -30,6 +31,7 @@ from k8semu.wire.walk import VXLAN_PORTS, Layer, Walk
 FIN, RST, PSH = 1, 4, 8
 ECHO_TIME = 16
 DNS_PORT = 53
+QUESTION, ANSWER = 1, 2
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
 INITIAL_WINDOW = 13_000
@@ -69,6 +71,8 @@ class NormalFrame(msgspec.Struct, frozen=True):
     optional: bool = False
     flags: int = 0
     segment: Segment | None = None
+    dns: int = 0
+    """QUESTION or ANSWER, by UDP; 0 if it is neither."""
 
 
 class _Normaliser:
@@ -89,7 +93,7 @@ class _Normaliser:
         self.optional = False
         self.echo = False
         self.segment: Segment | None = None
-        self.dns = False
+        self.dns = 0
 
     def result(self) -> NormalFrame:
         readers = {
@@ -101,7 +105,8 @@ class _Normaliser:
             self.inside = layers[number + 1 :]
             readers.get(layer.kind, self._rest)(layer)
         rows = tuple(self.rows)
-        return NormalFrame(self.about + self.flow, rows, self.frame, self.optional, self.flags, self.segment)
+        flow = self.about + self.flow
+        return NormalFrame(flow, rows, self.frame, self.optional, self.flags, self.segment, self.dns)
 
     def _row(self, layer: Layer, field: str, value: object) -> None:
         self.rows.append((layer_name(layer), field, value if isinstance(value, bytes) else str(value)))
@@ -240,7 +245,7 @@ class _Normaliser:
             self._join(flow.name)
             self._row(layer, "sport", flow.port(source))
             self._row(layer, "dport", flow.port(target))
-            self.dns = DNS_PORT in (source[1], target[1])
+            self.dns = QUESTION if target[1] == DNS_PORT else ANSWER if source[1] == DNS_PORT else 0
         if not self._tcp_stream():
             self._row(layer, "len", self._u16(layer.start + 4))
         self._checksum(layer)
@@ -354,6 +359,10 @@ def _by_flow(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
         flows = result.setdefault(frame.interface, {})
         if not normal.optional:
             flows.setdefault(normal.flow, []).append(normal)
+    for flows in result.values():
+        for flow in flows.values():
+            if flow[0].dns:
+                flow.sort(key=lambda normal: normal.dns)
     if options.stream:
         for flows in result.values():
             flows.update({name: _as_stream(flow) for name, flow in flows.items()})

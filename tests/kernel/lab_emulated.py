@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from k8semu.apps.resolver import Libc
 from k8semu.capture.frame import Frame
 from k8semu.capture.pcapng import PcapngFile
 from k8semu.capture.reader import read_frames
 from k8semu.capture.tap import CaptureSession
 from k8semu.cluster.cluster import Cluster
-from k8semu.cluster.journal import Call, Entry, Feed, Journal, NetnsAdd, Start, Step, Tell
+from k8semu.cluster.journal import Call, Entry, Feed, Files, Journal, NetnsAdd, Start, Step, Tell
 
 PAUSE = 0.005
 
@@ -44,6 +45,9 @@ async def _do(cluster: Cluster, entry: Entry) -> None:
         cluster.start(entry.netns, entry.pid, entry.program)
     elif isinstance(entry, Feed):
         cluster.feed(entry.pid, entry.message)
+    elif isinstance(entry, Files):
+        libc: Libc = "musl" if entry.libc == "musl" else "glibc"
+        cluster.use_dns(entry.netns, entry.files["/etc/resolv.conf"], entry.files["/etc/hosts"], libc)
     elif isinstance(entry, Step):
         await asyncio.sleep(PAUSE)
         cluster.journal.add(entry)
