@@ -17,7 +17,7 @@ from k8semu.linux.netfilter.nft.datatypes import TYPES, DataType
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS
 from k8semu.linux.netfilter.nft.parse_rule import RuleParser
-from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, FLAGS, SetSpec
+from k8semu.linux.netfilter.nft.sets import FLAGS, SetSpec
 
 FAMILIES = ("ip", "inet")
 _OTHER_FAMILIES = ("ip6", "arp", "bridge", "netdev")
@@ -83,11 +83,6 @@ class _Parser(RuleParser):
             raise NftError(word, f"k8semu has no family {word.text}, only {' and '.join(FAMILIES)}")
         return "ip"
 
-    def name(self) -> Token:
-        if self.peek.kind != "word":
-            raise self.unexpected("string")
-        return self.next()
-
     # --- tables and chains ------------------------------------------------------------------------
 
     def table(self, verb: str, at: Token, family: str, name: Token) -> list[c.Cmd]:
@@ -98,7 +93,7 @@ class _Parser(RuleParser):
                 self.skip_separators()
                 if self.peek.text == "}" and self.peek.kind == "op":
                     continue
-                word = self.name()
+                word = self.word()
                 if word.text == "comment":
                     comment = self.quoted()
                 elif word.text in ("chain", "set", "map"):
@@ -165,17 +160,17 @@ class _Parser(RuleParser):
         if word.text == "comment":
             return replace(spec, comment=self.quoted())
         if word.text == "policy":
-            policy = self.name()
+            policy = self.word()
             if policy.text not in ("accept", "drop"):
                 raise self.unexpected_at(policy)
             return replace(spec, policy=policy.text)
         if word.text != "type":
             raise self.unexpected_at(word)
-        kind = self.name()
+        kind = self.word()
         if kind.text not in ("filter", "nat", "route"):
             raise NftError(kind, "unknown chain type")
         self.expect("hook")
-        hook = self.name()
+        hook = self.word()
         if hook.text not in HOOKS:
             raise NftError(hook, "unknown chain hook")
         self.expect("priority")
@@ -232,7 +227,7 @@ class _Parser(RuleParser):
             if self.peek.kind == "newline" or self.peek.text == ";":
                 self.next()
                 continue
-            word = self.name()
+            word = self.word()
             if word.text == "comment":
                 comment = self.quoted()
             elif word.text == "elements":
@@ -245,8 +240,6 @@ class _Parser(RuleParser):
             raise NftError(opening, "set definition does not specify key", closing)
         if kind == "map" and not fields.get("data") and not fields.get("verdicts"):
             raise NftError(opening, "map definition does not specify mapping data type", self.last)
-        if "dynamic" in fields.get("flags", ()) and not fields.get("size"):
-            fields["size"] = DYNAMIC_SIZE
         spec = SetSpec(**fields)
         return c.Cmd(verb=verb, kind=kind, to=self.last, spec=spec, comment=comment, elements=elements, **start)
 
@@ -272,12 +265,12 @@ class _Parser(RuleParser):
         elif word.text == "auto-merge":
             fields["auto_merge"] = True
         elif word.text == "policy":
-            fields["policy"] = self.name().text
+            fields["policy"] = self.word().text
         else:
             raise self.unexpected_at(word)
 
     def flag(self) -> str:
-        word = self.name()
+        word = self.word()
         if word.text not in FLAGS:
             raise self.unexpected_at(word, " or ".join(FLAGS))
         return word.text
@@ -285,7 +278,7 @@ class _Parser(RuleParser):
     def types(self) -> tuple[DataType, ...]:
         found = []
         while True:
-            word = self.name()
+            word = self.word()
             if word.text not in TYPES:
                 raise NftError(word, f"unknown datatype {word.text}")
             found.append(TYPES[word.text])

@@ -98,7 +98,7 @@ class RuleParser(Words):
         elif text == "counter":
             stmts.append(self.counter())
         elif text == "reject":
-            stmts.append(self.reject())
+            stmts.append(self.reject(stmts))
         elif text in ("meta", "ct", "mark") and self.is_mark_set():
             stmts.append(self.mark_set())
         else:
@@ -108,7 +108,7 @@ class RuleParser(Words):
 
     def match(self, stmts: list[s.Stmt]) -> None:
         first = self.peek
-        expr = self.expression()
+        expr = self.about(self.expression(), stmts, first)
         self.asked = first, self.last
         if self.accept("vmap"):
             stmts.append(s.Vmap(expr, self.source(expr.dtypes, verdicts=True)))
@@ -129,6 +129,17 @@ class RuleParser(Words):
             op = "=="
         made = s.Match(expr, op, value)
         _tidy(stmts, made)
+
+    def about(self, expr: e.Expr, stmts: list[s.Stmt], first: Token) -> e.Expr:
+        """The expression in a rule that may be about a protocol already."""
+        proto, at = _context(stmts)
+        expr = _named(expr, proto)
+        if expr.proto and proto and expr.proto != proto:
+            was, now = (t.PROTO.text(number) for number in (proto, expr.proto))
+            raise NftError(first, f"conflicting protocols specified: {was} vs. {now}", self.last)
+        if expr.proto and at is not None:
+            del stmts[at]
+        return expr
 
     def expression(self) -> e.Expr:
         parts = [self.one_expression()]
@@ -188,20 +199,19 @@ class RuleParser(Words):
     def right_side(self, expr: e.Expr) -> Range | s.Source:
         dtypes = expr.dtypes
         if self.peek.text in ("@", "{") and self.peek.kind == "op":
-            count_before = self.peek
             source = self.source(dtypes)
             alone = isinstance(source, s.AnonSet) and len(source.items) == 1 and len(dtypes) == 1
             if alone and not self.had_comma:
                 assert isinstance(source, s.AnonSet)
-                assert count_before
-                return source.items[0][0][0]
+                return _dashed(source.items[0][0][0], self.dashed)
             return source
         if len(dtypes) > 1:
             raise self.unexpected()
         dtype = dtypes[0]
-        made = to_range(self.raw_range(), dtype)
+        raw = self.raw_range()
+        made = to_range(raw, dtype)
         if not dtype.bitmask:
-            return made
+            return _dashed(made, raw.high is not None)
         bits = made.low
         assert isinstance(bits, int)
         while self.accept(","):
@@ -213,13 +223,11 @@ class RuleParser(Words):
     # --- sets -----------------------------------------------------------------------------------------
 
     had_comma = False
+    dashed = False
 
     def source(self, dtypes: DataTypes, verdicts: bool = False, data: DataTypes = ()) -> s.Source:
         if self.accept("@"):
-            name = self.peek
-            if name.kind != "word" or name.text == "all":
-                raise self.unexpected("string")
-            self.next()
+            name = self.name()
             self.refs.append((f"set {name.text}", name, self.asked))
             return s.SetRef(name.text)
         self.expect("{")
@@ -244,6 +252,7 @@ class RuleParser(Words):
         if len(raw) != len(dtypes):
             raise NftError(at, f"datatype mismatch, expected {t.about(dtypes)}", self.last)
         key = tuple(to_range(part, dtype) for part, dtype in zip(raw, dtypes, strict=True))
+        self.dashed = raw[0].high is not None
         if verdicts:
             self.expect(":")
             verdict = self.verdict_data()
@@ -259,10 +268,7 @@ class RuleParser(Words):
     def set_update(self) -> s.Stmt:
         op = self.next().text
         self.expect("@")
-        name = self.peek
-        if name.kind != "word" or name.text == "all":
-            raise self.unexpected("string")
-        self.next()
+        name = self.name()
         self.expect("{")
         first = self.peek
         expr = self.expression()
@@ -281,12 +287,15 @@ class RuleParser(Words):
         self.expect("bytes")
         return s.Counter(packets, self.number())
 
-    def reject(self) -> s.Stmt:
+    def reject(self, stmts: list[s.Stmt]) -> s.Stmt:
         self.next()
         if not self.accept("with"):
             return s.Reject()
         if self.accept("tcp"):
             self.expect("reset")
+            at = _context(stmts)[1]
+            if at is not None:
+                del stmts[at]
             return s.Reject("tcp reset")
         self.expect("icmp")
         self.accept("type")
@@ -363,6 +372,10 @@ class RuleParser(Words):
         return tuple(flag for flag in _NAT_FLAGS if flag in found)
 
 
+def _dashed(made: Range, dash: bool) -> Range:
+    return Range(made.low, made.high, made.wildcard, dash and not made.single)
+
+
 def _goes_on(stmt: s.Stmt) -> bool:
     return isinstance(stmt, s.VerdictStmt) and stmt.kind == "continue"
 
@@ -381,28 +394,42 @@ def _says_transport(stmt: s.Stmt) -> bool:
     return bool(stmt.expr.proto) or stmt.expr in (e.Meta("l4proto"), e.Payload("ip", "protocol"))
 
 
-_ADJACENT = {("daddr", "saddr"), ("dport", "sport")}
+def _context(stmts: list[s.Stmt]) -> tuple[int, int | None]:
+    """The protocol that the rule is about so far, and which statement says only that."""
+    proto, at = 0, None
+    for i, stmt in enumerate(stmts):
+        asked = stmt.expr.proto if isinstance(stmt, (s.Match, s.Vmap)) else 0
+        if said := _protocol_match(stmt):
+            proto, at = said, i
+        elif asked:
+            proto, at = asked, None
+        elif not isinstance(stmt, (s.Match, s.Vmap)):
+            at = None
+    return proto, at
+
+
+def _named(expr: e.Expr, proto: int) -> e.Expr:
+    """``th dport`` of a rule about TCP is ``tcp dport``."""
+    if isinstance(expr, e.Concat):
+        return e.Concat(tuple(_named(part, proto) for part in expr.parts))
+    if isinstance(expr, e.Payload) and expr.header == "th" and proto in _L4_NAMES:
+        return e.Payload(_L4_NAMES[proto], expr.field)
+    return expr
+
+
+_L4_NAMES = {number: name for name, number in e.L4.items() if name != "icmp"}
 
 
 def _tidy(stmts: list[s.Stmt], made: s.Match) -> None:
     """Put a match after the others, in the form in which nft will print both."""
-    expr = made.expr
-    if stmts and isinstance(expr, e.Payload):
-        last = stmts[-1]
-        proto = _protocol_match(last)
-        if proto and expr.header == "th":
-            name = next((name for name, number in e.L4.items() if number == proto and name != "icmp"), "")
-            if name:
-                expr = e.Payload(name, expr.field)
-                made = s.Match(expr, made.op, made.value)
-        if proto and expr.proto == proto:
-            stmts.pop()
-        elif (
-            isinstance(last, s.Match) and isinstance(last.expr, e.Payload) and last.expr.header == expr.header
-            and (last.expr.field, expr.field) in _ADJACENT and _plain(last) and _plain(made)
-        ):  # fmt: skip
-            stmts.insert(len(stmts) - 1, made)
-            return
+    last = stmts[-1] if stmts else None
+    if (
+        isinstance(last, s.Match) and isinstance(last.expr, e.Payload) and isinstance(made.expr, e.Payload)
+        and last.expr.header == made.expr.header and last.expr.header != "th"
+        and (last.expr.field, made.expr.field) == ("dport", "sport") and _plain(last) and _plain(made)
+    ):  # fmt: skip
+        stmts.insert(len(stmts) - 1, made)
+        return
     stmts.append(made)
 
 

@@ -21,7 +21,7 @@ from k8semu.linux.netfilter.nft.expr import KeyValue
 from k8semu.linux.netfilter.nft.values import Key, Range, lookup_key, single, sort_value
 
 DYNAMIC_SIZE = 65535
-"""The size that nft gives a dynamic set for which none is said."""
+"""The size of a set for which none is said, once a rule adds to it. Linux: nft_dynset_init()."""
 
 
 class VerdictData(msgspec.Struct, frozen=True, gc=False):

@@ -87,7 +87,7 @@ def set_text(held: NftSet, now: int, handles: bool = False) -> str:
         lines.append(f"\t\tpolicy {spec.policy}")
     if spec.size:
         lines.append(f"\t\tsize {spec.size}")
-    if spec.flags:
+    if spec.flags and not (spec.timeout and spec.flags == ("timeout",)):
         lines.append(f"\t\tflags {','.join(spec.flags)}")
     if spec.timeout:
         lines.append(f"\t\ttimeout {time_text(spec.timeout)}")

@@ -407,7 +407,8 @@ class Reject(Stmt, frozen=True):
         return "reject with tcp reset" if self.kind == "tcp reset" else f"reject with icmp {self.kind}"
 
     def compile(self, table: Table, rule: CompiledRule) -> Op:
-        return _act(RejectTarget(REJECT_KINDS.get(self.kind, "tcp-reset")).compile(), rule)
+        act = _act(RejectTarget(REJECT_KINDS.get(self.kind, "tcp-reset")).compile(), rule)
+        return act if self.kind != "tcp reset" else lambda p: act(p) if p.proto == 6 else BREAK
 
 
 class Nat(Stmt, frozen=True):

@@ -15,7 +15,7 @@ from k8semu.linux.netfilter.nft.datatypes import INTEGER, DataTypes, about
 from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
 from k8semu.linux.netfilter.nft.parse_rule import to_range
-from k8semu.linux.netfilter.nft.sets import Data, Element, NftSet, SetSpec, VerdictData
+from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, Data, Element, NftSet, SetSpec, VerdictData
 from k8semu.linux.netfilter.nft.validate import check_table
 from k8semu.linux.netfilter.nft.values import Key, merge
 
@@ -283,6 +283,8 @@ class Transaction:
         assert command.rule is not None
         for stmt in command.rule.stmts:
             for name in stmt.sets:
+                if isinstance(stmt, s.SetUpdate) and not table.sets[name].spec.size:
+                    self._respec(table.sets[name], size=DYNAMIC_SIZE)
                 _check_types(stmt, table.sets[name], *where[f"set {name}"])
 
     # --- sets ---------------------------------------------------------------------------------------
@@ -296,11 +298,15 @@ class Transaction:
             if command.verb == "create" or not _same(held.spec, spec):
                 raise NftError(command.name_at, _EXISTS)
             was = held.spec
-            held.spec = replace(was, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size)
-            self._set(lambda: setattr(held, "spec", was))
+            self._respec(held, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size or was.size)
         else:
             table.sets[command.name] = NftSet(command.name, spec, command.comment, table.next_handle())
             self._set(lambda: table.sets.pop(command.name))
+
+    def _respec(self, held: NftSet, **changes: int) -> None:
+        was = held.spec
+        held.spec = replace(was, **changes)
+        self._set(lambda: setattr(held, "spec", was))
 
     def delete_set(self, command: c.Cmd) -> None:
         table = self._table(command)

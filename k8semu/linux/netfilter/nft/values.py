@@ -22,6 +22,8 @@ class Range(msgspec.Struct, frozen=True, gc=False):
     high: Value
     wildcard: bool = False
     """An interface name that ends with `*`."""
+    dash: bool = False
+    """Written as a range, and printed so even where it is a prefix (alone in a rule; in sets it becomes one)."""
 
     @property
     def single(self) -> bool:
@@ -39,7 +41,7 @@ class Range(msgspec.Struct, frozen=True, gc=False):
         return f"{dtype.text(self.low)}-{dtype.text(self.high)}"
 
     def _prefix(self, dtype: DataType) -> int | None:
-        if dtype is not IPV4 and dtype is not MARK:
+        if self.dash or (dtype is not IPV4 and dtype is not MARK):
             return None
         low, size = as_int(dtype, self.low), as_int(dtype, self.high) - as_int(dtype, self.low) + 1
         if size & (size - 1) or low & (size - 1):

@@ -78,6 +78,18 @@ class Words:
     def line_of(self, token: Token) -> str:
         return self._lines[token.line - 1].strip()
 
+    def name(self) -> Token:
+        """The name of a table, chain or set."""
+        if self.peek.kind != "word" or self.peek.text in KEYWORDS:
+            raise self.unexpected("string")
+        return self.next()
+
+    def word(self) -> Token:
+        """Any word."""
+        if self.peek.kind != "word":
+            raise self.unexpected("string")
+        return self.next()
+
     def quoted(self) -> str:
         if self.peek.kind not in ("quoted", "word"):
             raise self.unexpected("string")
@@ -129,10 +141,7 @@ class Words:
             return VerdictData(self.next().text)
         if word.text in ("jump", "goto"):
             self.next()
-            chain = self.peek
-            if chain.kind != "word":
-                raise self.unexpected("string")
-            self.next()
+            chain = self.name()
             self.refs.append((f"chain {chain.text}", chain, (chain, chain)))
             return VerdictData(word.text, chain.text)
         return None
@@ -144,8 +153,14 @@ class Words:
 
 
 _KEYWORDS = (
-    "accept drop return continue jump goto table chain set map element rule ruleset add create delete flush list "
-    "insert replace comment counter reject masquerade dnat snat redirect meta ct ip tcp udp th sctp icmp fib numgen "
-    "mark vmap update type hook policy priority flags timeout size with to all"
+    "accept drop return continue jump goto table chain set map element rule ruleset add create delete flush "
+    "list insert replace reset rename get export import monitor describe position index handle comment "
+    "counter quota log limit reject masquerade dnat snat redirect tproxy queue dup fwd notrack synproxy meta "
+    "ct ip ip6 inet arp bridge netdev ether vlan tcp udp udplite th sctp dccp icmp icmpv6 igmp esp ah comp "
+    "dst frag hbh mh rt rt0 rt2 srh fib numgen jhash symhash socket osf ipsec exthdr mark vmap update type "
+    "typeof hook device devices policy priority flags timeout gc-interval size elements expires constant "
+    "interval dynamic auto-merge all and or xor not eq ne lt gt le ge include define undefine redefine flow "
+    "flowtable meter offload secmark iif oif iifname oifname random missing exists"
 )
 KEYWORDS = frozenset(_KEYWORDS.split())
+"""Words that are no names."""
