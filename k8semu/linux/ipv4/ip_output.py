@@ -40,8 +40,7 @@ def local_out(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
         if before != (bytes(skb.data[IP_SADDR : IP_DADDR + 4]), skb.mark):
             return _route_me_harder(ipv4, skb)
     skb.steps.append(rt.step)
-    output(ipv4, skb, rt)
-    return _outcome(skb)
+    return output(ipv4, skb, rt) or _outcome(skb)
 
 
 def _outcome(skb: Skb) -> int:
@@ -63,20 +62,20 @@ def _route_me_harder(ipv4: Ipv4, skb: Skb) -> int:
         return error.errno or errno.ENETUNREACH
     skb.dst = rt
     skb.steps.append(rt.step)
-    output(ipv4, skb, rt)
-    return _outcome(skb)
+    return output(ipv4, skb, rt) or _outcome(skb)
 
 
-def output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
-    """POSTROUTING, fragmentation, next hop. Linux: ip_output(), ip_mc_output()."""
+def output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
+    """POSTROUTING, fragmentation, next hop; EPERM if a rule ended it. Linux: ip_output(), ip_mc_output()."""
     dev = rt.dev
     hooks = ipv4.net.hooks
     skb.dev = dev
     if rt.type != "unicast" and rt.type != "local":
         _loop_back_copy(ipv4, skb, rt)
     if hooks.chains[POSTROUTING] and not nf_hook(hooks, POSTROUTING, skb, None, dev):
-        return
+        return errno.EPERM if skb.ended else 0
     finish_output(ipv4, skb, rt)
+    return 0
 
 
 def finish_output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:

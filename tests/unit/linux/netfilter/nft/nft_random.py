@@ -6,6 +6,8 @@ within a rule set: `numgen` takes turns.
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import strategies as st
 
 ADDRESSES = ["10.1.0.2", "10.1.0.1", "10.2.0.1", "10.2.0.2", "10.2.0.3", "10.9.9.9"]
@@ -70,6 +72,15 @@ def matches(draw: st.DrawFn) -> str:
     return "ip saddr . ip daddr @pairs"
 
 
+def one_protocol(words: list[str]) -> list[str]:
+    """Conditions that go together: nft refuses a rule about two protocols."""
+    said = [name for word in words if (name := _SAYS.match(word))]
+    return words if len({name[1] or name[2] for name in said}) < 2 else words[:1]
+
+
+_SAYS = re.compile(r"(?:meta l4proto (\w+)|(tcp|udp) dport)")
+
+
 def verdicts(later: list[str]) -> st.SearchStrategy[str]:
     """`accept`, `drop`, or a chain that comes later."""
     plain = st.sampled_from(["accept", "accept", "drop", "return", "continue"])
@@ -104,7 +115,7 @@ def actions(draw: st.DrawFn, later: list[str]) -> str:
 def chain_rules(draw: st.DrawFn, chain: str, later: list[str], nat: bool = False) -> list[str]:
     found = []
     for _ in range(draw(st.integers(0, 4))):
-        words = [*draw(st.lists(matches(), max_size=2)), draw(actions(later))]
+        words = [*one_protocol(draw(st.lists(matches(), max_size=2))), draw(actions(later))]
         comment = draw(st.sampled_from(["", "", ' comment "why"']))
         found.append(f"add rule ip r {chain} {' '.join(words)}{comment}")
     return found
