@@ -12,7 +12,7 @@ import pytest
 from facts import finish_real, report, start_real
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from netlab import Lab, icmp_echo, mac, udp
+from netlab import Lab, mac, udp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/linux/netfilter"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/linux/netfilter/nft"))
@@ -22,7 +22,7 @@ from nft_random import rule_sets
 
 from k8semu.linux.core.commands import AddrAdd, NeighAdd, NftApply, RouteAdd, Sysctl
 from k8semu.wire.addr import ip_aton
-from k8semu.wire.build import ip_build
+from k8semu.wire.build import icmp_build, ip_build
 
 pytestmark = pytest.mark.kernel
 
@@ -64,7 +64,8 @@ def network() -> Lab:
 def packet(proto: str, saddr: str, daddr: str, sport: int, dport: int) -> bytearray:
     """With an identification of ours, so that it is compared."""
     if proto == "icmp":
-        return icmp_echo(saddr, daddr, seq=sport)
+        message = icmp_build(8, 0, sport << 16 | 1, b"payload!")
+        return ip_build(ip_aton(saddr), ip_aton(daddr), 1, len(message), ident=77) + message
     if proto == "udp":
         return udp(saddr, daddr, sport, dport)
     segment = tcp(f"{saddr}:{sport}", f"{daddr}:{dport}")[34:]
@@ -76,8 +77,10 @@ def lab_of(text: str, packets: list[tuple[tuple[str, str, str], str, int]]) -> L
     lab.tell("h1", NftApply(text=text))
     for netns, dev in (("px", "eth0"), ("py", "eth0"), ("h1", "lo")):
         lab.tap(netns, dev)
-    for at, ((netns, saddr, daddr), proto, dport) in enumerate(packets):
-        lab.send(netns, packet(proto, saddr, daddr, 4000 + at // 2, dport))
+    for (netns, saddr, daddr), proto, dport in packets:
+        # Only the packets of one flow share a port: where two flows clash, the kernel draws another.
+        flow = packets.index(((netns, saddr, daddr), proto, dport))
+        lab.send(netns, packet(proto, saddr, daddr, 4000 + flow, dport))
         lab.wait(0.04)
     return lab
 
