@@ -46,6 +46,8 @@ class Node:
                 self.netfilter.restore(cmd.text, cmd.noflush, dict(cmd.origins))
             elif isinstance(cmd, c.Iptables):
                 self.netfilter.iptables(list(cmd.args), cmd.origin)
+            elif isinstance(cmd, c.NftApply):
+                self.netfilter.nft.apply(cmd.text, dict(cmd.origins), cmd.origin)
             elif isinstance(cmd, c.ConntrackDel):
                 self.netfilter.conntrack_delete(list(cmd.args))
 
