@@ -116,6 +116,8 @@ def build(
     setup(cluster, network, list(built.nodes.values()))
     built.master = Master(cluster, built.nodes, services.cidr if services is not None else SERVICE_CIDR)
     built.pods = built.master.kubelets.machines
+    if services is not None and services.dns_replicas:
+        cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
     for manifest in manifests:
         _apply(built.master, manifest)
     built.master.settle()

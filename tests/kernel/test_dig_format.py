@@ -24,9 +24,11 @@ pytestmark = [
 ]
 SVC = "account-service.default.svc.cluster.local"
 DIGS = [
-    SVC, f"{SVC} AAAA", f"{SVC}. +noall +answer", f"+short {SVC}", "nope.default.svc.cluster.local", "cluster.local SOA",
+    SVC, f"{SVC} AAAA", f"{SVC}. +noall +answer", f"+short {SVC}", "nope.default.svc.cluster.local",
+    "cluster.local SOA",
     f"-t SRV _http._tcp.{SVC}", "cluster.local NS", "-x 172.17.0.5", "-x 10.96.0.20 +noedns +tcp",
-    "dns-version.cluster.local TXT", f"{SVC} +nocomments", f"{SVC} +noall +answer +comments", f"{SVC} +nocookie +nostats",
+    "dns-version.cluster.local TXT", f"{SVC} +nocomments", f"{SVC} +noall +answer +comments",
+    f"{SVC} +nocookie +nostats",
     f"{SVC} +norecurse +noadflag", f"{SVC} +dnssec +bufsize=600", "alias.default.svc.cluster.local",
     "outside.default.svc.cluster.local CNAME", "db-0.db.default.svc.cluster.local +nocmd +noquestion",
     f"{SVC} MX", "default.svc.cluster.local", f"-q {SVC} -t A -c IN +vc",

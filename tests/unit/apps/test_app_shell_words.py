@@ -38,7 +38,8 @@ def net() -> NetNs:
         ("a", "address show"), ("addr", "address list"), ("a s", "address lst"), ("l", "link"), ("li sh", "link show"),
         ("r", "route show"), ("ro l", "route list"), ("n", "neighbour"), ("neighbor", "neigh show"), ("ru", "rule"),
         ("r g 10.100.0.9", "route get 10.100.0.9"), ("-br a", "-brief address"), ("-4 a", "-family inet addr"),
-        ("-s l", "-statistics link"), ("-d l", "-details link"), ("-o a", "-oneline address"), ("a s eth0", "addr show dev eth0"),
+        ("-s l", "-statistics link"), ("-d l", "-details link"), ("-o a", "-oneline address"),
+        ("a s eth0", "addr show dev eth0"),
     ],
 )  # fmt: skip
 def test_a_short_word_means_the_first_that_starts_with_it(net: NetNs, short: str, whole: str) -> None:
@@ -73,7 +74,8 @@ def test_a_selector_takes_keys_flags_and_one_bare_word() -> None:
 def test_one_line_joins_what_belongs_together() -> None:
     options = Options()
     options.oneline = True
-    assert options.joined(["1: lo: up", "    link/loopback", "2: eth0: up"]) == [r"1: lo: up\    link/loopback", "2: eth0: up"]
+    joined = options.joined(["1: lo: up", "    link/loopback", "2: eth0: up"])
+    assert joined == [r"1: lo: up\    link/loopback", "2: eth0: up"]
 
 
 def test_nothing_abbreviates_the_empty_word() -> None:
