@@ -260,6 +260,8 @@ class _Glibc:
             answers: dict[int, Message] = {}
             try:
                 await self._exchange(index, server, queries, seconds, answers)
+                if not answers and len(queries) == 1:
+                    self._forget(index)     # refused: the next try is made by a new socket
                 return answers
             except TimeoutError:
                 if not answers or len(queries) == 1 or self.turn == 2:
