@@ -93,12 +93,17 @@ class _UdpCall(asyncio.DatagramProtocol):
             self.answer.set_exception(exc)
 
 
-async def udp_call(host: str, port: int, send: str = "", timeout: float = 2.0) -> dict[str, Any]:
-    """Send one datagram and wait for one: `reply`, `bytes`, `error`."""
+async def udp_call(
+    host: str, port: int, send: str = "", timeout: float = 2.0, source_port: int = 0
+) -> dict[str, Any]:
+    """Send one datagram and wait for one: `reply`, `bytes`, `error`. `source_port` 0: any."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
     try:
-        transport, _ = await loop.create_datagram_endpoint(lambda: _UdpCall(answer), remote_addr=(host, port))
+        local = ("0.0.0.0", source_port) if source_port else None
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _UdpCall(answer), local_addr=local, remote_addr=(host, port)
+        )
     except OSError as error:
         return _failed(error)
     try:

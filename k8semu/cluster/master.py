@@ -15,6 +15,8 @@ import msgspec
 
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.watchers import Watchers
+from k8semu.kube.api.conditions import set_condition
+from k8semu.kube.api.meta import micro_time
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import BY_KIND, find
 from k8semu.kube.api.strategies.table import Ranges
@@ -56,11 +58,14 @@ class Master:
         }  # fmt: skip
         kept = self.registry.create("nodes", obj)
         addresses = [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
-        ready = {
-            "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status",
-            "lastTransitionTime": self.registry.stamps.now(),
-        }  # fmt: skip
-        self.registry.update("nodes", {**kept, "status": {"addresses": addresses, "conditions": [ready]}}, "status")
+        self._ready({**kept, "status": {"addresses": addresses}})
+
+    def _ready(self, node: JSON) -> None:
+        """The kubelet of a node says that it is well."""
+        status, now = node["status"], self.registry.stamps.now()
+        said = "kubelet is posting ready status"
+        conditions = set_condition(status.get("conditions") or [], "Ready", "True", now, "KubeletReady", said)
+        self.registry.update("nodes", {**node, "status": {**status, "conditions": conditions}}, "status")
 
     def attach(self, services: ServiceNetwork) -> None:
         """kube-proxy starts, and hears of Services and endpoints from now on."""
@@ -107,14 +112,19 @@ class Master:
 
     # --- nodes ----------------------------------------------------------------------------------
 
-    def node_silent(self, name: str) -> None:
-        """A node's kubelet is heard of no more: its Lease was renewed now for the last time."""
-        now = self.registry.stamps.now()
-        self.registry.create("leases", {
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": name, "namespace": LEASES},
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now},
-        })  # fmt: skip
+    def node_heard(self, name: str, up: bool) -> None:
+        """Whether a node's kubelet is heard of from now on. While it is, it says so every ten seconds, which
+        nobody need be shown; when it falls silent, its Lease was renewed now for the last time."""
+        held = self.registry.caches["leases"].get(LEASES, name)
+        if held is None and not up:
+            self.registry.create("leases", {
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "namespace": LEASES},
+                "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": micro_time(self.clock.now)},
+            })  # fmt: skip
+        elif held is not None and up:
+            self.registry.delete("leases", LEASES, name)
+            self._ready(self.registry.get("nodes", "", name))
 
     # --- what follows ---------------------------------------------------------------------------
 

@@ -117,6 +117,8 @@ class Udp(Model, kw_only=True):
     to: str
     send: str = ""
     timeout: Seconds = 2.0
+    source_port: Port | None = None
+    """So that two steps are one flow; else the kernel chooses."""
 
 
 class Dns(Model, kw_only=True):

@@ -72,7 +72,10 @@ async def tcp(built: Built, action: model.Tcp) -> Any:
 
 
 async def udp(built: Built, action: model.Udp) -> Any:
-    return await _call(built, action.from_, "udp", "k8semu.apps.sockets:udp_call", _host_port(action))
+    args = _host_port(action)
+    if action.source_port is not None:
+        args["source_port"] = action.source_port
+    return await _call(built, action.from_, "udp", "k8semu.apps.sockets:udp_call", args)
 
 
 def _host_port(action: model.Tcp | model.Udp) -> dict[str, Any]:
@@ -215,6 +218,9 @@ async def node(built: Built, action: model.NodeFault) -> Any:
     for (machine, _), port in built.underlay.ports.items():
         if machine == action.name:
             built.cluster.tell(UNDERLAY, LinkSet(name=port, up=action.up, origin=ORIGIN))
+    if action.name in built.nodes:
+        built.master.node_heard(action.name, action.up)
+        built.master.settle()
     return {"error": ""}
 
 
