@@ -39,9 +39,12 @@ def micro_time(ns: int) -> str:
     return (EPOCH + timedelta(microseconds=ns // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def parse_time(text: str) -> int:
-    """Nanoseconds of simulated time; ValueError for what is no RFC 3339 time."""
-    since = datetime.fromisoformat(text) - EPOCH
+def parse_time(text: Any) -> int:
+    """Nanoseconds of simulated time; what is no RFC 3339 time is the beginning."""
+    try:
+        since = datetime.fromisoformat(text) - EPOCH
+    except (TypeError, ValueError):
+        return 0
     return (since // timedelta(microseconds=1)) * 1000
 
 

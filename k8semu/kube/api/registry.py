@@ -21,6 +21,7 @@ from k8semu.kube.api.cache import JSON, Cache, Key, Objects, key_of
 from k8semu.kube.api.conditions import set_condition
 from k8semu.kube.api.field import Errors
 from k8semu.kube.api.resources import RESOURCES, TABLE, Resource
+from k8semu.kube.api.shapes import without_nulls
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.api.strategies.base import Strategy, Transaction
 from k8semu.kube.api.strategies.table import Ranges, strategies
@@ -114,7 +115,7 @@ class Registry:
         """Keep a new object; ApiError says what is wrong with it. `trusted`: its fields surely have the right types."""
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         if not trusted:
-            _check_shape(resource, strategy, obj)
+            obj = _decoded(resource, strategy, obj)
         meta = self._new_meta(resource, strategy, obj)
         if meta.get("resourceVersion"):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
@@ -142,7 +143,7 @@ class Registry:
         """Keep a new version. `subresource` '' changes what is asked for, ``status`` what is so."""
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         if not trusted:
-            _check_shape(resource, strategy, obj)
+            obj = _decoded(resource, strategy, obj)
         said = obj["metadata"]
         namespace = (said.get("namespace") or "default") if resource.namespaced else ""
         old = self.get(plural, namespace, said.get("name", ""))
@@ -275,8 +276,8 @@ class Registry:
             raise status.forbidden(resource, meta.get("name", ""), why)
 
 
-def _check_shape(resource: Resource, strategy: Strategy, obj: JSON) -> None:
-    """ApiError 400 unless the object is JSON of the kind's form."""
+def _decoded(resource: Resource, strategy: Strategy, obj: JSON) -> JSON:
+    """The object as Go's decoder leaves it: what is `null` is not there. ApiError 400 unless it has its kind's form."""
     version, kind = obj.get("apiVersion"), obj.get("kind")
     if kind != resource.kind or version != resource.api_version:
         raise status.bad_request(
@@ -286,6 +287,8 @@ def _check_shape(resource: Resource, strategy: Strategy, obj: JSON) -> None:
     wrong = strategy.wrong_shape(obj)
     if wrong:
         raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {wrong}')
+    plain = without_nulls(obj)
+    return plain if "metadata" in plain else {**plain, "metadata": {}}
 
 
 def _refuse(resource: Resource, meta: JSON, errors: Errors) -> None:

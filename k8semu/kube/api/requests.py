@@ -27,6 +27,8 @@ from k8semu.kube.api.surroundings import Now
 from k8semu.kube.api.table import as_table
 
 HEALTH = ("/healthz", "/livez", "/readyz")
+RETURNED = ("pods", "serviceaccounts", "services")
+"""Kinds whose delete answers with the object that is gone. Kubernetes: ReturnDeletedObject."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -222,7 +224,7 @@ class Api:
         plural, namespace = target.resource.plural, target.namespace or ""
         gone = self.registry.delete(plural, namespace, target.name, **how)
         self.changed()
-        if not gone.gone or plural == "pods":
+        if not gone.gone or plural in RETURNED:
             return Answer(200, self._shown(request, target, options, gone.object))
         return Answer(200, status.success(target.resource, target.name, gone.object["metadata"]["uid"]))
 

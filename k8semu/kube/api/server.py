@@ -36,18 +36,32 @@ class Server:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self._connections: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
+        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._accept, host, port)
+        self._server = await asyncio.start_server(self._accept, host, port)
+        return self._server
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open[writer] = asyncio.current_task()
         try:
             await _Connection(self.api, reader, writer).serve()
         except (ConnectionError, h11.LocalProtocolError):
             pass
         finally:
             writer.close()
+            self._open.pop(writer, None)
+
+    async def close(self) -> None:
+        """Accept no more, and close what is open."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [task for task in self._open.values() if task is not None]
+        for writer in list(self._open):
+            writer.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
 
 
 class _Connection:
@@ -194,8 +208,9 @@ async def apiserver(
     for manifest in manifests or []:
         registry.create(BY_KIND[manifest["apiVersion"], manifest["kind"]].plural, manifest)
     api.changed()
-    server = await Server(api).start(host, port)
+    server = Server(api)
+    listening = await server.start(host, port)
     try:
-        await server.serve_forever()
+        await listening.serve_forever()
     finally:
-        server.close()
+        await server.close()

@@ -394,6 +394,32 @@ class LeaseShape(AnyShape):
     spec: LeaseSpec | None = None
 
 
+class PolicySpec(Shape):
+    pod_selector: Selector | None = None
+    policy_types: Strings = None
+    ingress: list[dict[str, Any]] | None = None
+    egress: list[dict[str, Any]] | None = None
+
+
+class PolicyShape(AnyShape):
+    spec: PolicySpec | None = None
+
+
+class ClassSpec(Shape):
+    controller: Text = None
+
+
+class IngressClassShape(AnyShape):
+    spec: ClassSpec | None = None
+
+
+class EventShape(AnyShape):
+    type: Text = None
+    reason: Text = None
+    message: Text = None
+    involved_object: Target | None = None
+
+
 class DataShape(AnyShape):
     data: Map = None
 
@@ -406,7 +432,8 @@ class SpecShape(AnyShape):
 SHAPES: dict[str, type[AnyShape]] = {
     "": SpecShape, "services": ServiceShape, "pods": PodShape, "endpointslices": EndpointSliceShape,
     "endpoints": EndpointsShape, "nodes": NodeShape, "ingresses": IngressShape, "leases": LeaseShape,
-    "configmaps": DataShape, "secrets": DataShape,
+    "configmaps": DataShape, "secrets": DataShape, "networkpolicies": PolicyShape,
+    "ingressclasses": IngressClassShape, "events": EventShape,
     **dict.fromkeys(("deployments", "replicasets", "statefulsets", "daemonsets"), WorkloadShape),
 }  # fmt: skip
 """By plural name; '' for any other kind."""
@@ -431,3 +458,16 @@ def _said(kind: str, text: str) -> str:
     types = wanted[1].replace(" | null", "") if wanted else "object"
     where = re.sub(r"\[[^]]*\]", "", path[1]) if path else ""
     return f"json: cannot unmarshal {what} into Go struct field {kind}.{where} of type {_GO.get(types, types)}"
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without the keys that are `null`; the same object where there are none."""
+    if isinstance(value, dict):
+        plain = {key: without_nulls(part) for key, part in value.items() if part is not None}
+        if len(plain) == len(value) and all(part is value[key] for key, part in plain.items()):
+            return value
+        return plain
+    if isinstance(value, list):
+        parts = [without_nulls(part) for part in value]
+        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
+    return value

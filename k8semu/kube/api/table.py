@@ -137,7 +137,7 @@ def _node(node: JSON, now: int) -> list[Any]:
     labels = node["metadata"].get("labels") or {}
     roles = ",".join(sorted(key.removeprefix(prefix) for key in labels if key.startswith(prefix))) or NONE
     about = node.get("status") or {}
-    addresses = {each["type"]: each["address"] for each in about.get("addresses") or []}
+    addresses = {each.get("type"): each.get("address") for each in about.get("addresses") or []}
     info = about.get("nodeInfo") or {}
     return [status, roles, age(node, now), info.get("kubeletVersion", ""), addresses.get("InternalIP", NONE),
             addresses.get("ExternalIP", NONE), *(info.get(key) or "<unknown>" for key in INFO)]  # fmt: skip

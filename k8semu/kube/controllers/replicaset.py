@@ -42,7 +42,7 @@ def available_in(pod: JSON, min_ready: int, now: int) -> int | None:
         return None
     if not min_ready:
         return 0
-    return max(0, parse_time(ready["lastTransitionTime"]) + min_ready * NS_PER_S - now)
+    return max(0, parse_time(ready.get("lastTransitionTime")) + min_ready * NS_PER_S - now)
 
 
 class ReplicaSetController(Controller):

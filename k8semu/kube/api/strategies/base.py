@@ -120,5 +120,14 @@ def with_part(obj: JSON, old: JSON, part: str) -> JSON:
     return changed
 
 
+def with_conditions(obj: JSON) -> JSON:
+    """`obj` whose conditions, if it has some, all have a type and a status, be they empty."""
+    conditions = (obj.get("status") or {}).get("conditions")
+    if not conditions or all("type" in held and "status" in held for held in conditions):
+        return obj
+    full = [{"type": "", "status": "", **held} for held in conditions]
+    return {**obj, "status": {**obj["status"], "conditions": full}}
+
+
 def with_spec(obj: JSON, spec: JSON) -> JSON:
     return obj if obj.get("spec") is spec else {**obj, "spec": spec}

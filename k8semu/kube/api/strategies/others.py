@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, forbidden, invalid, not_supported, required
-from k8semu.kube.api.strategies.base import JSON, Strategy
+from k8semu.kube.api.strategies.base import JSON, Strategy, with_conditions
 
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 
 
@@ -21,7 +22,8 @@ class NodeStrategy(Strategy):
         spec = obj.get("spec") or {}
         if spec.get("podCIDR") and not spec.get("podCIDRs"):
             spec = {**spec, "podCIDRs": [spec["podCIDR"]]}
-        return obj if spec is obj.get("spec") else {**obj, "spec": spec}
+        obj = obj if spec is obj.get("spec") else {**obj, "spec": spec}
+        return with_conditions(obj)
 
     def prepare_create(self, obj: JSON) -> JSON:
         return obj
@@ -37,7 +39,17 @@ class NodeStrategy(Strategy):
         errors: Errors = []
         for i, cidr in enumerate(obj["spec"].get("podCIDRs") or []):
             errors += names.cidr(f"spec.podCIDRs[{i}]", cidr)
+        for i, taint in enumerate(obj["spec"].get("taints") or []):
+            errors += _taint(f"spec.taints[{i}]", taint)
         return errors
+
+
+def _taint(path: str, taint: JSON) -> Errors:
+    key, effect = taint.get("key") or "", taint.get("effect") or ""
+    errors = [invalid(f"{path}.key", key, said) for said in names.qualified_name(key)]
+    if not effect:
+        return [*errors, required(f"{path}.effect")]
+    return errors if effect in EFFECTS else [*errors, not_supported(f"{path}.effect", effect, EFFECTS)]
 
 
 class NamespaceStrategy(Strategy):

@@ -9,7 +9,7 @@ Kubernetes: pkg/registry/core/pod/strategy.go, plugin/pkg/admission/{defaulttole
 from __future__ import annotations
 
 from k8semu.kube.api.field import Errors, FieldError, forbidden
-from k8semu.kube.api.strategies.base import JSON, Strategy, with_part, with_spec
+from k8semu.kube.api.strategies.base import JSON, Strategy, with_conditions, with_part, with_spec
 from k8semu.kube.api.strategies.pod_spec import default_spec, validate_spec
 
 TOLERATED = 300
@@ -52,6 +52,7 @@ class PodStrategy(Strategy):
         return {**obj, "spec": spec}
 
     def default_update(self, obj: JSON, old: JSON) -> JSON:
+        obj = with_conditions(obj)
         return obj if obj.get("spec") is old["spec"] else self.default(obj)
 
     def prepare_create(self, obj: JSON) -> JSON:
@@ -63,7 +64,7 @@ class PodStrategy(Strategy):
         for key in ("deletionTimestamp", "ownerReferences"):
             if key in old["metadata"]:
                 meta[key] = old["metadata"][key]
-        return with_part({**obj, "metadata": meta}, old, "spec")
+        return with_part({**obj, "metadata": meta, "status": obj.get("status") or {}}, old, "spec")
 
     def grace(self, obj: JSON, asked: int | None) -> int:
         """Kubernetes: pkg/registry/core/pod/strategy.go CheckGracefulDelete()."""
