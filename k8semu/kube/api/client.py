@@ -10,7 +10,8 @@ Differs: plain HTTP; after a failure a reflector waits one second, not a growing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -81,13 +82,12 @@ class Client:
 
     def __init__(self, host: str, port: int, agent: str = "k8semu") -> None:
         self.host, self.port, self.agent = host, port, agent
-        self._idle: Connection | None = None
+        self._idle: list[Connection] = []
 
     async def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
         """The answer's JSON; ApiError if the server refuses, OSError if it cannot be reached."""
         data = _encode(body) if body is not None else b""
-        held, self._idle = self._idle, None
-        connection = held if held is not None and held.reusable else await self._connect()
+        connection = self._held() or await self._connect()
         try:
             head = await connection.send(method, path, self._headers(data, content_type), data)
             said = b"".join([part async for part in connection.body()])
@@ -95,10 +95,19 @@ class Client:
             connection.close()
             raise
         if connection.reusable:
-            self._idle = connection
+            self._idle.append(connection)
         else:
             connection.close()
         return _answer(head.status_code, said)
+
+    def _held(self) -> Connection | None:
+        """A connection that is open and has nothing to do."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable:
+                return connection
+            connection.close()
+        return None
 
     async def _connect(self) -> Connection:
         return Connection(*await asyncio.open_connection(self.host, self.port))
@@ -155,7 +164,7 @@ class Client:
                 "target": {"apiVersion": "v1", "kind": "Node", "name": node}}  # fmt: skip
         await self.request("POST", path_of("pods", namespace, name, "binding"), body)
 
-    async def watch(self, plural: str, namespace: str | None = None, **options: str) -> AsyncIterator[JSON]:
+    async def watch(self, plural: str, namespace: str | None = None, **options: str) -> AsyncGenerator[JSON, None]:
         """Events as they come, on a connection of their own, until the server ends the watch."""
         connection = await self._connect()
         try:
@@ -173,9 +182,8 @@ class Client:
             connection.close()
 
     def close(self) -> None:
-        if self._idle is not None:
-            self._idle.close()
-            self._idle = None
+        while self._idle:
+            self._idle.pop().close()
 
 
 def path_of(plural: str, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
@@ -252,16 +260,20 @@ class Reflector:
             options = {"resourceVersion": str(self.version), "allowWatchBookmarks": "true",
                        "timeoutSeconds": str(WATCH_SECONDS), **self._options}  # fmt: skip
             try:
-                async for event in self.client.watch(self.plural, self.namespace, **options):
-                    if event["type"] == "ERROR":
-                        raise ApiError.from_status(event["object"])
-                    self.version = int(event["object"]["metadata"]["resourceVersion"])
-                    if event["type"] != "BOOKMARK":
-                        self._take(event["type"], event["object"])
+                async with aclosing(self.client.watch(self.plural, self.namespace, **options)) as events:
+                    async for event in events:
+                        self._heard(event)
             except ApiError:
                 return                                    # 410 Gone: list again
             except OSError:
                 await asyncio.sleep(AGAIN)
+
+    def _heard(self, event: JSON) -> None:
+        if event["type"] == "ERROR":
+            raise ApiError.from_status(event["object"])
+        self.version = int(event["object"]["metadata"]["resourceVersion"])
+        if event["type"] != "BOOKMARK":
+            self._take(event["type"], event["object"])
 
     def _take(self, kind: str, obj: JSON) -> None:
         old = self.cache.get(*key_of(obj))

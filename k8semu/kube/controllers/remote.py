@@ -24,6 +24,12 @@ from k8semu.kube.controllers.controller import After, Bind, Controller, Create, 
 NS_PER_S = 1_000_000_000
 AGAIN = 1.0
 """Seconds before a key is tried again whose writes were refused."""
+KINDS = (
+    "daemonsets", "deployments", "endpoints", "endpointslices", "leases", "namespaces", "nodes", "pods", "replicasets",
+    "services", "statefulsets", "configmaps", "secrets", "ingresses", "ingressclasses", "networkpolicies", "events",
+    "serviceaccounts",
+)  # fmt: skip
+"""All kinds: what all controllers together read."""
 PATIENCE = 5.0
 """Seconds to wait for news of one's own writes; then they were none, or the watch is late."""
 
