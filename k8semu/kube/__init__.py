@@ -2,7 +2,11 @@
 
     objects    the objects as `kubectl apply` takes them, as far as the network needs them
     images     what a container runs
-    workloads  Deployments, ReplicaSets, StatefulSets and DaemonSets become Pods
-    scheduler  which node a Pod goes to
-    store      what was applied, and which Pods come and go for it
+    services   Services and EndpointSlices, as the network needs them
+    kinds      as what each kind is read, and which have an effect on the network
+    api/       the API server: what is asked for, checked, kept, and told to who watches
+    controllers/  what is asked for becomes Pods on nodes, and Services get their endpoints
+    pod_status what a kubelet reports of its Pods
+    proxy/     kube-proxy
+    dns/       cluster DNS
 """
