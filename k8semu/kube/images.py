@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -85,7 +86,8 @@ def launch(
     if image in SLEEPERS:
         return None
     if image == "coredns":
-        return Launch("k8semu.apps.coredns:coredns", {}, ("Namespace", "Service", "EndpointSlice"))
+        args = {"local": [known["POD_IP"]] if known and known.get("POD_IP") else [], "seed": crc32(pod.encode())}
+        return Launch("k8semu.apps.coredns:coredns", args, ("Namespace", "Service", "EndpointSlice"))
     ports = [port.container_port for port in container.ports if port.protocol == "TCP"]
     if image == "udp-echo":
         return Launch("k8semu.apps.sockets:udp_echo", {"ports": [p.container_port for p in container.ports] or [7]})

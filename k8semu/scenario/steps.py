@@ -145,7 +145,7 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
         if isinstance(program, Output):
             return program
         result = await built.cluster.call(where.netns_name, argv[0], program)
-        return Output(result["output"], result["code"], result.get("errors", ""))
+        return Output(result["output"], result["code"], result["errors"])
     output = answer(where, argv)
     if argv and argv[0] in REAL_COMMANDS:
         result = {"output": output.shown, "code": output.code}

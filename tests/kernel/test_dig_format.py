@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from k8semu.apps.shell.dig import dig
-from k8semu.apps.shell.nslookup import nslookup
+from k8semu.apps.shell.dig import main as dig
+from k8semu.apps.shell.nslookup import main as nslookup
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/apps"))
 from test_app_coredns import served

@@ -79,7 +79,7 @@ CALLS = (
     program("dns_client:dns_query", name="db", resolv_conf=RESOLV_CONF),
     program("dns_client:dns_query", name="_mysql._tcp.db.default", type="SRV", resolv_conf=RESOLV_CONF),
     program("dns_client:dns_query", name="nope.svc.cluster.local.", resolv_conf=RESOLV_CONF),
-    program("shell.network:getent", name="web"),
+    program("shell.getent:main", name="web"),
 )
 
 

@@ -136,14 +136,14 @@ def _rtype(word: str) -> int | None:
     return int(upper[4:]) if upper.startswith("TYPE") and upper[4:].isdecimal() else None
 
 
-async def dig(argv: list[str], resolv_conf: str = "") -> dict[str, Any]:
+async def main(argv: list[str], resolv_conf: str = "") -> dict[str, Any]:
     """`dig ARGV…`: its output and exit status."""
     try:
         options = parse_options(argv)
         output = await _run(options, parse_resolv_conf(resolv_conf))
     except Usage as error:
-        return {"output": str(error), "code": 1}
-    return {"output": output.text, "code": output.code}
+        return {"output": "", "errors": str(error), "code": 1}
+    return {"output": output.text, "errors": "", "code": output.code}
 
 
 async def _run(options: Options, conf: ResolvConf) -> Output:

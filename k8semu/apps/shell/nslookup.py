@@ -55,13 +55,13 @@ def _parse(words: list[str]) -> _Asked | str:
     return _Asked(rest[0], (rtype,) if rtype else (Type.A, Type.AAAA), server, port)
 
 
-async def nslookup(argv: list[str], resolv_conf: str = "", flavour: Flavour = "bind") -> dict[str, Any]:
+async def main(argv: list[str], resolv_conf: str = "", flavour: Flavour = "bind") -> dict[str, Any]:
     """`nslookup ARGV…`: its output and exit status."""
     asked = _parse(argv)
     if isinstance(asked, str):
-        return {"output": asked, "code": 1}
+        return {"output": asked, "errors": "", "code": 1}
     text, code = await _Lookup(asked, parse_resolv_conf(resolv_conf), flavour, argv).run()
-    return {"output": text, "code": code}
+    return {"output": text, "errors": "", "code": code}
 
 
 class _Lookup:
