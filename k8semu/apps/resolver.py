@@ -41,6 +41,8 @@ Libc = Literal["glibc", "musl"]
 MAX_SERVERS = 3
 EDNS_SIZE = 1200
 PORT = 53
+GAP = 0.00002
+"""Seconds between two questions of one moment: sendmmsg(2) takes the first down to the wire before the second."""
 
 
 def parse_hosts(text: str) -> dict[str, list[str]]:
@@ -284,7 +286,9 @@ class _Glibc:
         waiting = {query.id: query for query in queries}
         while waiting:
             one = await self._socket(index, server)
-            for query in waiting.values() if self.turn == 0 else list(waiting.values())[:1]:
+            for number, query in enumerate(list(waiting.values())[: None if self.turn == 0 else 1]):
+                if number:
+                    await asyncio.sleep(GAP)
                 one.transport.sendto(build(query))
             deadline = asyncio.get_running_loop().time() + seconds
             while waiting:
@@ -411,7 +415,9 @@ class _Musl:
         try:
             while waiting and loop.time() < end:
                 if loop.time() >= again:
-                    for query in waiting.values():
+                    for number, query in enumerate(waiting.values()):
+                        if number:
+                            await asyncio.sleep(GAP)
                         for server in settings.servers:
                             transport.sendto(build(query), (server, PORT))
                     again = loop.time() + settings.timeout / settings.attempts

@@ -61,7 +61,7 @@ def test_a_pod_finds_a_service_by_its_name() -> None:
     assert (a["rcode"], a["answers"], a["name"]) == (
         "NOERROR", ["10.96.0.20"], "account-service.default.svc.cluster.local.",
     )  # fmt: skip
-    assert (aaaa["rcode"], aaaa["answers"]) == ("SERVFAIL", []) or aaaa["rcode"] == "NOERROR"
+    assert (aaaa["rcode"], aaaa["answers"], len(aaaa["asked"])) == ("NOERROR", [], 4)  # NODATA: the search goes on
     assert (nothing["rcode"], nothing["answers"]) == ("NXDOMAIN", [])
     assert ptr["answers"] == ["kube-dns.kube-system.svc.cluster.local."]
     assert ns["answers"] == ["kube-dns.kube-system.svc.cluster.local."]

@@ -172,11 +172,15 @@ class Nat:
         ct.manips = tuple(manips)
 
     def _used(self, key: bytes, ct: CtEntry) -> bool:
-        """Would the answers to `key` be taken for another connection's? Linux: nf_nat_used_tuple()."""
+        """Would the answers to `key` be taken for another connection's? Linux: nf_conntrack_tuple_taken().
+
+        Two packets that a socket sends at once (a resolver's A and AAAA) are one connection, although the
+        second was tracked before the first was confirmed: `Conntrack.confirm` joins them.
+        """
         reply = invert(key)
         assert reply is not None
         found = self._table.find(reply)
-        return found is not None and found[0] is not ct
+        return found is not None and found[0] is not ct and found[0].orig != ct.orig
 
     def _unique_tuple(self, current: bytes, wanted: NatRange, ct: CtEntry, side: int) -> bytes:
         """Linux: get_unique_tuple()."""
