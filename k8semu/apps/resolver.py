@@ -9,7 +9,7 @@
 The errors are getaddrinfo's: EAI_NONAME (no such name), EAI_NODATA (a name without an address),
 EAI_AGAIN (nobody answered, or SERVFAIL), EAI_FAIL.
 
-Linux: glibc resolv/res_send.c, res_query.c, res_init.c; musl src/network/lookup_name.c, res_msend.c; resolv.conf(5)
+Linux: glibc resolv/res_send.c, res_query.c, res_init.c; resolv.conf(5); for musl see `resolver_musl`
 Differs: only IPv4 name servers and addresses.
 """
 
@@ -25,7 +25,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from k8semu.kube.dns.message import AD, QR, RD, TC, Edns, FormatError, Message, Question, Rcode, Type, build, parse
+from k8semu.kube.dns.message import AD, QR, RD, Edns, FormatError, Message, Question, Rcode, Type, build, parse
 from k8semu.kube.dns.names import Name, lower, parse_name
 from k8semu.kube.dns.rdata import rdata_text
 from k8semu.kube.dns.resolv_conf import ResolvConf, parse_resolv_conf
@@ -95,7 +95,7 @@ class _TryAgain(Exception):
     """Nobody gave an answer that counts."""
 
 
-class _Socket(asyncio.DatagramProtocol):
+class QuerySocket(asyncio.DatagramProtocol):
     """A socket, and what came in by it."""
 
     def __init__(self) -> None:
@@ -136,14 +136,21 @@ class Resolver:
         types = [Type.A] if family == socket.AF_INET or self.settings.no_aaaa else [Type.A, Type.AAAA]
         error = EAI_NONAME
         with contextlib.suppress(ValueError):
-            found = await (_Musl if self.libc == "musl" else _Glibc)(self.settings, self._draw).search(name, types)
+            found = await self._call().search(name, types)
             if isinstance(found, list):
                 return found
             error = found
         raise socket.gaierror(error, _WORDS[error])
 
+    def _call(self) -> Any:
+        if self.libc == "musl":
+            from k8semu.apps.resolver_musl import Musl
 
-def _addresses(messages: list[Message]) -> list[str]:
+            return Musl(self.settings, self._draw)
+        return _Glibc(self.settings, self._draw)
+
+
+def ipv4_addresses(messages: list[Message]) -> list[str]:
     """The IPv4 addresses in the replies: the question's own, and those that CNAMEs lead to."""
     return [
         rdata_text(record) for message in messages for record in message.answers
@@ -151,7 +158,7 @@ def _addresses(messages: list[Message]) -> list[str]:
     ]  # fmt: skip
 
 
-def _has_address(messages: list[Message]) -> bool:
+def has_address(messages: list[Message]) -> bool:
     return any(record.rtype in (Type.A, Type.AAAA) for message in messages for record in message.answers)
 
 
@@ -162,7 +169,7 @@ class _Glibc:
         self.settings, self.draw = settings, draw
         self.servfail = False   # was that the last thing that a server said?
         self.turn = 2 if settings.single_request_reopen else 1 if settings.single_request else 0
-        self.sockets: dict[int, _Socket] = {}
+        self.sockets: dict[int, QuerySocket] = {}
 
     async def search(self, name: str, types: list[Type]) -> list[str] | int:
         """Addresses, or getaddrinfo's error."""
@@ -210,8 +217,8 @@ class _Glibc:
             return EAI_AGAIN
         finally:
             self._close()
-        if _has_address(replies):
-            return _addresses(replies) or EAI_NODATA
+        if has_address(replies):
+            return ipv4_addresses(replies) or EAI_NODATA
         rcode = replies[0].rcode if replies[0].rcode != Rcode.NOERROR or len(replies) == 1 else replies[1].rcode
         if rcode == Rcode.NOERROR:
             return EAI_NODATA
@@ -246,10 +253,10 @@ class _Glibc:
         """One that was refused beside one that was answered counts as SERVFAIL."""
         return [answers.get(query.id) or replace(query, flags=QR | Rcode.SERVFAIL) for query in queries]
 
-    async def _socket(self, index: int, server: str) -> _Socket:
+    async def _socket(self, index: int, server: str) -> QuerySocket:
         if index not in self.sockets:
             loop = asyncio.get_running_loop()
-            _, self.sockets[index] = await loop.create_datagram_endpoint(_Socket, remote_addr=(server, PORT))
+            _, self.sockets[index] = await loop.create_datagram_endpoint(QuerySocket, remote_addr=(server, PORT))
         return self.sockets[index]
 
     async def _by_udp(self, index: int, server: str, queries: list[Message], seconds: int) -> dict[int, Message]:
@@ -306,13 +313,13 @@ class _Glibc:
             if self.turn == 2 and waiting:
                 self._forget(index)
 
-    async def _receive(self, one: _Socket, waiting: dict[int, Message], deadline: float) -> Message:
+    async def _receive(self, one: QuerySocket, waiting: dict[int, Message], deadline: float) -> Message:
         while True:
             left = deadline - asyncio.get_running_loop().time()
             got = await asyncio.wait_for(one.got.get(), left)
             if isinstance(got, Exception):
                 raise got
-            answer = _matching(got[0], waiting)
+            answer = matching(got[0], waiting)
             if answer is not None:
                 return answer
 
@@ -327,7 +334,7 @@ class _Glibc:
                 writer.write(b"".join(_framed(build(query)) for query in queries))
                 while waiting:
                     [size] = struct.unpack("!H", await reader.readexactly(2))
-                    answer = _matching(await reader.readexactly(size), waiting)
+                    answer = matching(await reader.readexactly(size), waiting)
                     if answer is not None:
                         del waiting[answer.id]
                         answers[answer.id] = answer
@@ -343,7 +350,7 @@ def _framed(raw: bytes) -> bytes:
     return struct.pack("!H", len(raw)) + raw
 
 
-def _matching(data: bytes, waiting: dict[int, Message]) -> Message | None:
+def matching(data: bytes, waiting: dict[int, Message]) -> Message | None:
     """The answer to one of the questions; None for anything else that came in."""
     try:
         answer = parse(data)
@@ -367,85 +374,3 @@ def _counts(answer: Message) -> bool:
         return False
     lame = not (answer.answers or answer.flags & 0x0480 or answer.additional or answer.edns)
     return answer.rcode != Rcode.NOERROR or not lame
-
-
-class _Musl:
-    """One call of musl's getaddrinfo. Linux: musl src/network/lookup_name.c name_from_dns_search()"""
-
-    def __init__(self, settings: Settings, draw: Callable[[], int]) -> None:
-        self.settings, self.draw = settings, draw
-
-    async def search(self, name: str, types: list[Type]) -> list[str] | int:
-        """Addresses, or getaddrinfo's error."""
-        plain = parse_name(name)
-        search = () if name.count(".") >= self.settings.ndots or name.endswith(".") else self.settings.search
-        for full in (*(plain + parse_name(domain) for domain in search), plain):
-            found = await self._name(full, types)
-            if found:
-                return found
-        return EAI_NONAME
-
-    async def _name(self, name: Name, types: list[Type]) -> list[str] | int:
-        """0: there is no such name."""
-        queries: list[Message] = []
-        for rtype in types:
-            number = self.draw()
-            if queries and number >> 8 == queries[0].id >> 8:
-                number = (number + 0x100) & 0xFFFF
-            queries.append(Message(number, RD, (Question(name, rtype),)))
-        answers = await self._send(queries)
-        if len(answers) < len(queries):
-            return EAI_AGAIN
-        replies = [answers[query.id] for query in queries]
-        if _has_address(replies):
-            return _addresses(replies) or EAI_NODATA
-        rcode = replies[0].rcode
-        return {Rcode.SERVFAIL: EAI_AGAIN, Rcode.NOERROR: EAI_NODATA, Rcode.NXDOMAIN: 0}.get(rcode, EAI_FAIL)  # type: ignore[call-overload, no-any-return]
-
-    async def _send(self, queries: list[Message]) -> dict[int, Message]:
-        """All servers at once, again every `timeout / attempts`. Linux: musl __res_msend_rc()"""
-        loop = asyncio.get_running_loop()
-        settings = self.settings
-        waiting = {query.id: query for query in queries}
-        answers: dict[int, Message] = {}
-        retries = 2 * len(queries)
-        end = loop.time() + settings.timeout
-        again = loop.time()
-        transport, one = await loop.create_datagram_endpoint(_Socket, local_addr=("0.0.0.0", 0))
-        try:
-            while waiting and loop.time() < end:
-                if loop.time() >= again:
-                    for number, query in enumerate(waiting.values()):
-                        if number:
-                            await asyncio.sleep(GAP)
-                        for server in settings.servers:
-                            transport.sendto(build(query), (server, PORT))
-                    again = loop.time() + settings.timeout / settings.attempts
-                    retries = 2 * len(queries)
-                try:
-                    got = await asyncio.wait_for(one.got.get(), min(again, end) - loop.time())
-                except TimeoutError:
-                    continue
-                answer = None if isinstance(got, Exception) else _matching(got[0], waiting)
-                if answer is None:
-                    continue
-                if answer.rcode == Rcode.SERVFAIL and retries:
-                    retries -= 1
-                    assert not isinstance(got, Exception)
-                    transport.sendto(build(waiting[answer.id]), got[1])
-                elif answer.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
-                    query = waiting.pop(answer.id)
-                    answers[answer.id] = await self._whole(query, answer, got)
-        finally:
-            transport.close()
-        return answers
-
-    async def _whole(self, query: Message, answer: Message, got: Any) -> Message:
-        """By TCP, if it was cut."""
-        if not answer.flags & TC:
-            return answer
-        from k8semu.kube.dns.forward import ask_tcp
-
-        with contextlib.suppress(OSError, TimeoutError, FormatError):
-            return await ask_tcp((got[1][0], PORT), query, self.settings.timeout)
-        return answer

@@ -11,10 +11,30 @@ Linux: resolv.conf(5)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class DnsOption(Protocol):
+        @property
+        def name(self) -> str: ...
+        @property
+        def value(self) -> str | None: ...
+
+    class DnsConfig(Protocol):
+        """A Pod's `spec.dnsConfig`."""
+
+        @property
+        def nameservers(self) -> Sequence[str]: ...
+        @property
+        def searches(self) -> Sequence[str]: ...
+        @property
+        def options(self) -> Sequence[DnsOption]: ...
+
 
 DnsPolicy = Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
 MAX_NAMESERVERS, MAX_SEARCH, MAX_SEARCH_CHARS = 3, 32, 2048
@@ -54,24 +74,6 @@ def parse_resolv_conf(text: str) -> ResolvConf:
         elif words[0] == "options":
             options += words[1:]
     return ResolvConf(tuple(nameservers), search, tuple(options))
-
-
-class DnsOption(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def value(self) -> str | None: ...
-
-
-class DnsConfig(Protocol):
-    """A Pod's `spec.dnsConfig`."""
-
-    @property
-    def nameservers(self) -> Sequence[str]: ...
-    @property
-    def searches(self) -> Sequence[str]: ...
-    @property
-    def options(self) -> Sequence[DnsOption]: ...
 
 
 def pod_resolv_conf(
