@@ -39,7 +39,7 @@ Ref = tuple[str, Token, tuple[Token, Token]]
 """``set NAME`` or ``chain NAME``, where it stands, and the words of what is looked up in it."""
 
 
-class ChainSpec(msgspec.Struct, frozen=True):
+class ChainSpec(msgspec.Struct, frozen=True, gc=False):
     """What a chain was declared as; `kind` '' is a chain that others jump to."""
 
     kind: str = ""
@@ -49,7 +49,7 @@ class ChainSpec(msgspec.Struct, frozen=True):
     comment: str = ""
 
 
-class Cmd(msgspec.Struct, frozen=True, kw_only=True):
+class Cmd(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing to do. `at` is where it begins, `*_at` where the names in it stand, `to` its last word."""
 
     verb: str

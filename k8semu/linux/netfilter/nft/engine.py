@@ -53,7 +53,7 @@ class Nft:
     def apply(self, text: str, origins: Mapping[str, str] | None = None, origin: str = "") -> str:
         """`nft -f -`: all of it or nothing; what `list` in it prints. CommandError in nft's words."""
         commands = parse(text)
-        doing = [cmd for cmd in commands if cmd.verb != "list"]
+        doing = [(above, cmd) for above, cmd in commands if cmd.verb != "list"]
         now = self._netfilter.net.clock.now
         step = Transaction(self.tables, text, origins or {}, origin, now, self._serial)
         step.run(doing)
@@ -64,7 +64,7 @@ class Nft:
             if (chains := [chain for chain in self.base_chains() if chain.kind == "nat" and chain.hook is hook])
         }
         self._netfilter.changed()
-        return "".join(self.list(_words(cmd)) for cmd in commands if cmd.verb == "list")
+        return "".join(self.list(_words(cmd)) for _, cmd in commands if cmd.verb == "list")
 
     def base_chains(self) -> Iterable[Chain]:
         for table in self.tables.values():
@@ -167,19 +167,17 @@ def _words(cmd: Cmd) -> list[str]:
     return [cmd.kind, cmd.family, cmd.table, *([cmd.name] if cmd.name else [])]
 
 
-_policy_steps: dict[tuple[str, str, str, int], HookStep] = {}
+_end_steps: dict[tuple[str, str, str, int], HookStep] = {}
 
 
-def _policy_step(chain: Chain, walked: int) -> HookStep:
-    key = (str(chain.table), chain.name, chain.policy, walked)
-    step = _policy_steps.get(key)
+def _end_step(chain: Chain, verdict: str, walked: int) -> HookStep:
+    """What a chain came to; made once for all packets that fared the same."""
+    key = (str(chain.table), chain.name, verdict, walked)
+    step = _end_steps.get(key)
     if step is None:
-        if len(_policy_steps) > 4096:
-            _policy_steps.clear()
-        rules = "1 rule" if walked == 1 else f"{walked} rules"
-        step = _policy_steps[key] = HookStep(
-            chain.name, str(chain.table), f"{chain.policy.upper()} by policy, {rules} compared"
-        )
+        if len(_end_steps) > 4096:
+            _end_steps.clear()
+        step = _end_steps[key] = HookStep(chain.name, key[0], verdict, walked)
     return step
 
 
@@ -188,11 +186,12 @@ def run(chain: Chain, p: Pkt) -> Verdict:
     decision = walk(chain, p)
     if decision is not None:
         kind, step = decision
+        p.skb.steps.append(_end_step(chain, f"{kind.upper()} by a rule", p.walked))
         if kind == "accept":
             return Verdict.ACCEPT
         drop(p.skb, Drop.NETFILTER_DROP, f"{step.table} {step.chain} rule {step.number}: {step.rule}", step.origin)
         return Verdict.DROP
-    p.skb.steps.append(_policy_step(chain, p.walked))
+    p.skb.steps.append(_end_step(chain, f"{chain.policy.upper()} by policy", p.walked))
     if chain.policy == "accept":
         return Verdict.ACCEPT
     drop(p.skb, Drop.NETFILTER_DROP, f"{chain.table} {chain.name} policy")

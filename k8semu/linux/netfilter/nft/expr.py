@@ -23,7 +23,7 @@ Getter = Callable[[Pkt], "KeyValue | None"]
 L4 = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "udplite": 136, "icmp": 1}
 
 
-class Expr(msgspec.Struct, frozen=True, tag=True):
+class Expr(msgspec.Struct, frozen=True, tag=True, gc=False):
     """One thing to ask. `needs_ct`: it makes the kernel track connections; `proto`: only of this protocol."""
 
     @property
@@ -50,7 +50,7 @@ class Expr(msgspec.Struct, frozen=True, tag=True):
         raise NotImplementedError
 
 
-class Payload(Expr, frozen=True):
+class Payload(Expr, frozen=True, gc=False):
     """A header field: ``ip daddr``, ``tcp dport``, ``th sport``, ``icmp type``."""
 
     header: str
@@ -123,7 +123,7 @@ for _header, _field in _PAYLOAD:
     HEADERS[_header] = (*HEADERS.get(_header, ()), _field)
 
 
-class Meta(Expr, frozen=True):
+class Meta(Expr, frozen=True, gc=False):
     """``meta l4proto``, ``meta mark``, ``iifname``, …"""
 
     key: str
@@ -163,7 +163,7 @@ META_KEYS = tuple(_META)
 _UNQUALIFIED = ("iifname", "oifname")
 
 
-class Ct(Expr, frozen=True):
+class Ct(Expr, frozen=True, gc=False):
     """``ct state``, ``ct status``, ``ct mark``, ``ct direction``."""
 
     key: str
@@ -217,7 +217,7 @@ _CT: dict[str, tuple[DataType, Getter]] = {
 CT_KEYS = tuple(_CT)
 
 
-class Fib(Expr, frozen=True):
+class Fib(Expr, frozen=True, gc=False):
     """``fib daddr type``: what kind of address it is to this machine. Not modelled: `. iif`, `oif`."""
 
     side: str
@@ -237,7 +237,7 @@ class Fib(Expr, frozen=True):
         return lambda p: numbers[p.nf.net.ipv4.addr_type(p.daddr)]
 
 
-class Numgen(Expr, frozen=True):
+class Numgen(Expr, frozen=True, gc=False):
     """``numgen random mod 3``: a number below it, by chance or in turn."""
 
     kind: str
@@ -270,7 +270,7 @@ class Numgen(Expr, frozen=True):
         return turn
 
 
-class Binop(Expr, frozen=True):
+class Binop(Expr, frozen=True, gc=False):
     """``meta mark & 0x4000``."""
 
     left: Expr
@@ -301,7 +301,7 @@ class Binop(Expr, frozen=True):
         return compute
 
 
-class Concat(Expr, frozen=True):
+class Concat(Expr, frozen=True, gc=False):
     """``ip daddr . meta l4proto . th dport``."""
 
     parts: tuple[Expr, ...]

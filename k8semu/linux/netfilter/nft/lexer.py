@@ -6,25 +6,28 @@ Linux: nftables src/scanner.l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import msgspec
 
 from k8semu.errors import CommandError
 
 _TOKEN = re.compile(
-    r"""(?P<space>[ \t]+|\\\n|\#[^\n]*)
-      | (?P<newline>\n)
-      | (?P<quoted>"[^"\n]*")
+    r"""[ \t]*(?:
+        (?P<dot>\.(?![\w/\-.]))
+      | (?P<word>[A-Za-z_.][\w/\-.]*\*?)
+      | (?P<op>!=|==|<=|>=|<<|>>|[{}();:,=<>&|^!/@*$+-])
       | (?P<ip>\d+\.\d+\.\d+\.\d+(?![\w.]))
+      | (?P<newline>\n)
       | (?P<time>(?:\d+(?:ms|[dhms]))+(?![\w]))
       | (?P<num>0x[0-9a-fA-F]+(?![\w])|\d+(?![\w.]))
-      | (?P<dot>\.(?![\w/\-.]))
-      | (?P<word>[A-Za-z_.][\w/\-.]*\*?|\d[\w/.]*)
-      | (?P<op>!=|==|<=|>=|<<|>>|[{}();:,.=<>&|^!/@*$+-])
-      | (?P<junk>.)""",
+      | (?P<odd>\d[\w/.]*)
+      | (?P<quoted>"[^"\n]*")
+      | (?P<skip>\\\n|\#[^\n]*|\Z)
+      | (?P<junk>.)
+    )""",
     re.VERBOSE,
 )
+_AS = {"dot": "op", "odd": "word"}
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
@@ -58,39 +61,45 @@ class NftError(Exception):
         self.beside = beside  # what it does not go with
 
 
-def as_command_error(error: NftError, text: str) -> CommandError:
-    """The error as nft prints it: file, line, columns, the line itself and what in it is wrong."""
+def as_command_error(error: NftError, text: str, above: int = 0) -> CommandError:
+    """The error as nft prints it: file, line, columns, the line itself and what in it is wrong.
+
+    `above`: how many lines stand before the first that the error's words count.
+    """
     at = error.at
+    number = at.line + above
     last = error.to.last if error.to.line == at.line else at.last
     lines = text.split("\n")
-    line = lines[at.line - 1] if at.line <= len(lines) else ""
-    if at.kind == "end" and at.line > len(lines):
-        line = lines[-1]
+    line = lines[number - 1] if number <= len(lines) else lines[-1]
     marks = " " * (at.first - 1) + "^" * max(1, last - at.first + 1)
     if error.beside is not None and error.beside[1].last < at.first:
         first, before = error.beside[0].first, error.beside[1].last
         marks = " " * (first - 1) + "~" * (before - first + 1) + marks[before:]
-    return CommandError(f"/dev/stdin:{at.line}:{at.first}-{last}: Error: {error.message}\n{line}\n{marks}")
+    return CommandError(f"/dev/stdin:{number}:{at.first}-{last}: Error: {error.message}\n{line}\n{marks}")
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> list[Token]:
     """The words of a text, ending with one of kind `end`."""
-    line, start = 1, 0
+    found: list[Token] = []
+    line, start, end = 1, 0, len(text)
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
-        at = match.start()
-        if kind == "newline":
-            yield Token("newline", "\n", line, at - start + 1, at - start + 1)
+        assert kind is not None
+        word = match[kind]
+        last = match.end() - start
+        first = last - len(word) + 1
+        if kind == "word" or kind == "op":
+            found.append(Token(kind, word, line, first, last))
+        elif kind == "newline":
+            found.append(Token(kind, word, line, first, last))
             line, start = line + 1, match.end()
-        elif kind == "space":
-            if "\n" in match[0]:
+        elif kind == "skip":
+            if word[:1] == "\\":
                 line, start = line + 1, match.end()
         elif kind == "junk":
-            here = Token("junk", match[0], line, at - start + 1, at - start + 1)
-            raise NftError(here, "syntax error, unexpected junk")
+            raise NftError(Token(kind, word, line, first, last), "syntax error, unexpected junk")
         else:
-            assert kind is not None
-            kind = "op" if kind == "dot" else kind
-            word = match[0][1:-1] if kind == "quoted" else match[0]
-            yield Token(kind, word, line, at - start + 1, match.end() - start)
-    yield Token("end", "", line, 1 if start == len(text) else len(text) - start + 1, 1)
+            found.append(Token(_AS.get(kind, kind), word[1:-1] if kind == "quoted" else word, line, first, last))
+    column = 1 if start == end else end - start + 1
+    found.append(Token("end", "", line, column, column))
+    return found

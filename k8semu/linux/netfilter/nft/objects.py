@@ -13,7 +13,19 @@ import msgspec
 
 from k8semu.linux.core.hooks import Hook
 from k8semu.linux.netfilter.nft.sets import NftSet
-from k8semu.linux.netfilter.nft.stmt import BREAK, Counter, Op, Outcome, Stmt, Vmap, hooks_of, needs_nat
+from k8semu.linux.netfilter.nft.stmt import (
+    BREAK,
+    Counter,
+    Nat,
+    Op,
+    Outcome,
+    Reject,
+    Stmt,
+    Vmap,
+    hooks_of,
+    needs_nat,
+    only_tcp,
+)
 from k8semu.linux.netfilter.rule import Pkt
 from k8semu.trace.steps import RuleStep
 
@@ -25,7 +37,7 @@ HOOKS = {
 assert BREAK is False
 
 
-class RuleSpec(msgspec.Struct, frozen=True):
+class RuleSpec(msgspec.Struct, frozen=True, gc=False):
     """A rule as a value, which namespaces may share."""
 
     stmts: tuple[Stmt, ...]
@@ -72,14 +84,21 @@ class Rule:
 
 
 class CompiledRule:
-    """A rule ready to be asked. `number` is its place in the chain, from 1."""
+    """A rule ready to be asked. `number` is its place in the chain, from 1; `final` acts once all else holds."""
 
-    __slots__ = ("chain", "number", "ops", "rule", "step", "table")
+    __slots__ = ("chain", "final", "number", "ops", "rule", "step", "table")
 
     def __init__(self, table: Table, chain: Chain, number: int, rule: Rule) -> None:
         self.table, self.chain, self.number, self.rule = table, chain, number, rule
         self.step = RuleStep(str(table), chain.name, number, rule.spec.text(), rule.origin)
-        self.ops: tuple[Op, ...] = tuple(stmt.compile(table, self) for stmt in rule.spec.stmts)
+        ops = [stmt.compile(table, self) for stmt in rule.spec.stmts]
+        self.final: Op | None = None
+        last = rule.spec.stmts[-1]
+        if isinstance(last, (Reject, Nat)):
+            self.final = ops.pop()
+            if isinstance(last, Reject) and last.kind == "tcp reset":
+                ops.append(only_tcp)
+        self.ops: tuple[Op, ...] = tuple(ops)
 
     def element_step(self, element: str, origin: str, named: bool) -> RuleStep:
         """What a trace says where one element of a map decided."""
@@ -163,12 +182,13 @@ def walk(chain: Chain, p: Pkt) -> Decision | None:
                 break
         if result is False:
             continue
-        if result is None:
-            steps.append(rule.step)
-            continue
-        assert isinstance(result, Outcome)
-        step = result.step if isinstance(result.step, RuleStep) else rule.step
+        step = result.step if isinstance(result, Outcome) and isinstance(result.step, RuleStep) else rule.step
         steps.append(step)
+        if result is None:
+            if rule.final is None:
+                continue
+            result = rule.final(p)
+        assert isinstance(result, Outcome)
         kind = result.kind
         if kind == "jump" or kind == "goto":
             assert result.chain is not None

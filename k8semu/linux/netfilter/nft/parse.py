@@ -25,13 +25,32 @@ VERBS = ("add", "create", "insert", "replace", "delete", "destroy", "flush", "li
 PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 
 
-@lru_cache(maxsize=16)
-def parse(text: str) -> tuple[c.Cmd, ...]:
-    """All commands of a text; CommandError as nft prints it. The same text is read once for all nodes."""
-    try:
-        return tuple(_Parser(text).commands())
-    except NftError as error:
-        raise as_command_error(error, text) from None
+Numbered = list[tuple[int, c.Cmd]]
+"""Commands, each with how many lines stand before those that its words count."""
+
+
+def parse(text: str) -> Numbered:
+    """All commands of a text; CommandError as nft prints it."""
+    lines = text.split("\n")
+    if any(line.count("{") != line.count("}") or line.endswith("\\") for line in lines):
+        try:
+            return [(0, command) for command in _Parser(text).commands()]
+        except NftError as error:
+            raise as_command_error(error, text) from None
+    found: Numbered = []
+    for above, line in enumerate(lines):
+        if line:
+            try:
+                found += [(above, command) for command in _parse_line(line)]
+            except NftError as error:
+                raise as_command_error(error, text, above) from None
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _parse_line(line: str) -> tuple[c.Cmd, ...]:
+    """The commands of one line: nodes are told much the same, and share what they are told."""
+    return tuple(_Parser(f"{line}\n").commands())
 
 
 class _Parser(RuleParser):

@@ -37,7 +37,7 @@ class VerdictData(msgspec.Struct, frozen=True, gc=False):
 Data = VerdictData | Key | None
 
 
-class Element(msgspec.Struct):
+class Element(msgspec.Struct, gc=False):
     """One element. `expires` in ns (0: never), `timeout` its own in ns (None: the set's)."""
 
     key: Key

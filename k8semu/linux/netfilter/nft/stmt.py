@@ -48,7 +48,7 @@ ACCEPT, DROP, RETURN, CONTINUE = Outcome("accept"), Outcome("drop"), Outcome("re
 _PLAIN = {"accept": ACCEPT, "drop": DROP, "return": RETURN, "continue": CONTINUE}
 
 
-class Stmt(msgspec.Struct, frozen=True, tag=True):
+class Stmt(msgspec.Struct, frozen=True, tag=True, gc=False):
     """One statement. `sets` and `chains` are those that it needs by name."""
 
     @property
@@ -73,7 +73,7 @@ class Stmt(msgspec.Struct, frozen=True, tag=True):
 # --- what is compared with ----------------------------------------------------------------------
 
 
-class AnonSet(msgspec.Struct, frozen=True):
+class AnonSet(msgspec.Struct, frozen=True, gc=False):
     """``{ 80, 443 }``: the set of one rule. Ranges are merged, elements sorted, as nft does."""
 
     types: DataTypes
@@ -116,7 +116,7 @@ class AnonSet(msgspec.Struct, frozen=True):
         return made
 
 
-class SetRef(msgspec.Struct, frozen=True):
+class SetRef(msgspec.Struct, frozen=True, gc=False):
     """``@cluster-ips``."""
 
     name: str
@@ -135,7 +135,7 @@ def _set_of(source: Source, table: Table) -> NftSet:
 # --- statements ---------------------------------------------------------------------------------
 
 
-class Match(Stmt, frozen=True):
+class Match(Stmt, frozen=True, gc=False):
     """``ip daddr 10.0.0.0/8``, ``tcp dport != 80``, ``ip saddr @affinity-…``, ``ct state new,established``."""
 
     expr: Expr
@@ -225,7 +225,7 @@ def _order(get: Getter, op: str, bound: Value) -> Op:
     return ordered
 
 
-class Vmap(Stmt, frozen=True):
+class Vmap(Stmt, frozen=True, gc=False):
     """``ip daddr . meta l4proto . th dport vmap @service-ips``: the element found says what to do."""
 
     expr: Expr
@@ -272,7 +272,7 @@ class Vmap(Stmt, frozen=True):
         return _guard(self.expr, look_up)
 
 
-class VerdictStmt(Stmt, frozen=True):
+class VerdictStmt(Stmt, frozen=True, gc=False):
     """``accept``, ``drop``, ``return``, ``continue``, ``jump CHAIN``, ``goto CHAIN``."""
 
     kind: str
@@ -290,7 +290,7 @@ class VerdictStmt(Stmt, frozen=True):
         return lambda p: outcome
 
 
-class Counter(Stmt, frozen=True):
+class Counter(Stmt, frozen=True, gc=False):
     """``counter``: packets and bytes that came so far in the rule. The figures given are where it starts."""
 
     packets: int = 0
@@ -310,7 +310,7 @@ class Counter(Stmt, frozen=True):
         return count
 
 
-class MarkSet(Stmt, frozen=True):
+class MarkSet(Stmt, frozen=True, gc=False):
     """``meta mark set meta mark | 0x4000``, ``ct mark set 1``: of the packet, or of its connection."""
 
     target: str
@@ -344,7 +344,7 @@ class MarkSet(Stmt, frozen=True):
         return put
 
 
-class SetUpdate(Stmt, frozen=True):
+class SetUpdate(Stmt, frozen=True, gc=False):
     """``update @affinity-… { ip saddr }`` (refreshes), ``add @seen { ip saddr }`` (does not)."""
 
     op: str
@@ -396,7 +396,7 @@ REJECT_KINDS = {
 }  # fmt: skip
 
 
-class Reject(Stmt, frozen=True):
+class Reject(Stmt, frozen=True, gc=False):
     """``reject``: ICMP port unreachable unless said otherwise; ``reject with tcp reset``."""
 
     kind: str = "port-unreachable"
@@ -407,11 +407,10 @@ class Reject(Stmt, frozen=True):
         return "reject with tcp reset" if self.kind == "tcp reset" else f"reject with icmp {self.kind}"
 
     def compile(self, table: Table, rule: CompiledRule) -> Op:
-        act = _act(RejectTarget(REJECT_KINDS.get(self.kind, "tcp-reset")).compile(), rule)
-        return act if self.kind != "tcp reset" else lambda p: act(p) if p.proto == 6 else BREAK
+        return _act(RejectTarget(REJECT_KINDS.get(self.kind, "tcp-reset")).compile(), rule)
 
 
-class Nat(Stmt, frozen=True):
+class Nat(Stmt, frozen=True, gc=False):
     """``dnat to 172.17.0.2:80``, ``snat to …``, ``masquerade fully-random``, ``redirect to :8080``."""
 
     kind: str
@@ -446,7 +445,7 @@ class Nat(Stmt, frozen=True):
         return _act(cls(self.low, self.high, self.ports, flags).compile(), rule)
 
 
-class NatMap(Stmt, frozen=True):
+class NatMap(Stmt, frozen=True, gc=False):
     """``dnat ip to numgen random mod 2 map { 0 : 172.17.0.2 . 80, … }``: the map says where to."""
 
     expr: Expr
@@ -477,6 +476,11 @@ class NatMap(Stmt, frozen=True):
             return DROP if verdict is Verdict.DROP else ACCEPT
 
         return _guard(self.expr, act)
+
+
+def only_tcp(p: Pkt) -> Outcome | bool | None:
+    """``reject with tcp reset`` answers TCP alone."""
+    return None if p.proto == 6 else BREAK
 
 
 TERMINAL = (VerdictStmt, Reject, Nat, NatMap)

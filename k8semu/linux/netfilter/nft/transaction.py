@@ -16,9 +16,10 @@ from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
 from k8semu.linux.netfilter.nft.parse_rule import to_range
 from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, Data, Element, NftSet, SetSpec, VerdictData
-from k8semu.linux.netfilter.nft.validate import check_table
+from k8semu.linux.netfilter.nft.validate import fault_of
 from k8semu.linux.netfilter.nft.values import Key, merge
 
+Numbered = tuple[int, c.Cmd]
 Tables = dict[tuple[str, str], Table]
 
 _NO_ENTRY = "Could not process rule: No such file or directory"
@@ -37,21 +38,30 @@ class Transaction:
         self.tables, self.text, self.origins, self.origin, self.now = tables, text, origins, origin, now
         self.serial = serial
         self._undo: list[Callable[[], object]] = []
-        self._made: dict[int, c.Cmd] = {}  # id of a new rule -> what made it
-        self._check: dict[tuple[str, str], c.Cmd] = {}
+        self._above = 0
+        self._made: dict[int, Numbered] = {}  # id of a new rule -> what made it
+        self._check: dict[tuple[str, str], Numbered] = {}
 
-    def run(self, cmds: Iterable[c.Cmd]) -> None:
+    def run(self, cmds: Iterable[tuple[int, c.Cmd]]) -> None:
         """Do it all; CommandError as nft prints it, and nothing is done."""
         try:
-            for command in cmds:
+            for above, command in cmds:
+                self._above = above
                 self._do(command)
-            for key, command in self._check.items():
+            for key, made in self._check.items():
                 if key in self.tables:
-                    check_table(self.tables[key], command, self._made)
+                    self._validate(self.tables[key], made)
         except NftError as error:
             while self._undo:
                 self._undo.pop()()
-            raise as_command_error(error, self.text) from None
+            raise as_command_error(error, self.text, self._above) from None
+
+    def _validate(self, table: Table, last: Numbered) -> None:
+        fault = fault_of(table)
+        if fault is not None:
+            rule, message = fault
+            self._above, command = self._made.get(id(rule), last)
+            raise NftError(command.at, message, command.to.after)
 
     def _do(self, command: c.Cmd) -> None:
         verb = "delete" if command.verb == "destroy" else command.verb
@@ -149,7 +159,7 @@ class Transaction:
             chain.policy = spec.policy or "accept"
             self.serial += 1
             chain.registered = self.serial
-            self._check[table.family, table.name] = command
+            self._check[table.family, table.name] = self._above, command
         table.chains[command.name] = chain
         self._set(lambda: table.chains.pop(command.name))
 
@@ -217,8 +227,8 @@ class Transaction:
             self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at:]])
         self._count(table, rule, 1)
         if rule.targets or rule.vmaps or rule.hooks:
-            self._made[id(rule)] = command
-            self._check[table.family, table.name] = command
+            self._made[id(rule)] = self._above, command
+            self._check[table.family, table.name] = self._above, command
 
     def replace_rule(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -231,8 +241,8 @@ class Transaction:
         self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at + 1 :]])
         self._count(table, rule, 1)
         self._count(table, was, -1)
-        self._made[id(rule)] = command
-        self._check[table.family, table.name] = command
+        self._made[id(rule)] = self._above, command
+        self._check[table.family, table.name] = self._above, command
 
     def delete_rule(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -336,7 +346,7 @@ class Transaction:
         if held.spec.auto_merge and not held.spec.is_map and len(held.spec.types) == 1:
             self._auto_merge(held)
         if held.spec.verdicts:
-            self._check.setdefault((table.family, table.name), command)
+            self._check.setdefault((table.family, table.name), (self._above, command))
 
     def _add_one(self, table: Table, held: NftSet, raw: c.RawElement, verb: str, origin: str) -> None:
         key, data = _key(held, raw), _data(held, raw)

@@ -5,11 +5,7 @@ Linux: net/netfilter/nf_tables_api.c nft_table_validate(), nft_chain_validate()
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from k8semu.linux.core.hooks import Hook
-from k8semu.linux.netfilter.nft.cmd import Cmd
-from k8semu.linux.netfilter.nft.lexer import NftError
 from k8semu.linux.netfilter.nft.objects import Chain, Rule, Table
 from k8semu.linux.netfilter.nft.sets import VerdictData
 
@@ -21,18 +17,31 @@ _DEEP = "Could not process rule: Too many links"
 _UNSUPPORTED = "Could not process rule: Operation not supported"
 
 
-def check_table(table: Table, last: Cmd, made: Mapping[int, Cmd]) -> None:
-    """NftError at the command that made the offending rule."""
+Fault = tuple[Rule, str]
+"""A rule, and what the kernel says of it."""
+
+
+def fault_of(table: Table) -> Fault | None:
+    """What is wrong with where the rules of a table stand, if anything."""
     done: dict[tuple[str, str, Hook], int] = {}
-    for chain in table.chains.values():
-        if chain.hook is not None:
-            _depth(table, chain, chain.kind, chain.hook, done, [], last, made)
+    try:
+        for chain in table.chains.values():
+            if chain.hook is not None:
+                _depth(table, chain, chain.kind, chain.hook, done, [])
+    except _Found as found:
+        return found.rule, found.message
+    return None
+
+
+class _Found(Exception):
+    def __init__(self, rule: Rule, message: str) -> None:
+        super().__init__(message)
+        self.rule, self.message = rule, message
 
 
 def _depth(
-    table: Table, chain: Chain, kind: str, hook: Hook, done: dict[tuple[str, str, Hook], int], path: list[str],
-    last: Cmd, made: Mapping[int, Cmd],
-) -> int:  # fmt: skip
+    table: Table, chain: Chain, kind: str, hook: Hook, done: dict[tuple[str, str, Hook], int], path: list[str]
+) -> int:
     """How many jumps deep it goes from here."""
     key = (chain.name, kind, hook)
     if key in done:
@@ -40,16 +49,15 @@ def _depth(
     path.append(chain.name)
     deepest = 0
     for rule in chain.rules:
-        command = made.get(id(rule), last)
         for nat, hooks in rule.hooks:
             if hook not in hooks or (nat and kind != "nat"):
-                raise NftError(command.at, _UNSUPPORTED, command.to.after)
+                raise _Found(rule, _UNSUPPORTED)
         for name in _leads_to(table, rule):
             if name in path:
-                raise NftError(command.at, _LOOP, command.to.after)
+                raise _Found(rule, _LOOP)
             if len(path) > JUMP_STACK:
-                raise NftError(command.at, _DEEP, command.to.after)
-            deepest = max(deepest, 1 + _depth(table, table.chains[name], kind, hook, done, path, last, made))
+                raise _Found(rule, _DEEP)
+            deepest = max(deepest, 1 + _depth(table, table.chains[name], kind, hook, done, path))
     path.pop()
     done[key] = deepest
     return deepest

@@ -22,7 +22,7 @@ class Words:
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
-        self._tokens = list(tokens(text))
+        self._tokens = tokens(text)
         self._at = 0
         self.refs: list[Ref] = []
         self.asked = self.peek, self.peek  # the words of the expression before a set

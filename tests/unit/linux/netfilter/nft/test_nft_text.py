@@ -82,7 +82,7 @@ def test_a_rule_is_found_by_its_handle() -> None:
 def test_a_word_knows_its_line_and_columns() -> None:
     words = [(t.text, t.line, t.first, t.last) for t in tokens('add rule\n  "a b" # no\n10.0.0.0/8')]
     assert words[:4] == [("add", 1, 1, 3), ("rule", 1, 5, 8), ("\n", 1, 9, 9), ("a b", 2, 3, 7)]
-    assert words[5:] == [("10.0.0.0", 3, 1, 8), ("/", 3, 9, 9), ("8", 3, 10, 10), ("", 3, 11, 1)]
+    assert words[5:] == [("10.0.0.0", 3, 1, 8), ("/", 3, 9, 9), ("8", 3, 10, 10), ("", 3, 11, 11)]
 
 
 @pytest.mark.parametrize("family", ["ip6", "bridge", "netdev"])

@@ -54,7 +54,7 @@ def test_the_trace_names_the_element_the_rule_and_how_many_rules_were_compared()
     texts = [step.text for step in net.forward(tcp(f"{POD}:2", "10.96.0.30:80")).steps]
     assert any(text.endswith(": accept } [Service default/other]") for text in texts)
     texts = [step.text for step in net.forward(tcp(f"{POD}:3", "8.8.8.8:80")).steps]
-    assert "f ip t: ACCEPT by policy, 2 rules compared" in texts
+    assert "f ip t: ACCEPT by policy, walked 2 rules" in texts
     assert "counter packets 3 bytes 120" in net.netfilter.nft.list(["chain", "ip", "t", "f"])
 
 
@@ -166,7 +166,7 @@ def test_a_lookup_costs_the_same_with_ten_thousand_elements() -> None:
         f"add element ip t m {{ 10.97.{n // 250}.{n % 250} . tcp . 80 : goto svc }}\n" for n in range(10_000)
     ))  # fmt: skip
     skb = net.forward(tcp(f"{POD}:1", "8.8.8.8:80"))
-    assert "f ip t: ACCEPT by policy, 2 rules compared" in [step.text for step in skb.steps]
+    assert "f ip t: ACCEPT by policy, walked 2 rules" in [step.text for step in skb.steps]
     assert drop_text(net.forward(tcp(f"{POD}:1", "10.97.39.7:80"))).endswith("(ip t svc rule 1: drop)")
 
 
