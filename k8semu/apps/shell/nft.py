@@ -5,9 +5,14 @@ Shown: nft [-a] list ruleset | tables | table T | chain T C | set T S | map T M;
 
 from __future__ import annotations
 
+import re
+
 from k8semu.apps.shell.output import Output
 from k8semu.errors import CommandError
 from k8semu.linux.netns import NetNs
+
+_PLACE = re.compile(r"^/dev/stdin:[\d:-]+ ")
+"""Where in a file: a command line has no such place."""
 
 VERSION = "nftables v1.0.6 (Lester Gooch #5)"
 
@@ -20,11 +25,12 @@ def run(net: NetNs, args: list[str]) -> Output:
         return Output(f"{VERSION}\n")
     unknown = [option for option in options if option not in ("-a", "--handle", "-n", "-nn", "--numeric")]
     if unknown or not words:
-        return Output(f"nft: unrecognized option '{unknown[0]}'\n" if unknown else "Error: nothing to do\n", 1)
+        said = f"unrecognized option '{unknown[0]}'" if unknown else "no command specified"
+        return Output("", 1, f"nft: {said}\n")
     try:
         if words[0] == "list":
             return Output(net.netfilter.nft.list(words[1:], any(o in ("-a", "--handle") for o in options)))
         net.netfilter.nft.apply(" ".join(words) + "\n")
     except CommandError as error:
-        return Output("", 1, f"{error.what}\n")
+        return Output("", 1, f"{_PLACE.sub('', error.what)}\n")
     return Output("")

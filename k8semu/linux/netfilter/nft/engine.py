@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from k8semu.errors import CommandError
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.hooks import Hook, HookFn
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.linux.netfilter.conntrack.entry import DST_NAT_DONE, SRC_NAT_DONE
 from k8semu.linux.netfilter.nft import show
 from k8semu.linux.netfilter.nft.cmd import Cmd
-from k8semu.linux.netfilter.nft.objects import Chain, Table, walk
+from k8semu.linux.netfilter.nft.lexer import NftError, as_command_error
+from k8semu.linux.netfilter.nft.objects import Chain, walk
 from k8semu.linux.netfilter.nft.parse import parse
 from k8semu.linux.netfilter.nft.transaction import Tables, Transaction
 from k8semu.linux.netfilter.rule import Pkt, Verdict
@@ -64,7 +64,7 @@ class Nft:
             if (chains := [chain for chain in self.base_chains() if chain.kind == "nat" and chain.hook is hook])
         }
         self._netfilter.changed()
-        return "".join(self.list(_words(cmd)) for _, cmd in commands if cmd.verb == "list")
+        return "".join(self._listed(cmd, text, above) for above, cmd in commands if cmd.verb == "list")
 
     def base_chains(self) -> Iterable[Chain]:
         for table in self.tables.values():
@@ -75,32 +75,28 @@ class Nft:
     # --- what is listed -----------------------------------------------------------------------------
 
     def list(self, words: Iterable[str], handles: bool = False) -> str:
-        """`nft list …`: ruleset, tables, table, chain, set, map."""
-        kind, *rest = [*words, ""]
-        now = self._netfilter.net.clock.now
-        rest = [word for word in rest if word]
-        if kind == "ruleset":
-            return show.ruleset(self.tables.values(), now, handles)
-        if kind == "tables":
-            return "".join(f"table {table}\n" for table in self.tables.values())
-        family = rest.pop(0) if rest and rest[0] in ("ip", "inet") else "ip"
-        wanted = {"table": 1, "chain": 2, "set": 2, "map": 2}.get(kind)
-        if wanted is None or len(rest) != wanted:
-            raise CommandError(f"Error: syntax error, unexpected {kind or 'end of file'}",
-                               hint="list ruleset | tables | table T | chain T C | set T S | map T M")  # fmt: skip
-        table = self.tables.get((family, rest[0]))
-        if table is None:
-            raise CommandError(f"Error: No such file or directory\nlist {kind} {family} {' '.join(rest)}")
-        if kind == "table":
-            return show.table_text(table, now, handles)
-        return show.within(table, self._one(table, kind, rest[1], now, handles))
+        """`nft [-a] list …`: ruleset, tables, table, chain, set, map."""
+        text = f"list {' '.join(words)}\n"
+        return "".join(self._listed(cmd, text, above, handles) for above, cmd in parse(text) if cmd.verb == "list")
 
-    def _one(self, table: Table, kind: str, name: str, now: int, handles: bool) -> str:
-        if kind == "chain" and name in table.chains:
-            return show.chain_text(table.chains[name], handles)
-        if kind != "chain" and name in table.sets:
-            return show.set_text(table.sets[name], now, handles)
-        raise CommandError(f"Error: No such file or directory\nlist {kind} {table} {name}")
+    def _listed(self, cmd: Cmd, text: str, above: int, handles: bool = False) -> str:
+        now = self._netfilter.net.clock.now
+        if cmd.kind == "ruleset":
+            return show.ruleset(self.tables.values(), now, handles)
+        if cmd.kind == "tables":
+            return "".join(f"table {table}\n" for table in self.tables.values())
+        table = self.tables.get((cmd.family, cmd.table))
+        if table is None:
+            assert cmd.table_at is not None
+            raise as_command_error(NftError(cmd.table_at, "No such file or directory"), text, above)
+        if cmd.kind == "table":
+            return show.table_text(table, now, handles)
+        if cmd.kind == "chain" and cmd.name in table.chains:
+            return show.within(table, show.chain_text(table.chains[cmd.name], handles))
+        if cmd.kind in ("set", "map") and cmd.name in table.sets:
+            return show.within(table, show.set_text(table.sets[cmd.name], now, handles))
+        assert cmd.name_at is not None
+        raise as_command_error(NftError(cmd.name_at, "No such file or directory"), text, above)
 
     # --- the hooks ----------------------------------------------------------------------------------
 
@@ -158,13 +154,6 @@ class Nft:
             if skb.ct is not None and skb.ct.status & done:
                 return Verdict.ACCEPT
         return None
-
-
-def _words(cmd: Cmd) -> list[str]:
-    """What a `list` in a text asks for."""
-    if cmd.kind == "ruleset":
-        return [cmd.kind]
-    return [cmd.kind, cmd.family, cmd.table, *([cmd.name] if cmd.name else [])]
 
 
 _end_steps: dict[tuple[str, str, str, int], HookStep] = {}

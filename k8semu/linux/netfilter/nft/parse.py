@@ -18,6 +18,7 @@ from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS
 from k8semu.linux.netfilter.nft.parse_rule import RuleParser
 from k8semu.linux.netfilter.nft.sets import FLAGS, SetSpec
+from k8semu.linux.netfilter.nft.words import KEYWORDS
 
 FAMILIES = ("ip", "inet")
 _OTHER_FAMILIES = ("ip6", "arp", "bridge", "netdev")
@@ -77,11 +78,12 @@ class _Parser(RuleParser):
         if kind_at.kind != "word":
             raise self.unexpected()
         kind = self.next().text
-        if kind == "ruleset" and verb in ("flush", "list"):
+        if (kind == "ruleset" and verb in ("flush", "list")) or (kind == "tables" and verb == "list"):
             return [c.Cmd(verb=verb, kind=kind, at=at, to=kind_at)]
         if kind not in ("table", "chain", "rule", "set", "map", "element"):
-            if verb == "add" and at is kind_at:  # a word that begins nothing: nft takes it for a chain's name
-                self.next()
+            if at is not kind_at or kind in KEYWORDS:
+                raise self.unexpected_at(kind_at)
+            self.next()  # nft takes the word for a chain's name, and stumbles over what comes after the next
             raise self.unexpected()
         family = self.family()
         table_at = self.name()
