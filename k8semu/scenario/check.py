@@ -27,6 +27,7 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 DEVICE = re.compile(r"[-_.A-Za-z0-9]{1,15}")
 TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
 """What a bridge cannot be called: other devices of a node."""
+SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
 RESERVED = ("underlay", "router")
 """Machines that the network between machines is made of."""
 
@@ -61,6 +62,8 @@ def default_nodes(loaded: Loaded) -> None:
         node.labels = {**thing.metadata.labels, **node.labels}
         node.pod_cidr = node.pod_cidr or thing.spec.pod_cidr
     _pod_cidrs(loaded)
+    services = spec.services
+    services.cidr = services.cidr or (NFTABLES_CIDR if services.proxy_mode == "nftables" else SERVICE_CIDR)
 
 
 def _key(thing: NodeObject) -> str:
@@ -195,6 +198,11 @@ def _check_subnets(loaded: Loaded) -> None:
         lans.setdefault(lan, _subnet(lan, f"the network of {machine.name}", f"{path}.address"))
     # The usual Service range, 10.96.0.0/12, holds the document's node network: it is only a pool of ClusterIPs.
     _no_overlap(loaded, [*ranges, _subnet(service, "the Services", "spec.services.cidr")])
+    for lan in lans.values():
+        if spec.services.proxy_mode == "nftables" and lan.network.overlaps(service):
+            what = f"{service} (the Services) overlaps {lan.network} ({lan.what})"
+            hint = f"such as {NFTABLES_CIDR}: in nftables mode kube-proxy drops what goes to an unallocated ClusterIP"
+            raise loaded.error(what, "spec.services.cidr", hint)
     _no_overlap(loaded, [*ranges, *lans.values()])
 
 

@@ -72,7 +72,8 @@ class PodNetwork(Model, kw_only=True):
 class Services(Model, kw_only=True):
     """The Service network: there as soon as the file has a Service."""
 
-    cidr: str = "10.96.0.0/12"
+    cidr: str = ""
+    """The ClusterIPs: 10.96.0.0/12, or under nftables mode 10.96.0.0/16, unless given."""
     proxy_mode: Literal["iptables", "ipvs", "nftables", "userspace"] = "iptables"
     masquerade_all: bool = False
     local_detector: Literal["ClusterCIDR", "None"] = msgspec.field(default="ClusterCIDR", name="localDetector")

@@ -75,6 +75,8 @@ MISTAKES = [
             "has no /24 left"),
     Mistake("Services in the Pod network", HEAD + "spec:\n  services: {cidr: 172.17.3.0/24}\n", 4,
             "spec.services.cidr", "overlaps 172.17.0.0/16 (the Pod network)"),
+    Mistake("nodes among the ClusterIPs", HEAD + "spec:\n  services: {proxyMode: nftables, cidr: 10.96.0.0/12}\n", 4,
+            "spec.services.cidr", "10.96.0.0/12 (the Services) overlaps 10.100.0.0/24 (the network of host1)"),
     Mistake("nodes in the Pod network", HEAD + "spec:\n  nodes: [{name: a, address: 172.17.3.2/24}]\n", 4,
             "spec.nodes[0].address", "overlaps 172.17.0.0/16"),
     Mistake("the router's address", HEAD + "spec:\n  podNetwork: {plugin: routed}\n  nodes: [{name: a, address: "

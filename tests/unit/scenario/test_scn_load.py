@@ -82,6 +82,9 @@ def test_durations_have_units() -> None:
 def test_the_usual_service_range_may_hold_the_node_network() -> None:
     spec = parse(POD, "f.yaml", "f").scenario.spec
     assert (spec.services.cidr, spec.nodes[0].address) == ("10.96.0.0/12", "10.100.0.2/24")
+    head = "apiVersion: k8semu/v1\nkind: Scenario\nmetadata: {name: f}\nspec: {services: {proxyMode: nftables}}\n---\n"
+    spec = parse(head + POD, "f.yaml", "f").scenario.spec
+    assert spec.services.cidr == "10.96.0.0/16"  # kube-proxy drops what goes to the rest of it
 
 
 def test_a_later_step_may_name_what_an_earlier_one_brought() -> None:
