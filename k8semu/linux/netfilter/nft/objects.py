@@ -13,19 +13,8 @@ import msgspec
 
 from k8semu.linux.core.hooks import Hook
 from k8semu.linux.netfilter.nft.sets import NftSet
-from k8semu.linux.netfilter.nft.stmt import (
-    BREAK,
-    Counter,
-    Nat,
-    Op,
-    Outcome,
-    Reject,
-    Stmt,
-    Vmap,
-    hooks_of,
-    needs_nat,
-    only_tcp,
-)
+from k8semu.linux.netfilter.nft.stmt import BREAK, Counter, Op, Outcome, Stmt, Vmap
+from k8semu.linux.netfilter.nft.stmt_nat import Nat, Reject, hooks_of, needs_nat, only_tcp
 from k8semu.linux.netfilter.rule import Pkt
 from k8semu.trace.steps import RuleStep
 

@@ -7,7 +7,7 @@ nft prints some rules in another form than they were given; that form is made he
 ``mark`` becomes ``meta mark``, ``{ 10.0.0.0/8 }`` loses its braces, ``meta l4proto tcp`` before
 ``tcp dport`` (which implies it) goes, and two fields that lie side by side stand in their order.
 
-Linux: nftables src/parser_bison.y, src/evaluate.c, src/payload.c
+Linux: nftables src/parser_bison.y, src/evaluate.c
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from __future__ import annotations
 from k8semu.linux.netfilter.nft import datatypes as t
 from k8semu.linux.netfilter.nft import expr as e
 from k8semu.linux.netfilter.nft import stmt as s
+from k8semu.linux.netfilter.nft import stmt_nat as n
 from k8semu.linux.netfilter.nft.cmd import RawRange
 from k8semu.linux.netfilter.nft.datatypes import DataType, DataTypes
 from k8semu.linux.netfilter.nft.lexer import NftError, Token
 from k8semu.linux.netfilter.nft.objects import RuleSpec
 from k8semu.linux.netfilter.nft.sets import Data
+from k8semu.linux.netfilter.nft.sources import AnonSet, SetRef, Source
+from k8semu.linux.netfilter.nft.tidy import add_match, context, named, says_transport
 from k8semu.linux.netfilter.nft.values import Key, Range, single, wildcard
 from k8semu.linux.netfilter.nft.words import KEYWORDS, VERDICTS, Words
 
@@ -71,7 +74,7 @@ class RuleParser(Words):
                 self.next()
                 comment = self.quoted()
                 break
-            if stmts and isinstance(stmts[-1], s.TERMINAL) and not _goes_on(stmts[-1]):
+            if stmts and isinstance(stmts[-1], n.TERMINAL) and not _goes_on(stmts[-1]):
                 before = self.last
                 self.statement(stmts)
                 beside = (began, before)
@@ -128,12 +131,12 @@ class RuleParser(Words):
         if op == "" and bitwise:
             op = "=="
         made = s.Match(expr, op, value)
-        _tidy(stmts, made)
+        add_match(stmts, made)
 
     def about(self, expr: e.Expr, stmts: list[s.Stmt], first: Token) -> e.Expr:
         """The expression in a rule that may be about a protocol already."""
-        proto, at = _context(stmts)
-        expr = _named(expr, proto)
+        proto, at = context(stmts)
+        expr = named(expr, proto)
         if expr.proto and proto and expr.proto != proto:
             was, now = (t.PROTO.text(number) for number in (proto, expr.proto))
             raise NftError(first, f"conflicting protocols specified: {was} vs. {now}", self.last)
@@ -196,13 +199,13 @@ class RuleParser(Words):
             raise NftError(at, "Could not process rule: Numerical result out of range", self.last)
         return e.Numgen(kind, modulus, self.number() if self.accept("offset") else 0)
 
-    def right_side(self, expr: e.Expr) -> Range | s.Source:
+    def right_side(self, expr: e.Expr) -> Range | Source:
         dtypes = expr.dtypes
         if self.peek.text in ("@", "{") and self.peek.kind == "op":
             source = self.source(dtypes)
-            alone = isinstance(source, s.AnonSet) and len(source.items) == 1 and len(dtypes) == 1
+            alone = isinstance(source, AnonSet) and len(source.items) == 1 and len(dtypes) == 1
             if alone and not self.had_comma:
-                assert isinstance(source, s.AnonSet)
+                assert isinstance(source, AnonSet)
                 return _dashed(source.items[0][0][0], self.dashed)
             return source
         if len(dtypes) > 1:
@@ -225,11 +228,11 @@ class RuleParser(Words):
     had_comma = False
     dashed = False
 
-    def source(self, dtypes: DataTypes, verdicts: bool = False, data: DataTypes = ()) -> s.Source:
+    def source(self, dtypes: DataTypes, verdicts: bool = False, data: DataTypes = ()) -> Source:
         if self.accept("@"):
             name = self.name()
             self.refs.append((f"set {name.text}", name, self.asked))
-            return s.SetRef(name.text)
+            return SetRef(name.text)
         self.expect("{")
         items: list[tuple[Key, Data]] = []
         self.had_comma = False
@@ -244,7 +247,7 @@ class RuleParser(Words):
                 self.expect("}")
                 break
             self.had_comma = True
-        return s.AnonSet.of(dtypes, items, data)
+        return AnonSet.of(dtypes, items, data)
 
     def item(self, dtypes: DataTypes, verdicts: bool, data: DataTypes) -> tuple[Key, Data]:
         at = self.peek
@@ -290,16 +293,16 @@ class RuleParser(Words):
     def reject(self, stmts: list[s.Stmt]) -> s.Stmt:
         self.next()
         if not self.accept("with"):
-            return s.Reject()
+            return n.Reject()
         if self.accept("tcp"):
             self.expect("reset")
-            at = _context(stmts)[1]
+            at = context(stmts)[1]
             if at is not None:
                 del stmts[at]
-            return s.Reject("tcp reset")
+            return n.Reject("tcp reset")
         self.expect("icmp")
         self.accept("type")
-        return s.Reject(self.choice(tuple(s.REJECT_KINDS)))
+        return n.Reject(self.choice(tuple(n.REJECT_KINDS)))
 
     def is_mark_set(self) -> bool:
         """Does ``meta mark set``, ``mark set`` or ``ct mark set`` come?"""
@@ -324,7 +327,7 @@ class RuleParser(Words):
             self.expect(".")
             self.expect("port")
         if not self.accept("to"):
-            return s.Nat(kind, flags=self.nat_flags())
+            return n.Nat(kind, flags=self.nat_flags())
         if kind == "dnat" and self.peek.text in (*e.HEADERS, "numgen", "meta", "ct"):
             return self.nat_map()
         low = high = None
@@ -340,21 +343,21 @@ class RuleParser(Words):
             assert isinstance(wanted.low, int)
             assert isinstance(wanted.high, int)
             ports = (wanted.low, wanted.high)
-            if not any(_says_transport(stmt) for stmt in stmts):
+            if not any(says_transport(stmt) for stmt in stmts):
                 raise NftError(
                     at, "transport protocol mapping is only valid after transport protocol match", self.last,
                     (began, began),
                 )  # fmt: skip
-        return s.Nat(kind, low, high, ports, self.nat_flags())
+        return n.Nat(kind, low, high, ports, self.nat_flags())
 
     def nat_map(self) -> s.Stmt:
         expr = self.expression()
         self.expect("map")
         ports = self._has_concat_data()
         source = self.source(expr.dtypes, data=(t.IPV4, t.SERVICE) if ports else (t.IPV4,))
-        if not isinstance(source, s.AnonSet):
+        if not isinstance(source, AnonSet):
             raise NftError(self.last, "k8semu reads a map of its own here, no named one")
-        return s.NatMap(expr, source)
+        return n.NatMap(expr, source)
 
     def _has_concat_data(self) -> bool:
         """Does the first element's value have a port?"""
@@ -378,61 +381,3 @@ def _dashed(made: Range, dash: bool) -> Range:
 
 def _goes_on(stmt: s.Stmt) -> bool:
     return isinstance(stmt, s.VerdictStmt) and stmt.kind == "continue"
-
-
-def _protocol_match(stmt: s.Stmt) -> int:
-    """The transport protocol that a statement alone asks for, or 0."""
-    if not isinstance(stmt, s.Match) or stmt.op or not isinstance(stmt.value, Range) or not stmt.value.single:
-        return 0
-    asks = stmt.expr in (e.Meta("l4proto"), e.Payload("ip", "protocol"))
-    return stmt.value.low if asks and isinstance(stmt.value.low, int) else 0
-
-
-def _says_transport(stmt: s.Stmt) -> bool:
-    if not isinstance(stmt, s.Match):
-        return False
-    return bool(stmt.expr.proto) or stmt.expr in (e.Meta("l4proto"), e.Payload("ip", "protocol"))
-
-
-def _context(stmts: list[s.Stmt]) -> tuple[int, int | None]:
-    """The protocol that the rule is about so far, and which statement says only that."""
-    proto, at = 0, None
-    for i, stmt in enumerate(stmts):
-        asked = stmt.expr.proto if isinstance(stmt, (s.Match, s.Vmap)) else 0
-        if said := _protocol_match(stmt):
-            proto, at = said, i
-        elif asked:
-            proto, at = asked, None
-        elif not isinstance(stmt, (s.Match, s.Vmap)):
-            at = None
-    return proto, at
-
-
-def _named(expr: e.Expr, proto: int) -> e.Expr:
-    """``th dport`` of a rule about TCP is ``tcp dport``."""
-    if isinstance(expr, e.Concat):
-        return e.Concat(tuple(_named(part, proto) for part in expr.parts))
-    if isinstance(expr, e.Payload) and expr.header == "th" and proto in _L4_NAMES:
-        return e.Payload(_L4_NAMES[proto], expr.field)
-    return expr
-
-
-_L4_NAMES = {number: name for name, number in e.L4.items() if name != "icmp"}
-
-
-def _tidy(stmts: list[s.Stmt], made: s.Match) -> None:
-    """Put a match after the others, in the form in which nft will print both."""
-    last = stmts[-1] if stmts else None
-    if (
-        isinstance(last, s.Match) and isinstance(last.expr, e.Payload) and isinstance(made.expr, e.Payload)
-        and last.expr.header == made.expr.header and last.expr.header != "th"
-        and (last.expr.field, made.expr.field) == ("dport", "sport") and _plain(last) and _plain(made)
-    ):  # fmt: skip
-        stmts.insert(len(stmts) - 1, made)
-        return
-    stmts.append(made)
-
-
-def _plain(match: s.Match) -> bool:
-    return not match.op and isinstance(match.value, Range) and match.value.single
-

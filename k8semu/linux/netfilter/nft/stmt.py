@@ -1,11 +1,11 @@
-"""What a rule does, statement by statement: match, look up, count, mark, translate, decide.
+"""What a rule does, statement by statement: match, look up, count, mark, decide (`stmt_nat`: translate, reject).
 
 Each statement prints as nft prints it and compiles to a function of the packet that returns
   None     go on with the next statement
   BREAK    the rule does not match: go on with the next rule
   Outcome  a verdict
 
-Linux: net/netfilter/nft_cmp.c, nft_lookup.c, nft_counter.c, nft_dynset.c, nft_nat.c, nft_masq.c
+Linux: net/netfilter/nft_cmp.c, nft_lookup.c, nft_counter.c, nft_dynset.c, nft_meta.c
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from k8semu.linux.core.hooks import Hook
-from k8semu.linux.netfilter.manip import DST
-from k8semu.linux.netfilter.nat import NatRange
-from k8semu.linux.netfilter.nft.datatypes import IPV4, DataTypes, Value
+from k8semu.linux.netfilter.nft.datatypes import Value
 from k8semu.linux.netfilter.nft.expr import Expr, Getter
-from k8semu.linux.netfilter.nft.sets import Data, Element, NftSet, SetSpec, VerdictData
-from k8semu.linux.netfilter.nft.values import Key, Range, key_text, merge, sort_value
-from k8semu.linux.netfilter.rule import Action, Pkt, Verdict
-from k8semu.linux.netfilter.targets.nat import DnatTarget, MasqueradeTarget, RedirectTarget, SnatTarget
-from k8semu.linux.netfilter.targets.reject import RejectTarget
+from k8semu.linux.netfilter.nft.sets import Element, VerdictData
+from k8semu.linux.netfilter.nft.sources import AnonSet, SetRef, Source, set_of
+from k8semu.linux.netfilter.nft.values import Range, key_text
+from k8semu.linux.netfilter.rule import Pkt
 
 if TYPE_CHECKING:
     from k8semu.linux.netfilter.nft.objects import Chain, CompiledRule, Table
@@ -70,68 +66,6 @@ class Stmt(msgspec.Struct, frozen=True, tag=True, gc=False):
         raise NotImplementedError
 
 
-# --- what is compared with ----------------------------------------------------------------------
-
-
-class AnonSet(msgspec.Struct, frozen=True, gc=False):
-    """``{ 80, 443 }``: the set of one rule. Ranges are merged, elements sorted, as nft does."""
-
-    types: DataTypes
-    items: tuple[tuple[Key, Data], ...]
-    data: DataTypes = ()
-
-    @classmethod
-    def of(cls, types: DataTypes, items: list[tuple[Key, Data]], data: DataTypes = ()) -> AnonSet:
-        intervals = any(not part.single for key, _ in items for part in key)
-        if intervals and len(types) == 1 and all(d is None and not key[0].wildcard for key, d in items):
-            items = [((part,), None) for part in merge((key[0] for key, _ in items), types[0])]
-        found = {key: (key, value) for key, value in items}
-        if not (intervals and len(types) > 1):
-            return cls(types, tuple(sorted(found.values(), key=lambda kv: sort_value(kv[0], types))), data)
-        return cls(types, tuple(found.values()), data)
-
-    def text(self) -> str:
-        parts = []
-        for key, data in self.items:
-            text = key_text(key, self.types)
-            if isinstance(data, VerdictData):
-                text += f" : {data.text()}"
-            elif data is not None:
-                text += f" : {key_text(data, self.data)}"
-            parts.append(text)
-        return f"{{ {', '.join(parts)} }}"
-
-    @property
-    def chains(self) -> tuple[str, ...]:
-        return tuple(d.chain for _, d in self.items if isinstance(d, VerdictData) and d.chain)
-
-    def make(self) -> NftSet:
-        """The set itself."""
-        interval = any(not part.single for key, _ in self.items for part in key)
-        spec = SetSpec(self.types, self.data, any(isinstance(d, VerdictData) for _, d in self.items),
-                       ("interval",) if interval else ())  # fmt: skip
-        made = NftSet("", spec)
-        for key, data in self.items:
-            made.put(Element(key, data))
-        return made
-
-
-class SetRef(msgspec.Struct, frozen=True, gc=False):
-    """``@cluster-ips``."""
-
-    name: str
-
-    def text(self) -> str:
-        return f"@{self.name}"
-
-
-Source = AnonSet | SetRef
-
-
-def _set_of(source: Source, table: Table) -> NftSet:
-    return table.sets[source.name] if isinstance(source, SetRef) else source.make()
-
-
 # --- statements ---------------------------------------------------------------------------------
 
 
@@ -160,8 +94,8 @@ class Match(Stmt, frozen=True, gc=False):
     def compile(self, table: Table, rule: CompiledRule) -> Op:
         get = self.expr.compile()
         if isinstance(self.value, Range):
-            return _guard(self.expr, _compare(get, self.op, self.value, self.expr.dtypes[0].bitmask))
-        held, invert = _set_of(self.value, table), self.op == "!="
+            return guard(self.expr, _compare(get, self.op, self.value, self.expr.dtypes[0].bitmask))
+        held, invert = set_of(self.value, table), self.op == "!="
 
         def contained(p: Pkt) -> Outcome | bool | None:
             value = get(p)
@@ -169,10 +103,10 @@ class Match(Stmt, frozen=True, gc=False):
                 return BREAK
             return None
 
-        return _guard(self.expr, contained)
+        return guard(self.expr, contained)
 
 
-def _guard(expr: Expr, op: Op) -> Op:
+def guard(expr: Expr, op: Op) -> Op:
     """`tcp dport` also asks whether it is TCP."""
     proto = expr.proto
     if not proto:
@@ -247,7 +181,7 @@ class Vmap(Stmt, frozen=True, gc=False):
         return f"{self.expr.text()} vmap {self.source.text()}"
 
     def compile(self, table: Table, rule: CompiledRule) -> Op:
-        get, held, chains = self.expr.compile(), _set_of(self.source, table), table.chains
+        get, held, chains = self.expr.compile(), set_of(self.source, table), table.chains
         named = isinstance(self.source, SetRef)
         made: dict[object, tuple[Element, Outcome]] = {}
 
@@ -269,7 +203,7 @@ class Vmap(Stmt, frozen=True, gc=False):
             made[value] = element, outcome
             return outcome
 
-        return _guard(self.expr, look_up)
+        return guard(self.expr, look_up)
 
 
 class VerdictStmt(Stmt, frozen=True, gc=False):
@@ -373,132 +307,4 @@ class SetUpdate(Stmt, frozen=True, gc=False):
                 return None if held.remove(value) is not None else BREAK
             return None if held.update(value, p.nf.net.clock.now, timeout, op == "update") else BREAK
 
-        return _guard(self.expr, update)
-
-
-def _act(action: Action, rule: CompiledRule) -> Op:
-    """One of the targets that iptables has too."""
-    origin = rule.rule.origin
-
-    def act(p: Pkt) -> Outcome | bool | None:
-        p.origin = origin
-        verdict = action(p)
-        return DROP if verdict is Verdict.DROP else ACCEPT if verdict is Verdict.ACCEPT else None
-
-    return act
-
-
-REJECT_KINDS = {
-    "net-unreachable": "icmp-net-unreachable", "host-unreachable": "icmp-host-unreachable",
-    "prot-unreachable": "icmp-proto-unreachable", "port-unreachable": "icmp-port-unreachable",
-    "net-prohibited": "icmp-net-prohibited", "host-prohibited": "icmp-host-prohibited",
-    "admin-prohibited": "icmp-admin-prohibited",
-}  # fmt: skip
-
-
-class Reject(Stmt, frozen=True, gc=False):
-    """``reject``: ICMP port unreachable unless said otherwise; ``reject with tcp reset``."""
-
-    kind: str = "port-unreachable"
-
-    def text(self) -> str:
-        if self.kind == "port-unreachable":
-            return "reject"
-        return "reject with tcp reset" if self.kind == "tcp reset" else f"reject with icmp {self.kind}"
-
-    def compile(self, table: Table, rule: CompiledRule) -> Op:
-        return _act(RejectTarget(REJECT_KINDS.get(self.kind, "tcp-reset")).compile(), rule)
-
-
-class Nat(Stmt, frozen=True, gc=False):
-    """``dnat to 172.17.0.2:80``, ``snat to …``, ``masquerade fully-random``, ``redirect to :8080``."""
-
-    kind: str
-    low: bytes | None = None
-    high: bytes | None = None
-    ports: tuple[int, int] | None = None
-    flags: tuple[str, ...] = ()
-
-    @property
-    def needs_ct(self) -> bool:
-        return True
-
-    def text(self) -> str:
-        words = [self.kind]
-        address = ""
-        if self.low is not None and self.high is not None:
-            address = IPV4.text(self.low) + (f"-{IPV4.text(self.high)}" if self.high != self.low else "")
-        if self.ports is not None:
-            first, last = self.ports
-            address += f":{first}" + (f"-{last}" if last != first else "")
-        if address:
-            words += ["to", address]
-        if self.flags:
-            words.append(",".join(self.flags))
-        return " ".join(words)
-
-    def compile(self, table: Table, rule: CompiledRule) -> Op:
-        cls = {"dnat": DnatTarget, "snat": SnatTarget, "masquerade": MasqueradeTarget, "redirect": RedirectTarget}[
-            self.kind
-        ]
-        flags = tuple(f"--{'random-fully' if flag == 'fully-random' else flag}" for flag in self.flags)
-        return _act(cls(self.low, self.high, self.ports, flags).compile(), rule)
-
-
-class NatMap(Stmt, frozen=True, gc=False):
-    """``dnat ip to numgen random mod 2 map { 0 : 172.17.0.2 . 80, … }``: the map says where to."""
-
-    expr: Expr
-    source: AnonSet
-
-    @property
-    def needs_ct(self) -> bool:
-        return True
-
-    def text(self) -> str:
-        family = " ip" if len(self.source.data) > 1 else ""
-        return f"dnat{family} to {self.expr.text()} map {self.source.text()}"
-
-    def compile(self, table: Table, rule: CompiledRule) -> Op:
-        get, held, origin = self.expr.compile(), self.source.make(), rule.rule.origin
-
-        def act(p: Pkt) -> Outcome | bool | None:
-            value = get(p)
-            element = held.find(value, p.nf.net.clock.now) if value is not None else None
-            if element is None:
-                return BREAK
-            assert isinstance(element.data, tuple)
-            addr = element.data[0].low
-            assert isinstance(addr, bytes)
-            port = element.data[1].low if len(element.data) > 1 else None
-            ports = (port, port) if isinstance(port, int) else None
-            verdict = p.nf.nat.setup(p.skb.ct, NatRange(addr, addr, ports), DST, origin)
-            return DROP if verdict is Verdict.DROP else ACCEPT
-
-        return _guard(self.expr, act)
-
-
-def only_tcp(p: Pkt) -> Outcome | bool | None:
-    """``reject with tcp reset`` answers TCP alone."""
-    return None if p.proto == 6 else BREAK
-
-
-TERMINAL = (VerdictStmt, Reject, Nat, NatMap)
-"""After these nothing of the same rule is reached."""
-
-
-def hooks_of(stmt: Stmt) -> tuple[Hook, ...]:
-    """At which hooks a statement may stand; () for everywhere. Linux: nft_*_validate()."""
-    if isinstance(stmt, Reject):
-        return (Hook.PREROUTING, Hook.LOCAL_IN, Hook.FORWARD, Hook.LOCAL_OUT)
-    if isinstance(stmt, NatMap) or (isinstance(stmt, Nat) and stmt.kind in ("dnat", "redirect")):
-        return (Hook.PREROUTING, Hook.LOCAL_OUT)
-    if isinstance(stmt, Nat):
-        return (Hook.POSTROUTING,) if stmt.kind == "masquerade" else (Hook.POSTROUTING, Hook.LOCAL_IN)
-    return ()
-
-
-
-def needs_nat(stmt: Stmt) -> bool:
-    """May it stand in a chain of type nat only?"""
-    return isinstance(stmt, (Nat, NatMap))
+        return guard(self.expr, update)

@@ -11,13 +11,12 @@ from msgspec.structs import replace
 
 from k8semu.linux.netfilter.nft import cmd as c
 from k8semu.linux.netfilter.nft import stmt as s
-from k8semu.linux.netfilter.nft.datatypes import INTEGER, DataTypes, about
-from k8semu.linux.netfilter.nft.lexer import NftError, Token, as_command_error
+from k8semu.linux.netfilter.nft.lexer import NftError, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
-from k8semu.linux.netfilter.nft.parse_rule import to_range
-from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, Data, Element, NftSet, SetSpec, VerdictData
+from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, Element, NftSet, VerdictData
+from k8semu.linux.netfilter.nft.typed import check_types, element_data, element_key, end_of, same, with_sign
 from k8semu.linux.netfilter.nft.validate import fault_of
-from k8semu.linux.netfilter.nft.values import Key, merge
+from k8semu.linux.netfilter.nft.values import merge
 
 Numbered = tuple[int, c.Cmd]
 Tables = dict[tuple[str, str], Table]
@@ -288,14 +287,14 @@ class Transaction:
             if kind == "chain" and name not in table.chains:
                 raise NftError(at, _MISSING)
             if kind == "set" and name not in table.sets:
-                raise NftError(_with_sign(at), _MISSING, at)
+                raise NftError(with_sign(at), _MISSING, at)
         where = {ref: (at, asked) for ref, at, asked in command.refs}
         assert command.rule is not None
         for stmt in command.rule.stmts:
             for name in stmt.sets:
                 if isinstance(stmt, s.SetUpdate) and not table.sets[name].spec.size:
                     self._respec(table.sets[name], size=DYNAMIC_SIZE)
-                _check_types(stmt, table.sets[name], *where[f"set {name}"])
+                check_types(stmt, table.sets[name], *where[f"set {name}"])
 
     # --- sets ---------------------------------------------------------------------------------------
 
@@ -305,7 +304,7 @@ class Transaction:
         assert command.name_at is not None
         held = table.sets.get(command.name)
         if held is not None:
-            if command.verb == "create" or not _same(held.spec, spec):
+            if command.verb == "create" or not same(held.spec, spec):
                 raise NftError(command.name_at, _EXISTS)
             was = held.spec
             self._respec(held, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size or was.size)
@@ -349,8 +348,8 @@ class Transaction:
             self._check.setdefault((table.family, table.name), (self._above, command))
 
     def _add_one(self, table: Table, held: NftSet, raw: c.RawElement, verb: str, origin: str) -> None:
-        key, data = _key(held, raw), _data(held, raw)
-        first, last = raw.key[0].low, _end(raw)
+        key, data = element_key(held, raw), element_data(held, raw)
+        first, last = raw.key[0].low, end_of(raw)
         if held.spec.is_map and data is None:
             raise NftError(first, "Could not process rule: Invalid argument", last)
         if isinstance(data, VerdictData) and data.chain and data.chain not in table.chains:
@@ -389,7 +388,7 @@ class Transaction:
         table = self._table(command)
         held = self._held(table, command)
         for raw in command.elements:
-            at = held.dict_key(_key(held, raw))
+            at = held.dict_key(element_key(held, raw))
             element = held.remove(at)
             if element is None or (element.expires and element.expires <= self.now):
                 raise _Gone(raw.key[0].low, _NO_ENTRY)
@@ -404,74 +403,8 @@ class Transaction:
             self._set(lambda: setattr(chain, "use", chain.use - by))
 
 
-def _same(held: SetSpec, spec: SetSpec) -> bool:
-    """May it be declared again so? Its timeout and size may change. Linux: nft_set_is_same()."""
-    return (held.types, held.data, held.verdicts, held.flags) == (spec.types, spec.data, spec.verdicts, spec.flags)
-
-
 class _Gone(NftError):
     """What is not there: no error for `destroy`."""
-
-
-def _with_sign(at: Token) -> Token:
-    """A name with the @ before it."""
-    return Token(at.kind, at.text, at.line, at.first - 1, at.last)
-
-
-def _end(raw: c.RawElement) -> Token:
-    part = raw.key[-1]
-    return part.plen or part.high or part.low
-
-
-def _key(held: NftSet, raw: c.RawElement) -> Key:
-    types = held.spec.types
-    first, last = raw.key[0].low, _end(raw)
-    if len(raw.key) != len(types):
-        raise NftError(
-            first, f"datatype mismatch, expected {about(types)}, expression has type {_guess(raw.key, types)}", last
-        )
-    key = tuple(to_range(part, dtype) for part, dtype in zip(raw.key, types, strict=True))
-    if not held.spec.interval and not all(part.single for part in key):
-        kind = "prefix" if raw.key[0].plen is not None else "range"
-        raise NftError(
-            first, f"You must add 'flags interval' to your set declaration if you want to add {kind} elements", last
-        )
-    return key
-
-
-def _guess(key: c.RawKey, types: DataTypes) -> str:
-    """What a key of another length is called: its parts are taken for those of the set."""
-    return about((*types, *([INTEGER] * len(key)))[: len(key)])
-
-
-def _data(held: NftSet, raw: c.RawElement) -> Data:
-    data = raw.data
-    if data is None:
-        return None
-    if held.spec.verdicts:
-        if not isinstance(data, VerdictData):
-            raise NftError(raw.key[0].low, "datatype mismatch, map expects verdict", _end(raw))
-        return data
-    if not held.spec.data or isinstance(data, VerdictData) or len(data) != len(held.spec.data):
-        raise NftError(raw.key[0].low, "Could not process rule: Invalid argument", _end(raw))
-    return tuple(to_range(part, dtype) for part, dtype in zip(data, held.spec.data, strict=True))
-
-
-def _check_types(stmt: s.Stmt, held: NftSet, at: Token, asked: tuple[Token, Token]) -> None:
-    expr = getattr(stmt, "expr", None)
-    if expr is None:
-        return
-    expected, given = [tuple(dtype.name for dtype in types) for types in (held.spec.types, expr.dtypes)]
-    sign = _with_sign(at)
-    if isinstance(stmt, s.Vmap):
-        if expected != given:
-            raise NftError(sign, f"datatype mismatch, map expects {about(held.spec.types)}, "
-                                 f"mapping expression has type {about(expr.dtypes)}", at, asked)  # fmt: skip
-        if not held.spec.verdicts:
-            raise NftError(sign, "set reference expression is no verdict map", at)
-    elif expected != given:
-        raise NftError(sign, f"datatype mismatch, expected {about(expr.dtypes)}, "
-                             f"expression has type {about(held.spec.types)}", at, asked)  # fmt: skip
 
 
 _T = Transaction
