@@ -224,10 +224,38 @@ async def _fed() -> AsyncIterator[Any]:
 
 
 def _events(api: str) -> AsyncIterator[Any]:
-    """Watch events: from the feed, or by list and watch from the API server at `api`."""
-    if api:
-        raise InputError(f"no way to watch {api!r} yet", hint="leave `api` out: objects then come by the feed")
-    return _fed()
+    """Watch events: from the feed, or by list and watch from the API server at `api` (``http://10.96.0.1:443``)."""
+    return _reflected(api) if api else _fed()
+
+
+async def _reflected(api: str) -> AsyncIterator[Any]:
+    """What the API server says of the kinds that DNS needs; BOOKMARK once all are listed."""
+    from urllib.parse import urlsplit
+
+    from k8semu.kube.api.client import Client, Reflector
+
+    where = urlsplit(api)
+    client = Client(where.hostname or "", where.port or 80, "coredns")
+    events: asyncio.Queue[Any] = asyncio.Queue()
+
+    def told(event: Any) -> None:
+        events.put_nowait({"type": event.type, "object": event.object})
+
+    async def follow() -> None:
+        reflectors = [Reflector(client, plural, told) for plural in ("namespaces", "services", "endpointslices")]
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in reflectors:
+                tasks.create_task(reflector.run())
+            for reflector in reflectors:
+                await reflector.synced.wait()
+            events.put_nowait({"type": "BOOKMARK"})
+
+    following = asyncio.ensure_future(follow())
+    try:
+        while True:
+            yield await events.get()
+    finally:
+        following.cancel()
 
 
 async def _watch(zone: ClusterZone, events: AsyncIterator[Any], listed: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.kubelet import PodMachine
+from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.master import Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
@@ -106,28 +107,49 @@ def build(
     network: PodNetworkSpec,
     manifests: Sequence[dict[str, Any]] = (),
     services: ServiceNetworkSpec | None = None,
+    wire: str = "",
 ) -> Built:
-    """Build everything; what is wrong with a manifest is a ManifestError."""
+    """Build everything; what is wrong with a manifest is a ManifestError.
+
+    `wire`: the host on which the API server runs, if the control plane is to talk over the node network.
+    """
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
     if len(nodes) >= SLEEP_FROM:
         for node in built.nodes.values():
             cluster.sleepers.put(node.net)
     setup(cluster, network, list(built.nodes.values()))
-    built.master = Master(cluster, built.nodes, services.cidr if services is not None else SERVICE_CIDR)
-    built.pods = built.master.kubelets.machines
+    cidr = services.cidr if services is not None else SERVICE_CIDR
+    master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
     if services is not None and services.dns_replicas:
         cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
     for manifest in manifests:
-        _apply(built.master, manifest)
-    built.master.settle()
-    _check_pods(built.master)
+        _apply(master, manifest)
+    master.settle()
+    if master.kubelets is not None:
+        built.pods = master.kubelets.machines
+        _check_pods(master, master.kubelets)
     if services is not None:
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
-        built.master.attach(built.services)
+        master.attach(built.services)
+        if wire:
+            _on_the_wire(built, built.hosts[wire], services)
         if services.dns_replicas:
-            _cluster_dns(built.master, services)
+            _cluster_dns(master, services)
     return built
+
+
+def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> None:
+    """Components that talk to each other over the node network."""
+    from k8semu.cluster.wire import Wire, publish
+
+    cluster, master = built.cluster, built.master
+    cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
+    publish(master, services.cidr, host.address)
+    master.settle()
+    components = Wire(cluster, master, host, built.nodes, services)
+    built.pods = components.machines
+    components.start()
 
 
 def _cluster_dns(master: Master, services: ServiceNetworkSpec) -> None:
@@ -147,16 +169,16 @@ def _apply(master: Master, manifest: dict[str, Any]) -> None:
         raise ManifestError(key, error.message, causes[0].get("field", "")) from None
 
 
-def _check_pods(master: Master) -> None:
+def _check_pods(master: Master, kubelets: Kubelets) -> None:
     """Every Pod of the file has to run; ManifestError says which cannot, and why."""
     for pod in master.registry.list("pods"):
         meta = pod["metadata"]
-        error = master.kubelets.failed.get((meta["namespace"], meta["name"]))
+        error = kubelets.failed.get((meta["namespace"], meta["name"]))
         if error is not None:
             why, hint = f"CNI error {error.code}: {error.msg}", f"node {pod['spec']['nodeName']}"
         elif not pod["spec"].get("nodeName"):
             held = condition(pod, "PodScheduled") or {}
-            why, hint = held.get("message", "no node takes it"), f"nodes: {', '.join(master.kubelets.nodes)}"
+            why, hint = held.get("message", "no node takes it"), f"nodes: {', '.join(kubelets.nodes)}"
         else:
             continue
         maker = _maker(master, pod)

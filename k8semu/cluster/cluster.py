@@ -74,6 +74,7 @@ class Cluster:
         self.processes: dict[str, Process] = {}
         self.on_netns: list[Callable[[NetNs], None]] = []   # told of each new namespace (captures)
         self.hosts: dict[str, str] = {}                     # names that resolve everywhere: name -> address
+        self.api_url = ""                                   # where Pods find the API server, if it is on the wire
         self.on_watch: Callable[[str, tuple[str, ...]], None] | None = None
         """Told of each program that watches objects: its pid, and their kinds."""
         self.dns_servers: tuple[str, ...] = ("10.96.0.10",)  # what the kubelets are told: --cluster-dns

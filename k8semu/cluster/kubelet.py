@@ -88,8 +88,11 @@ def _start_containers(machine: PodMachine) -> None:
         start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields)
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
-            machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=start.args))
-            if start.watches and machine.cluster.on_watch is not None:
+            args, api = start.args, machine.cluster.api_url
+            if start.watches and api:
+                args = {**args, "api": api}
+            machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=args))
+            if start.watches and not api and machine.cluster.on_watch is not None:
                 machine.cluster.on_watch(pid, start.watches)
 
 

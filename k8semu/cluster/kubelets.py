@@ -12,7 +12,7 @@ Not modelled: preStop hooks other than `sleep`, liveness, restarts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -25,13 +25,27 @@ from k8semu.sim.clock import NS_PER_S
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
     from k8semu.cluster.node import Node
-    from k8semu.kube.api.registry import Event, Registry
+    from k8semu.kube.api.cache import Cache
+    from k8semu.kube.api.meta import Stamps
+    from k8semu.kube.api.registry import Event
 
 JSON = dict[str, Any]
 Key = tuple[str, str]
 """(namespace, name)."""
 LAST_WORDS = NS_PER_S // 1000
 """Nanoseconds that programs get after SIGTERM to close their connections."""
+
+
+class Api(Protocol):
+    """The API server as a kubelet needs it: `Registry`, or a copy of it that a watch keeps."""
+
+    @property
+    def caches(self) -> dict[str, Cache]: ...
+    @property
+    def stamps(self) -> Stamps: ...
+    def subscribe(self, plural: str, listener: Callable[[Event], None]) -> Any: ...
+    def update(self, plural: str, obj: JSON, subresource: str = "") -> Any: ...
+    def delete(self, plural: str, namespace: str, name: str, *, grace: int) -> Any: ...
 
 
 class Kubelets:
@@ -41,10 +55,11 @@ class Kubelets:
     """
 
     def __init__(
-        self, cluster: Cluster, registry: Registry, nodes: dict[str, Node], settle: Callable[[], None]
-    ) -> None:
+        self, cluster: Cluster, registry: Api, nodes: dict[str, Node], settle: Callable[[], None],
+        machines: dict[str, PodMachine] | None = None,
+    ) -> None:  # fmt: skip
         self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
-        self.machines: dict[str, PodMachine] = {}
+        self.machines: dict[str, PodMachine] = {} if machines is None else machines
         self.failed: dict[Key, CniError] = {}
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
         self._ending: dict[str, None] = {}                    # namespaces of Pods on their way down

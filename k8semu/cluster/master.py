@@ -35,46 +35,50 @@ LEASES = "kube-node-lease"
 class Master:
     """The objects of a cluster and all that follows from them. Call `settle` after writing."""
 
-    def __init__(self, cluster: Cluster, nodes: dict[str, Node], service_cidr: str) -> None:
+    def __init__(self, cluster: Cluster, nodes: dict[str, Node], service_cidr: str, *, instant: bool = True) -> None:
         self.clock = cluster.clock
         ranges = Ranges(service_cidrs=(service_cidr,))
         self.registry = Registry(cluster.clock, cluster.world.random, ranges, provision=True)
-        for node in nodes.values():
-            self._join(node)
         self.plane = ControlPlane(self.registry, cluster.clock)
-        self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
-        self.watchers = Watchers(cluster, self.registry)
         self.services: ServiceNetwork | None = None
         self._news = False
         for plural in ("services", "endpointslices"):
             self.registry.subscribe(plural, self._heard)
-        self.plane.on_settled += [self.kubelets.work, self._publish]
+        self.kubelets: Kubelets | None = None
+        if instant:
+            for node in nodes.values():
+                kept = self.registry.create("nodes", self.node_object(node))
+                self.registry.update("nodes", {**kept, "status": self.node_status(node)}, "status")
+            self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
+            self.plane.on_settled.append(self.kubelets.work)
+            self.watchers = Watchers(cluster, self.registry)
+            self.plane.on_settled.append(self._publish)
 
-    def _join(self, node: Node) -> None:
-        """A node registers. Kubernetes: pkg/kubelet/kubelet_node_status.go"""
-        obj = {
+    def node_object(self, node: Node) -> JSON:
+        """As a kubelet registers its node. Kubernetes: pkg/kubelet/kubelet_node_status.go"""
+        return {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels},
             "spec": {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]},
         }  # fmt: skip
-        kept = self.registry.create("nodes", obj)
-        addresses = [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
-        self._ready({**kept, "status": {"addresses": addresses}})
 
-    def _ready(self, node: JSON) -> None:
-        """The kubelet of a node says that it is well."""
-        status, now = node["status"], self.registry.stamps.now()
+    def node_status(self, node: Node) -> JSON:
+        """What a kubelet says of a node that is well."""
+        addresses = [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
+        return {"addresses": addresses, "conditions": self._well([])}
+
+    def _well(self, conditions: list[JSON]) -> list[JSON]:
         said = "kubelet is posting ready status"
-        conditions = set_condition(status.get("conditions") or [], "Ready", "True", now, "KubeletReady", said)
-        self.registry.update("nodes", {**node, "status": {**status, "conditions": conditions}}, "status")
+        return set_condition(conditions, "Ready", "True", self.registry.stamps.now(), "KubeletReady", said)
 
     def attach(self, services: ServiceNetwork) -> None:
-        """kube-proxy starts, and hears of Services and endpoints from now on."""
+        """`services` knows of Services and endpoints from now on; if all is instant, kube-proxy starts."""
         self.services = services
         for obj in self.registry.list("services"):
-            _keep(services.services, Event("ADDED", obj, None, 0), Service)
+            keep(services.services, Event("ADDED", obj, None, 0), Service)
         for obj in self.registry.list("endpointslices"):
-            _keep(services.slices, Event("ADDED", obj, None, 0), EndpointSlice)
-        services.start()
+            keep(services.slices, Event("ADDED", obj, None, 0), EndpointSlice)
+        if self.kubelets is not None:
+            services.start()
 
     # --- kubectl --------------------------------------------------------------------------------
 
@@ -124,7 +128,9 @@ class Master:
             })  # fmt: skip
         elif held is not None and up:
             self.registry.delete("leases", LEASES, name)
-            self._ready(self.registry.get("nodes", "", name))
+            node = self.registry.get("nodes", "", name)
+            status = {**node["status"], "conditions": self._well(node["status"].get("conditions") or [])}
+            self.registry.update("nodes", {**node, "status": status}, "status")
 
     # --- what follows ---------------------------------------------------------------------------
 
@@ -138,9 +144,9 @@ class Master:
         if self.services is None:
             return
         if event.object["kind"] == "Service":
-            _keep(self.services.services, event, Service)
+            keep(self.services.services, event, Service)
         else:
-            _keep(self.services.slices, event, EndpointSlice)
+            keep(self.services.slices, event, EndpointSlice)
 
     def _publish(self) -> None:
         if self._news:
@@ -150,7 +156,8 @@ class Master:
             self.watchers.tell()
 
 
-def _keep(known: dict[str, Any], event: Event, kind: type) -> None:
+def keep(known: dict[str, Any], event: Event, kind: type) -> None:
+    """Have `known` (by namespace/name) hold what an event says, typed."""
     meta = event.object["metadata"]
     key = f"{meta['namespace']}/{meta['name']}"
     if event.type == "DELETED":

@@ -15,7 +15,7 @@ from k8semu.errors import InputError
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
-from k8semu.scenario.model import NodeSpec
+from k8semu.scenario.model import HostSpec, NodeSpec
 
 if TYPE_CHECKING:
     from k8semu.errors import ScenarioError
@@ -53,6 +53,9 @@ def default_nodes(loaded: Loaded) -> None:
         spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
             NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
         ]
+    if spec.control_plane == "wire" and all(host.name != "master" for host in spec.hosts):
+        lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
+        spec.hosts.append(HostSpec(name="master", address=f"{lan[10]}/{lan.prefixlen}"))
     named = {node.name: node for node in spec.nodes}
     for thing in objects:
         if thing.metadata.name not in named:
@@ -198,9 +201,9 @@ def _check_subnets(loaded: Loaded) -> None:
         lans.setdefault(lan, _subnet(lan, f"the network of {machine.name}", f"{path}.address"))
     # The usual Service range, 10.96.0.0/12, holds the document's node network: it is only a pool of ClusterIPs.
     _no_overlap(loaded, [*ranges, _subnet(service, "the Services", "spec.services.cidr")])
-    for lan in lans.values():
-        if spec.services.proxy_mode == "nftables" and lan.network.overlaps(service):
-            what = f"{service} (the Services) overlaps {lan.network} ({lan.what})"
+    for held in lans.values():
+        if spec.services.proxy_mode == "nftables" and held.network.overlaps(service):
+            what = f"{service} (the Services) overlaps {held.network} ({held.what})"
             hint = f"such as {NFTABLES_CIDR}: in nftables mode kube-proxy drops what goes to an unallocated ClusterIP"
             raise loaded.error(what, "spec.services.cidr", hint)
     _no_overlap(loaded, [*ranges, *lans.values()])

@@ -308,6 +308,8 @@ def action_of(step: Step) -> tuple[str, object]:
 
 class Spec(Model, kw_only=True):
     seed: int = 1
+    control_plane: Literal["instant", "wire"] = "instant"
+    """Do the components of the control plane talk over the node network? On the wire, a host `master` is there."""
     nodes: list[NodeSpec] = []
     hosts: list[HostSpec] = []
     router: bool | None = None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from k8semu.linux.core.net import Net
     from k8semu.trace.hop import TraceSink
 
+MASTER = "master"
+"""The host of an API server on the wire."""
 SETTLE = 0.005
 """Seconds between steps, and before the first: servers listen, last frames arrive."""
 
@@ -87,7 +89,7 @@ class Run:
         try:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
-                self.loaded.manifests, services_of(self.loaded),
+                self.loaded.manifests, services_of(self.loaded), MASTER if spec.control_plane == "wire" else "",
             )  # fmt: skip
             for link in spec.links:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
@@ -149,7 +151,7 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     """The Service network, if the file has a Service (or brings one in a step)."""
     spec = loaded.scenario.spec
     later = [manifest for step in spec.steps for manifest in step.apply or []]
-    if not any(manifest.get("kind") == "Service" for manifest in [*loaded.manifests, *later]):
+    if spec.control_plane == "instant" and all(m.get("kind") != "Service" for m in [*loaded.manifests, *later]):
         return None
     said = spec.services
     detector = LocalDetector("CIDR", spec.pod_network.cidr) if said.local_detector == "ClusterCIDR" else LocalDetector()

@@ -14,6 +14,7 @@ import msgspec
 
 from k8semu.capture.pcapng import PcapngFile
 from k8semu.capture.reader import read_frames
+from k8semu.errors import NotVerifiableError
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.run import Run
 
@@ -31,6 +32,8 @@ def verify_scenario(loaded: Loaded) -> Report:
     from k8semu.lab.chance import without_chance
     from k8semu.lab.verify import verify
 
+    if loaded.scenario.spec.control_plane == "wire":
+        raise NotVerifiableError("its control plane talks over the wire, in an order that Linux is free to choose")
     with tempfile.TemporaryDirectory(prefix="k8semu-") as folder:
         path = Path(folder) / "emulated.pcapng"
         this = Run(loaded)

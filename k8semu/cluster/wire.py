@@ -1,0 +1,203 @@
+"""A control plane that talks over the node network: each component a program on its machine.
+
+    master   API server on port 6443, with the controllers and the scheduler in its process
+    nodes    kubelet: registers, hears of its Pods, brings them up, reports their addresses
+             kube-proxy: hears of Services and EndpointSlices, programs the node
+    Pods     CoreDNS: hears of Services and EndpointSlices by the Service `kubernetes`, 10.96.0.1
+
+All they say is in the capture, as plain HTTP/1.1.
+
+Kubernetes: cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy}
+Differs: no TLS and no authentication, so that what is said can be read. kube-proxy syncs at once, not at
+         most once a second. A kubelet renews no Lease: a node that falls silent is not noticed.
+Not modelled: what these programs do cannot be told the kernel twin: it is the emulator's own kernel that a
+         kubelet and a kube-proxy program here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from k8semu.cluster.kubelets import Kubelets
+from k8semu.cluster.master import Master, keep
+from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
+from k8semu.kube import addons
+from k8semu.kube.api.cache import Cache
+from k8semu.kube.api.client import Client, Reflector
+from k8semu.kube.api.meta import Stamps
+from k8semu.kube.api.registry import Event
+from k8semu.kube.api.requests import Api
+from k8semu.kube.api.server import PORT, Server
+from k8semu.kube.api.status import ApiError
+from k8semu.kube.services import EndpointSlice, Service
+
+if TYPE_CHECKING:
+    from k8semu.cluster.cluster import Cluster
+    from k8semu.cluster.kubelet import PodMachine
+    from k8semu.cluster.node import Machine, Node
+
+JSON = dict[str, Any]
+Write = tuple[str, str, JSON, str]
+"""(verb, kind, object, subresource)."""
+
+
+class Wire:
+    """What the components of one cluster share with the emulator: the nodes that they program."""
+
+    def __init__(
+        self, cluster: Cluster, master: Master, machine: Machine, nodes: dict[str, Node], spec: ServiceNetworkSpec
+    ) -> None:
+        self.cluster, self.master, self.machine, self.nodes, self.spec = cluster, master, machine, nodes, spec
+        self.machines: dict[str, PodMachine] = {}
+
+    def start(self) -> None:
+        """Start the programs; they find each other as soon as time goes on."""
+        from k8semu.apps.program import Program
+
+        current_wire.set(self)
+        here = "k8semu.cluster.wire"
+        master = self.machine.netns_name
+        self.cluster.start(master, f"{master}/kube-apiserver", Program(function=f"{here}:apiserver"))
+        for name, node in self.nodes.items():
+            for component in ("kubelet", "kube_proxy"):
+                program = Program(function=f"{here}:{component}", args={"node": name})
+                self.cluster.start(node.netns_name, f"{name}/{component.replace('_', '-')}", program)
+
+    def client(self, agent: str) -> Client:
+        return Client(self.machine.address, PORT, agent)
+
+
+current_wire: ContextVar[Wire] = ContextVar("current_wire")
+
+
+# --- the Master ---------------------------------------------------------------------------------
+
+
+def publish(master: Master, service_cidr: str, address: str) -> None:
+    """The Service by which Pods reach the API server. Kubernetes: pkg/controlplane/controller/kubernetesservice"""
+    master.apply(addons.kubernetes(service_cidr))
+    master.apply(addons.kubernetes_endpoints(address, PORT))
+
+
+async def apiserver() -> None:
+    """Serve the registry until cancelled."""
+    wire = current_wire.get()
+    server = Server(Api(wire.master.registry, wire.cluster.clock, wire.master.settle))
+    listening = await server.start("0.0.0.0", PORT)
+    try:
+        await listening.serve_forever()
+    finally:
+        await server.close()
+
+
+# --- kubelet ------------------------------------------------------------------------------------
+
+
+class _Api:
+    """The API server as `Kubelets` knows it: a cache that a watch fills, and writes that go one after the other."""
+
+    def __init__(self, wire: Wire, client: Client) -> None:
+        self.client = client
+        self.caches: dict[str, Cache] = {}
+        self.stamps = Stamps(wire.cluster.clock)
+        self.listeners: list[Callable[[Event], None]] = []
+        self._writes: asyncio.Queue[Write] = asyncio.Queue()
+
+    def subscribe(self, plural: str, listener: Callable[[Event], None]) -> None:
+        self.listeners.append(listener)
+
+    def update(self, plural: str, obj: JSON, subresource: str = "") -> None:
+        meta = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
+        self._writes.put_nowait(("PUT", plural, {**obj, "metadata": meta}, subresource))
+
+    def delete(self, plural: str, namespace: str, name: str, *, grace: int) -> None:
+        self._writes.put_nowait(("DELETE", plural, {"metadata": {"namespace": namespace, "name": name}}, ""))
+
+    async def work(self) -> None:
+        """Carry the writes out. What the API server refuses has been overtaken by something newer."""
+        while True:
+            verb, plural, obj, subresource = await self._writes.get()
+            meta = obj["metadata"]
+            try:
+                if verb == "PUT":
+                    await self.client.update(plural, obj, subresource)
+                else:
+                    await self.client.delete(plural, meta["namespace"], meta["name"], grace=0)
+            except ApiError:
+                pass
+
+
+async def kubelet(node: str) -> None:
+    """Register, then run the Pods that are bound to this node, until cancelled."""
+    wire = current_wire.get()
+    here = wire.nodes[node]
+    client = wire.client("kubelet")
+    await _register(wire.master, client, here)
+    api = _Api(wire, client)
+    kubelets: Kubelets
+
+    def told(event: Event) -> None:
+        for listener in api.listeners:
+            listener(event)
+        asyncio.get_running_loop().call_soon(kubelets.work)
+
+    pods = Reflector(client, "pods", told, fieldSelector=f"spec.nodeName={node}")
+    api.caches["pods"] = pods.cache
+    kubelets = Kubelets(wire.cluster, api, {node: here}, lambda: kubelets.work(), wire.machines)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(pods.run())
+            tasks.create_task(api.work())
+    finally:
+        client.close()
+
+
+async def _register(master: Master, client: Client, node: Node) -> None:
+    """Create the Node and say that it is well; again, until the API server is there."""
+    while True:
+        try:
+            made = await client.create("nodes", master.node_object(node))
+            await client.update("nodes", {**made, "status": master.node_status(node)}, "status")
+        except OSError:
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+# --- kube-proxy ---------------------------------------------------------------------------------
+
+
+async def kube_proxy(node: str) -> None:
+    """Keep this node's rules as Services and endpoints ask, until cancelled."""
+    wire = current_wire.get()
+    client = wire.client("kube-proxy")
+    network = ServiceNetwork(wire.cluster, [wire.nodes[node]], wire.spec)
+    changed = asyncio.Event()
+
+    def service(event: Event) -> None:
+        keep(network.services, event, Service)
+        changed.set()
+
+    def endpoint_slice(event: Event) -> None:
+        keep(network.slices, event, EndpointSlice)
+        changed.set()
+
+    services = Reflector(client, "services", service)
+    slices = Reflector(client, "endpointslices", endpoint_slice)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(services.run())
+            tasks.create_task(slices.run())
+            await services.synced.wait()
+            await slices.synced.wait()
+            changed.clear()
+            network.start()
+            while True:
+                await changed.wait()
+                changed.clear()
+                network.sync()
+    finally:
+        client.close()
