@@ -9,7 +9,7 @@ Shown: `tcpdump -nr DIR/NAME/host1.docker0.pcap`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
@@ -67,6 +67,13 @@ class PcapFolder(Whole):
         """A frame's record; the format knows no direction and no packet id."""
         length = len(data)
         return _RECORD.pack(time // 1_000_000_000, time % 1_000_000_000, length, length) + data
+
+    def packer(self, interface: int, direction: int, comments: bytes) -> Callable[[int, bytes | bytearray, int], bytes]:
+        """A frame's record, packed again and again."""
+        return lambda time, data, packet_id: self.pack(interface, time, direction, data, packet_id)
+
+    def put(self, interface: int, record: bytes) -> None:
+        self.write(interface, record, b"")
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Nor comments."""

@@ -102,6 +102,32 @@ class PcapngWriter:
             _FLAGS_OPTION, direction, _PACKETID_OPTION, packet_id,
         )  # fmt: skip
 
+    def packer(self, interface: int, direction: int, comments: bytes) -> Callable[[int, bytes | bytearray, int], bytes]:
+        """Whole blocks for `put`, of frames that have direction and comments in common."""
+        flags = Struct("<III").pack(_FLAGS_OPTION, direction, _PACKETID_OPTION)
+        by_length: dict[int, tuple[Callable[..., bytes], bytes, bytes]] = {}
+
+        def pack(time: int, data: bytes | bytearray, packet_id: int) -> bytes:
+            length = len(data)
+            ready = by_length.get(length)
+            if ready is None:
+                padded = length + -length % 4
+                total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
+                packer = Struct(f"<12sIIII{padded}s12sQ{len(comments) + 8}s").pack
+                head, tail = Struct("<III").pack(EPB, total, interface), comments + _HEAD.pack(0, total)
+                ready = by_length[length] = packer, head, tail
+            packer, head, tail = ready
+            return packer(head, time >> 32, time & 0xFFFFFFFF, length, length, data, flags, packet_id, tail)
+
+        return pack
+
+    def put(self, interface: int, record: bytes) -> None:
+        """Write a block that a `packer` made."""
+        buffer = self._buffer
+        buffer += record
+        if len(buffer) > BUFFER:
+            self.flush()
+
     def comment(self, lines: Iterable[str]) -> bytes:
         """Comments, ready for `write`: one per line."""
         return b"".join(_option(OPT_COMMENT, line.encode()[:MAX_COMMENT]) for line in lines)

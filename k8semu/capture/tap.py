@@ -40,6 +40,8 @@ MEMO = 8192
 """Step sequences whose comment is kept ready."""
 
 Wants = Callable[[Net, NetDevice], bool]
+Packer = Callable[[int, bytes | bytearray, int], bytes]
+"""(time, data, packet id) -> record; copies `data`."""
 
 
 class Sink(Protocol):
@@ -52,6 +54,12 @@ class Sink(Protocol):
         self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
     ) -> bytes:
         """A record without comments; copies `data`."""
+
+    def packer(self, interface: int, direction: int, comments: bytes) -> Packer:
+        """What makes whole records, with these comments, for `put`."""
+
+    def put(self, interface: int, record: bytes) -> None:
+        """Write a whole record."""
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Comments as the sink writes them; two of them can be joined."""
@@ -108,6 +116,61 @@ class _Memo(dict[tuple[Step, ...], bytes]):
         return comments
 
 
+class _DeviceTap:
+    """The capture point of one device: the hot path, everything it needs is bound.
+
+    Called, it takes one frame; `prepare` makes it ready for all frames of a flow (a `FlowTap` of core.flow).
+    """
+
+    __slots__ = (
+        "_clock", "_interface", "_memo", "_pack", "_packer", "_pending", "_stripped", "_write_settled",
+    )  # fmt: skip
+
+    def __init__(
+        self, dev: NetDevice, interface: int, sink: Sink, memo: _Memo, pending: deque[Record | tuple[int, bytes]],
+        write_settled: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._interface, self._clock, self._memo = interface, dev.net.clock, memo
+        self._pack, self._packer = sink.pack, sink.packer
+        self._pending, self._write_settled = pending, write_settled
+        self._stripped = ETH_HLEN - dev.hard_header_len
+
+    def __call__(self, skb: Skb, _: NetDevice, direction: Direction) -> None:
+        steps, told = skb.steps, skb.told
+        now = len(steps)
+        if now > told:
+            comments = self._memo[tuple(steps[told:] if told else steps)]
+            skb.told = now
+        else:
+            comments = b""
+        interface, pending = self._interface, self._pending
+        data = skb.data[self._stripped :] if self._stripped else skb.data
+        packed = self._pack(interface, self._clock.now, direction, data, skb.id)
+        record = Record(interface, packed, comments, self._memo)
+        before = skb.sighting
+        if before is not None:
+            before.settle([])
+        skb.sighting = record
+        pending.append(record)
+        if len(pending) >= BATCH:
+            self._write_settled()
+
+    def prepare(
+        self, direction: Direction, before: list[Step], after: list[Step]
+    ) -> Callable[[bytearray, int], None]:
+        """What captures a frame whose comments (Rules 1 and 2) are known."""
+        comments = self._memo[tuple(before)] + self._memo[tuple(after)]
+        interface, clock, pending, write_settled = self._interface, self._clock, self._pending, self._write_settled
+        pack, stripped = self._packer(interface, direction, comments), self._stripped
+
+        def sight(data: bytearray, packet_id: int) -> None:
+            pending.append((interface, pack(clock.now, data[stripped:] if stripped else data, packet_id)))
+            if len(pending) >= BATCH:
+                write_settled()
+
+        return sight
+
+
 class CaptureSession:
     """Captures on the devices of namespaces, those there are and those to come.
 
@@ -120,7 +183,7 @@ class CaptureSession:
         self._sink = sink
         self._wants = wants
         self._memo = _Memo(sink)
-        self._pending: deque[Record] = deque()
+        self._pending: deque[Record | tuple[int, bytes]] = deque()   # a whole record waits for nothing
         self._nets: list[Net] = []
         self._tapped: list[tuple[NetDevice, bool]] = []   # (device, was it made promiscuous for us?)
 
@@ -160,40 +223,22 @@ class CaptureSession:
 
         return tap
 
-    def _tap(self, dev: NetDevice) -> Callable[[Skb, NetDevice, Direction], None]:
-        """What is called for each frame on `dev`: the hot path, everything it needs is bound."""
-        interface, clock = self._interface(dev), dev.net.clock
-        pack, memo, pending, write_settled = self._sink.pack, self._memo, self._pending, self._write_settled
-        stripped = ETH_HLEN - dev.hard_header_len
-
-        def tap(skb: Skb, _: NetDevice, direction: Direction) -> None:
-            steps, told = skb.steps, skb.told
-            now = len(steps)
-            if now > told:
-                comments = memo[tuple(steps[told:] if told else steps)]
-                skb.told = now
-            else:
-                comments = b""
-            data = skb.data[stripped:] if stripped else skb.data
-            record = Record(interface, pack(interface, clock.now, direction, data, skb.id), comments, memo)
-            before = skb.sighting
-            if before is not None:
-                before.settle([])
-            skb.sighting = record
-            pending.append(record)
-            if len(pending) >= BATCH:
-                write_settled()
-
-        return tap
+    def _tap(self, dev: NetDevice) -> _DeviceTap:
+        return _DeviceTap(dev, self._interface(dev), self._sink, self._memo, self._pending, self._write_settled)
 
     def _write_settled(self) -> None:
-        pending, write = self._pending, self._sink.write
-        written = 0
-        while pending and (pending[0].settled or len(pending) > HELD):
-            record = pending.popleft()
-            write(record.interface, record.packed, record.comments)
-            written += 1
-        self.frames += written
+        pending, write, put = self._pending, self._sink.write, self._sink.put
+        waiting = len(pending)
+        while pending:
+            record = pending[0]
+            if type(record) is tuple:
+                put(*record)
+            elif record.settled or len(pending) > HELD:  # type: ignore[union-attr]
+                write(record.interface, record.packed, record.comments)  # type: ignore[union-attr]
+            else:
+                break
+            pending.popleft()
+        self.frames += waiting - len(pending)
 
     def _detach(self) -> None:
         for net in self._nets:
@@ -209,7 +254,8 @@ class CaptureSession:
         """Stop, write what still waits, and let the capture appear."""
         self._detach()
         for record in self._pending:
-            record.settled = True
+            if isinstance(record, Record):
+                record.settled = True
         self._write_settled()
         self._sink.close()
 

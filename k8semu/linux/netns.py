@@ -52,7 +52,11 @@ class NetNs(Net):
         """Do what a person or component typed; CommandError in the real tool's words if it cannot be done."""
         handler = _HANDLERS.get(type(command))
         assert handler is not None, f"nothing handles {type(command).__name__}"
-        handler(self, command)
+        self.new_epoch()
+        try:
+            handler(self, command)
+        finally:
+            self.new_epoch()
 
     # --- devices ------------------------------------------------------------------------------
 
@@ -78,6 +82,7 @@ class NetNs(Net):
         dev.unregister()
 
     def dev_changed(self, dev: NetDevice) -> None:
+        self.new_epoch()
         if dev.up:
             self.ipv4.device_up(dev)
         else:
@@ -87,11 +92,13 @@ class NetNs(Net):
             dev.master.port_changed(dev)
 
     def address_changed(self, dev: NetDevice) -> None:
+        self.new_epoch()
         devinet.address_changed(self.ipv4, dev)
         if isinstance(dev.master, BridgeDevice):
             dev.master.port_address_changed(dev)
 
     def carrier_changed(self, dev: NetDevice) -> None:
+        self.new_epoch()
         if not dev.carrier:
             self.ipv4.arp.table.flush(dev, keep_permanent=True)
         self.ipv4.fib.changed()

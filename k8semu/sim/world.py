@@ -7,11 +7,16 @@ from k8semu.sim.streams import Streams
 
 
 class World:
-    """The one clock, the random streams, and the packet counter of a run."""
+    """The one clock, the random streams, and the packet counter of a run.
 
-    __slots__ = ("_packet_id", "clock", "random")
+    `flow_cache`: may namespaces do with a flow's packets what they did with its first ones? It changes
+    nothing but the time a run takes.
+    """
 
-    def __init__(self, seed: int = 1) -> None:
+    __slots__ = ("_packet_id", "clock", "flow_cache", "random")
+
+    def __init__(self, seed: int = 1, flow_cache: bool = True) -> None:
+        self.flow_cache = flow_cache
         self.clock = Clock()
         self.random = Streams(seed)
         self._packet_id = 0

@@ -133,6 +133,7 @@ class BridgeDevice(NetDevice):
         Differs: what goes out by the port in that moment passes.
         """
         port.enabled = port.forwarding
+        port.bridge.net.new_epoch()
 
     def port_address_changed(self, dev: NetDevice) -> None:
         """Linux: br_device_event(NETDEV_CHANGEADDR), br_fdb_changeaddr()."""
@@ -218,7 +219,7 @@ class BridgeDevice(NetDevice):
                 skb = up
             self.pass_frame_up(skb)
             return
-        entry = self.fdb.lookup(bytes(data[0:6]))
+        entry = self.fdb.lookup(bytes(data[0:6]), skb)
         if entry is not None and entry.is_local:
             skb.steps.append(self._up_step)
             skb.iif = port.dev
@@ -226,6 +227,8 @@ class BridgeDevice(NetDevice):
             return
         if self.flags & Iff.PROMISC and self.tap is not None:
             self.tap(skb, self, Direction.IN)  # what tcpdump -i docker0 sees of frames between ports
+            if skb.rec is not None:
+                skb.rec.sighting(self, Direction.IN, skb)
         if entry is None or entry.port is None:
             skb.steps.append(self._flood_step)
             self._flood(skb, port, self._flood_ports(skb, port))
@@ -312,7 +315,7 @@ class BridgeDevice(NetDevice):
             skb.steps.append(self._broadcast_step)
             self._flood(skb, None, self._flood_ports(skb, None))
             return
-        entry = self.fdb.lookup(bytes(data[0:6]))
+        entry = self.fdb.lookup(bytes(data[0:6]), skb)
         if entry is None:
             skb.steps.append(self._flood_step)
             self._flood(skb, None, self._flood_ports(skb, None))

@@ -72,6 +72,7 @@ class Fdb:
         now = self._now()
         if entry is None:
             entry = self.entries[mac] = FdbEntry(mac, port, now, False, False, "")
+            self.bridge.net.new_epoch()
             skb.steps.append(self._step(entry, "learned "))
             entry.step = self._step(entry, "")
             self._told(mac)
@@ -79,22 +80,29 @@ class Fdb:
         if entry.is_local:
             return
         entry.updated = now
+        if skb.rec is not None:
+            skb.rec.refreshed(entry)
         if entry.port is not port:  # also a static entry moves; only a local one stays
             entry.port = port
+            self.bridge.net.new_epoch()
             skb.steps.append(self._step(entry, "moved "))
             entry.step = self._step(entry, "")
             self._told(mac)
 
-    def lookup(self, mac: bytes) -> FdbEntry | None:
-        """Linux: br_fdb_find_rcu()."""
+    def lookup(self, mac: bytes, skb: Skb) -> FdbEntry | None:
+        """Where `skb` is to go. Linux: br_fdb_find_rcu()."""
         entry = self.entries.get(mac)
         if entry is None:
             return None
         now = self._now()
         if not (entry.is_local or entry.is_static) and now > entry.updated + self.ageing_time:
             self._forget(mac)
+            self.bridge.net.new_epoch()
             return None
         entry.used = now
+        if skb.rec is not None:
+            fixed = entry.is_local or entry.is_static
+            skb.rec.used(entry, None if fixed else lambda: entry.updated + self.ageing_time)
         return entry
 
     def add_local(self, mac: bytes, port: Port | None) -> None:
@@ -102,18 +110,21 @@ class Fdb:
         entry = self.entries.get(mac)
         if entry is not None and entry.is_local:
             return
+        self.bridge.net.new_epoch()
         entry = self.entries[mac] = FdbEntry(mac, port, self._now(), True, True, "")
         entry.step = self._step(entry, "")
         self._told(mac)
 
     def change_local(self, mac: bytes, port: Port | None) -> None:
         """The bridge or a port has another address. Linux: br_fdb_changeaddr(), br_fdb_change_mac_address()."""
+        self.bridge.net.new_epoch()
         for old in [m for m, e in self.entries.items() if e.is_local and e.port is port]:
             self._forget(old)
         self.add_local(mac, port)
 
     def add(self, mac: bytes, port: Port, state: str, origin: str) -> None:
         """`bridge fdb replace MAC dev PORT master static|permanent|dynamic`. Linux: fdb_add_entry()."""
+        self.bridge.net.new_epoch()
         entry = FdbEntry(mac, port, self._now(), state == "permanent", state in ("permanent", "static"), origin)
         entry.step = self._step(entry, "")
         self.entries[mac] = entry
@@ -123,10 +134,12 @@ class Fdb:
         entry = self.entries.get(mac)
         if entry is None or entry.port is not port:
             return False
+        self.bridge.net.new_epoch()
         self._forget(mac)
         return True
 
     def flush_port(self, port: Port, also_fixed: bool) -> None:
         """Forget what is behind a port: it went down, or left. Linux: br_fdb_delete_by_port()."""
+        self.bridge.net.new_epoch()
         for mac in [m for m, e in self.entries.items() if e.port is port and (also_fixed or not e.is_static)]:
             self._forget(mac)

@@ -18,6 +18,7 @@ from k8semu.linux.core.sysctl import DevConf, NeighConf
 from k8semu.trace.steps import Originate, Receive, Transmit
 
 if TYPE_CHECKING:
+    from k8semu.linux.core.flow import Flow
     from k8semu.linux.core.net import Net
     from k8semu.wire.addr import Interface
 
@@ -90,11 +91,12 @@ class NetDevice:
         self.master: NetDevice | None = None
         self.active = False                    # up, with carrier: kept by `update`, asked for each frame
         self.rx_handler: Callable[[Skb], None] | None = None
-        self.tap: Tap | None = None
+        self._tap: Tap | None = None
         self.addresses: list[IfAddr] = []
         self.conf = DevConf(net.sysctl.conf_default)
         self.neigh_conf = NeighConf(net.sysctl.neigh_default)
         self.stats = Stats()
+        self.flows: dict[bytes, Flow] | None = {} if net.world.flow_cache else None   # of what comes in here
         self.origin = ""
         self._packet_socket: Callable[[bytes, int], None] | None = None
         self.received = Receive(name)          # steps that every frame shares
@@ -149,12 +151,23 @@ class NetDevice:
         """The device goes away; drivers extend it (a veth takes its peer along)."""
 
     @property
+    def tap(self) -> Tap | None:
+        """The capture point of this device."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self.net.new_epoch()
+        self._tap = tap
+
+    @property
     def packet_socket(self) -> Callable[[bytes, int], None] | None:
         """A program that takes every frame arriving here, with its packet id (AF_PACKET)."""
         return self._packet_socket
 
     @packet_socket.setter
     def packet_socket(self, reader: Callable[[bytes, int], None] | None) -> None:
+        self.net.new_epoch()
         self._packet_socket = reader
         self.rx_handler = None if reader is None else self._to_program
 
@@ -191,8 +204,11 @@ def dev_queue_xmit(skb: Skb, dev: NetDevice) -> None:
     stats = dev.stats
     stats.tx_packets += 1
     stats.tx_bytes += len(skb.data)
-    if dev.tap is not None:
-        dev.tap(skb, dev, _OUT)
+    tap = dev._tap
+    if tap is not None:
+        tap(skb, dev, _OUT)
+    if skb.rec is not None:
+        skb.rec.sent(dev, skb)
     dev.xmit(skb)
 
 
@@ -210,8 +226,11 @@ def netif_receive_skb(skb: Skb, dev: NetDevice) -> None:
     stats = dev.stats
     stats.rx_packets += 1
     stats.rx_bytes += len(data)
-    if dev.tap is not None:
-        dev.tap(skb, dev, _IN)
+    tap = dev._tap
+    if tap is not None:
+        tap(skb, dev, _IN)
+    if skb.rec is not None:
+        skb.rec.received(dev, skb)
     if dev.rx_handler is not None:
         dev.rx_handler(skb)
         return

@@ -53,29 +53,40 @@ HookFn = Callable[[Skb, "NetDevice | None", "NetDevice | None"], bool]
 class Hooks:
     """What is registered at the hooks of one namespace."""
 
-    __slots__ = ("_entries", "chains", "used")
+    __slots__ = ("_aloof", "_entries", "by_flow", "chains", "used")
 
     def __init__(self) -> None:
         self._entries: list[list[tuple[int, str, HookFn]]] = [[] for _ in Hook]
         self.chains: list[tuple[HookFn, ...]] = [() for _ in Hook]
         self.used = False  # is anything registered anywhere?
+        self.by_flow = True
+        """Do all functions tell a packet's recording what they do (core.flow)?"""
+        self._aloof: set[tuple[Hook, str]] = set()
 
-    def register(self, hook: Hook, priority: int, name: str, fn: HookFn) -> None:
+    def register(self, hook: Hook, priority: int, name: str, fn: HookFn, by_flow: bool = False) -> None:
         """Have `fn` run at `hook`, before others of its priority. The same name at the same hook is replaced.
+
+        `by_flow`: it tells `skb.rec` what it does to a packet, if there is one.
 
         Linux: nf_hook_entries_grow()
         """
         entries = [(priority, name, fn), *(entry for entry in self._entries[hook] if entry[1] != name)]
         entries.sort(key=lambda entry: entry[0])
+        if by_flow:
+            self._aloof.discard((hook, name))
+        else:
+            self._aloof.add((hook, name))
         self._set(hook, entries)
 
     def unregister(self, hook: Hook, name: str) -> None:
+        self._aloof.discard((hook, name))
         self._set(hook, [entry for entry in self._entries[hook] if entry[1] != name])
 
     def _set(self, hook: Hook, entries: list[tuple[int, str, HookFn]]) -> None:
         self._entries[hook] = entries
         self.chains[hook] = tuple(fn for _, _, fn in entries)
         self.used = any(self.chains)
+        self.by_flow = not self._aloof
 
 
 def nf_hook(hooks: Hooks, hook: Hook, skb: Skb, indev: NetDevice | None, outdev: NetDevice | None) -> bool:

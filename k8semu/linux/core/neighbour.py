@@ -83,6 +83,7 @@ class Neighbour:
         if state is self.state:
             return
         self.state = state
+        self.table.net.new_epoch()
         if state is Nud.REACHABLE:
             self.reachable = self.table.reachable_time(self)
         where = f"lladdr {mac_ntoa(self.ha)} " if self.ha and state in VALID else ""
@@ -99,6 +100,7 @@ class Neighbour:
     def set_lladdr(self, ha: bytes) -> None:
         self.ha = ha
         self.hh = ha + self.dev.addr
+        self.table.net.new_epoch()
 
 
 class NeighTable:
@@ -134,6 +136,7 @@ class NeighTable:
         self.entries.pop((neigh.dev.ifindex, neigh.addr), None)
         neigh.dead = True
         neigh.told("")
+        self.net.new_epoch()
         self._stop_timer(neigh)
         while neigh.queue:
             drop(neigh.queue.popleft(), Drop.NEIGH_DEAD, f"neighbour {ip_ntoa(neigh.addr)} was removed")

@@ -43,7 +43,7 @@ class Net:
         self.devs: dict[str, NetDevice] = {}
         self.by_index: dict[int, NetDevice] = {}
         self._next_index = 1
-        self.sysctl = SysctlTable()
+        self.sysctl = SysctlTable(self.new_epoch)
         self.hooks = Hooks()
         self.ptype: dict[int, Callable[[Skb], None]] = {}
         self.trace: TraceSink | None = None
@@ -51,7 +51,12 @@ class Net:
         self.vxlan_ports: VxlanPorts | None = None
         self.drops: Counter[Drop] = Counter()
         self.alive = True
+        self.epoch = 0            # of what packets meet: see `new_epoch`
         self.on_device: list[Callable[[NetDevice], None]] = []   # told of each new device (captures)
+
+    def new_epoch(self) -> None:
+        """Something changed that packets on their way may meet: flows that are known are no longer (core.flow)."""
+        self.epoch += 1
 
     def random(self, name: str) -> Stream:
         """The named random stream of this namespace."""
@@ -78,11 +83,13 @@ class Net:
         self.by_index[dev.ifindex] = dev
         for listener in self.on_device:
             listener(dev)
+        self.new_epoch()
 
     def unregister(self, dev: NetDevice) -> None:
         """Take a device away. Linux: unregister_netdevice()."""
         del self.devs[dev.name]
         del self.by_index[dev.ifindex]
+        self.new_epoch()
 
     def remove(self, dev: NetDevice) -> None:
         """Take a device out of everything it takes part in, and away."""

@@ -18,6 +18,7 @@ from k8semu.trace.steps import Consume, Deliver, DropStep, Step, Transmit
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
+    from k8semu.linux.core.flow import Recording
     from k8semu.linux.core.net import Net
 
 MAX_LIFE = 4096
@@ -52,7 +53,7 @@ class Skb:
 
     __slots__ = (
         "bridge_port", "ct", "ctinfo", "data", "dev", "dst", "ended", "frag_max", "id", "iif", "life",
-        "mark", "net", "sighting", "start", "steps", "told",
+        "mark", "net", "rec", "sighting", "start", "steps", "told",
     )  # fmt: skip
 
     def __init__(self, net: Net, data: bytearray, packet_id: int, first: Step, life: list[int] | None = None) -> None:
@@ -71,6 +72,7 @@ class Skb:
         self.told = 0
         self.start = net.clock.now
         self.sighting: Sighting | None = None
+        self.rec: Recording | None = None          # who is told what is done to it (see core.flow)
         self.life = life if life is not None else [0]
         self.ended = False
 
@@ -83,6 +85,9 @@ class Skb:
         twin.frag_max = self.frag_max
         twin.steps, twin.told, twin.start = self.steps.copy(), self.told, self.start
         twin.sighting = None
+        twin.rec = None
+        if self.rec is not None:
+            self.rec.refuse()
         twin.life = self.life
         twin.life[0] += 1
         twin.ended = False

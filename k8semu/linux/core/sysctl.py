@@ -9,6 +9,7 @@ Linux: include/linux/inetdevice.h IN_DEV_ANDCONF/ORCONF/MAXCONF, net/ipv4/sysctl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from k8semu.errors import CommandError
@@ -156,10 +157,11 @@ DEFAULTS: dict[str, int | str] = {
 class SysctlTable:
     """All settings of one namespace. `ip_forward` and `bridge_nf_call_iptables` mirror their dotted names."""
 
-    __slots__ = ("_dev_conf", "_neigh_conf", "bridge_nf_call_iptables", "conf_all", "conf_default",
+    __slots__ = ("_changed", "_dev_conf", "_neigh_conf", "bridge_nf_call_iptables", "conf_all", "conf_default",
                  "ip_default_ttl", "ip_forward", "neigh_default", "values")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        self._changed = changed
         self.values: dict[str, int | str] = dict(DEFAULTS)
         self.conf_all = DevConf()
         self.conf_default = DevConf()
@@ -213,6 +215,8 @@ class SysctlTable:
                 value = int(value)
             except ValueError:
                 raise CommandError(f'sysctl: setting key "{name}": Invalid argument') from None
+        if self._changed is not None:
+            self._changed()
         if found is not None:
             setattr(found[0], found[1], value)
             return

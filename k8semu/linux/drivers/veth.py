@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
+from k8semu.linux.core.flow import Recording, flow_key
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
@@ -46,7 +47,13 @@ class VethDevice(NetDevice):
             drop(skb, Drop.LOOP_LIMIT, f"carried or copied {MAX_LIFE} times")
             return
         transmit(skb, self.transmitted)
-        self.net.clock.post(self.delay + self.extra_delay, _veth_rx, peer, skb.data, skb.id, life)
+        if skb.rec is not None:
+            skb.rec.finish(self, skb)
+        self.launch(skb.data, skb.id, life)
+
+    def launch(self, data: bytearray, packet_id: int, life: list[int]) -> None:
+        """A frame is on its way to the other end."""
+        self.net.clock.post(self.delay + self.extra_delay, _veth_rx, self.peer, data, packet_id, life)
 
     def set_up(self, up: bool) -> None:
         before = self.carrier
@@ -63,5 +70,17 @@ class VethDevice(NetDevice):
 
 
 def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) -> None:
-    if dev.peer is not None:
+    if dev.peer is None:
+        return
+    flows = dev.flows
+    if flows is None or (dev.master is None and not dev.conf.forwarding):  # nothing goes on from here
         netif_receive_skb(Skb(dev.net, data, packet_id, dev.received, life), dev)
+        return
+    key = flow_key(dev, data)
+    flow = flows.get(key) if key is not None else None
+    if flow is not None and flow.carry(data, packet_id, life):
+        return
+    skb = Skb(dev.net, data, packet_id, dev.received, life)
+    if key is not None and dev.net.hooks.by_flow:
+        skb.rec = Recording(dev, key, data)
+    netif_receive_skb(skb, dev)

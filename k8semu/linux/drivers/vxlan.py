@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zlib
 from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from k8semu.errors import CommandError
@@ -44,6 +45,7 @@ from k8semu.wire.header import (
 )
 
 if TYPE_CHECKING:
+    from k8semu.linux.core.flow import Recording
     from k8semu.linux.ipv4.route import Rtable
 
 VXLAN_HEADROOM = 50
@@ -98,6 +100,7 @@ class VxlanDevice(NetDevice):
         entry = self.fdb.get(mac)
         if entry is None:
             entry = self.fdb[mac] = VxlanFdbEntry(mac, state, self.net.clock.now, origin)
+        self.net.new_epoch()
         if not append:
             entry.remotes.clear()
         if dst not in entry.remotes:
@@ -118,6 +121,7 @@ class VxlanDevice(NetDevice):
         entry = self.fdb.get(mac)
         if entry is None or (dst is not None and dst not in entry.remotes):
             raise CommandError("RTNETLINK answers: No such file or directory", hint=f"no entry {mac_ntoa(mac)}")
+        self.net.new_epoch()
         if dst is not None:
             entry.remotes.remove(dst)
         if dst is None or not entry.remotes:
@@ -129,6 +133,8 @@ class VxlanDevice(NetDevice):
         entry = self.fdb.get(mac)
         if entry is not None and entry.remotes[:1] == [remote]:
             entry.updated = self.net.clock.now
+            if skb.rec is not None:
+                skb.rec.refreshed(entry)
             return True
         if entry is not None and entry.state != "reachable":
             return False
@@ -138,17 +144,21 @@ class VxlanDevice(NetDevice):
         skb.steps.append(FdbStep(self.name, f"learned {step.what}"))
         return True
 
-    def _lookup(self, mac: bytes) -> VxlanFdbEntry | None:
+    def _lookup(self, mac: bytes, skb: Skb) -> VxlanFdbEntry | None:
         now = self.net.clock.now
         entry = self.fdb.get(mac)
         if entry is not None and entry.state == "reachable" and now > entry.updated + self.ageing_time:
             del self.fdb[mac]
             self._told(mac)
+            self.net.new_epoch()
             entry = None
         if entry is None:
             entry = self.fdb.get(MAC_ZERO)
         if entry is not None:
             entry.used = now
+            if skb.rec is not None:
+                fixed = entry.state != "reachable"
+                skb.rec.used(entry, None if fixed else lambda: entry.updated + self.ageing_time)
         return entry
 
     # --- out ----------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ class VxlanDevice(NetDevice):
     def xmit(self, skb: Skb) -> None:
         """Linux: vxlan_xmit()."""
         dmac = bytes(skb.data[0:6])
-        entry = self._lookup(dmac)
+        entry = self._lookup(dmac, skb)
         if entry is None or not entry.remotes:
             self.stats.tx_dropped += 1
             drop(skb, Drop.VXLAN_NO_REMOTE, f"{self.name} knows no remote for {mac_ntoa(dmac)}")
@@ -197,6 +207,8 @@ class VxlanDevice(NetDevice):
             source, remote, sport, self.dstport, self.vni, inner, net.sysctl.ip_default_ttl, tos,
             net.ipv4.next_ident(), df=False,
         )  # fmt: skip
+        if skb.rec is not None:
+            self._record(skb.rec, bytes(skb.data[:50]))
         if self.udpcsum:
             segment = bytes(skb.data[34:])
             write_u16(skb.data, 40, transport_checksum(source, remote, IPPROTO_UDP, segment) or 0xFFFF)
@@ -205,6 +217,22 @@ class VxlanDevice(NetDevice):
         skb.mark = 0
         skb.steps.append(self._encap_step(source, remote, entry))
         net.ipv4.local_out(skb, rt)
+
+    def _record(self, rec: Recording, outer: bytes) -> None:
+        """The packet got `outer` in front; the next one will get it with its own lengths and identification."""
+        if self.udpcsum or self.net.ipv4.pmtu:
+            rec.refuse()
+        rec.lived()
+        before, fixed, between, after = outer[0:16], outer[20:24], outer[26:38], outer[40:50]
+        known = checksum_base(outer)
+        next_ident = self.net.ipv4.next_ident
+
+        def encapsulate(data: bytearray, packet_id: int) -> None:
+            ident, length = next_ident(), len(data)
+            check = 0xFFFF - ((known + length + 36 + ident) % 0xFFFF or 0xFFFF)
+            data[0:0] = _OUTER(before, length + 36, ident, fixed, check, between, length + 16, after)
+
+        rec.action(encapsulate)
 
     def _encap_step(self, source: bytes, remote: bytes, entry: VxlanFdbEntry) -> EncapStep:
         cached = self._encaps.get(remote)
@@ -254,6 +282,10 @@ class VxlanDevice(NetDevice):
         saddr, _ = read_addrs(data, IP_SADDR)
         outer_tos = data[IP_TOS]
         del data[:start]
+        if skb.rec is not None:
+            skb.rec.action(_decapsulate)
+            if start != 50 or outer_tos & 1:
+                skb.rec.refuse()
         skb.scrub()
         skb.frag_max = 0
         step = self._decaps.get(saddr)
@@ -298,6 +330,18 @@ class VxlanDevice(NetDevice):
         for mac in list(self.fdb):
             del self.fdb[mac]
             self._told(mac)
+
+
+_OUTER = Struct("!16sHH4sH12sH10s").pack
+
+
+def checksum_base(outer: bytes) -> int:
+    """The sum over the outer IP header without total length, identification and checksum."""
+    return int.from_bytes(outer[14:16] + outer[20:24] + outer[26:34], "big") % 0xFFFF
+
+
+def _decapsulate(data: bytearray, packet_id: int) -> None:
+    del data[:50]
 
 
 @lru_cache(maxsize=16)

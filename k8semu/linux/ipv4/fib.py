@@ -11,7 +11,7 @@ Differs: no multipath, no type of service.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -181,7 +181,8 @@ DEFAULT_RULES = [Rule(0, TABLE_LOCAL), Rule(32766, TABLE_MAIN), Rule(32767, TABL
 class Fib:
     """All tables and rules of a namespace. `generation` grows with every change: caches hang on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        self._changed = changed
         self.tables: dict[int, FibTable] = {number: FibTable(number) for number in TABLE_NAMES}
         self.rules: list[Rule] = list(DEFAULT_RULES)
         self.generation = 0
@@ -194,22 +195,24 @@ class Fib:
 
     def add(self, route: Route, replace: bool = False) -> None:
         self.table(route.table).add(route, replace)
-        self.generation += 1
+        self.changed()
 
     def remove(self, route: Route) -> None:
         self.table(route.table).remove(route)
-        self.generation += 1
+        self.changed()
 
     def add_rule(self, rule: Rule) -> None:
         if rule in self.rules:
             raise CommandError("RTNETLINK answers: File exists")
         self.rules.append(rule)
         self.rules.sort(key=lambda r: r.priority)
-        self.generation += 1
+        self.changed()
 
     def changed(self) -> None:
         """Something that lookups depend on changed (a device, an address, a setting)."""
         self.generation += 1
+        if self._changed is not None:
+            self._changed()
 
     def of_device(self, dev: NetDevice) -> list[Route]:
         """All routes that leave by `dev`."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 FORWARD = Hook.FORWARD
 
 
+def _decrease_ttl(data: bytearray, packet_id: int) -> None:
+    ip_decrease_ttl(data)
+
+
 def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     """Pass a packet on that is not for us. A path MTU learned for our own packets does not count here."""
     data = skb.data
@@ -37,6 +41,10 @@ def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
         drop(skb, Drop.PKT_TOO_BIG, f"{size} bytes with DF, and the MTU of {rt.dev.name} is {mtu}")
         return
     ip_decrease_ttl(data)
+    if skb.rec is not None:
+        skb.rec.action(_decrease_ttl)
+        if rt.redirect:
+            skb.rec.refuse()
     if rt.redirect:
         ipv4.icmp.send_redirect(skb, rt)
     hooks = ipv4.net.hooks

@@ -22,6 +22,8 @@ from k8semu.trace.steps import DropStep
 from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_SADDR, read_addrs
 
 if TYPE_CHECKING:
+    from k8semu.linux.core.flow import Recording
+    from k8semu.linux.core.neighbour import Neighbour
     from k8semu.linux.ipv4.stack import Ipv4
 
 LOCAL_OUT, POSTROUTING = Hook.LOCAL_OUT, Hook.POSTROUTING
@@ -82,6 +84,8 @@ def finish_output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     """Cut what is too long, then send. Linux: ip_finish_output()."""
     data = skb.data
     mtu = rt.mtu or rt.dev.mtu
+    if skb.rec is not None and ipv4.pmtu:  # which ends without notice
+        skb.rec.refuse()
     if ipv4.pmtu and skb.iif is None:  # Linux: ip_forward_use_pmtu is 0
         mtu = ipv4.mtu(rt, bytes(data[IP_DADDR : IP_DADDR + 4]))
     if len(data) - ETH_HLEN > mtu or skb.frag_max:
@@ -107,8 +111,23 @@ def finish_output2(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     if not fresh and state is not PERMANENT and state is not NOARP and not neigh.table.resolve(neigh, skb):
         return
     skb.steps.append(neigh.use_step)
-    data[0:12] = neigh.hh
+    data[0:12] = hh = neigh.hh
+    if skb.rec is not None:
+        _record(skb.rec, neigh, hh)
     dev_queue_xmit(skb, dev)
+
+
+def _record(rec: Recording, neigh: Neighbour, hh: bytes) -> None:
+    """The frame got its link header from `neigh`."""
+
+    def header(data: bytearray, packet_id: int) -> None:
+        data[0:12] = hh
+
+    if neigh.state is REACHABLE:
+        rec.holds(lambda: neigh.confirmed + neigh.reachable)
+    elif neigh.state is not PERMANENT and neigh.state is not NOARP:
+        rec.used(neigh)
+    rec.action(header)
 
 
 def _loop_back_copy(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:

@@ -33,7 +33,7 @@ class Ipv4:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.fib = Fib()
+        self.fib = Fib(net.new_epoch)
         self.local_addrs: dict[bytes, NetDevice] = {}
         self.protocols: dict[int, Callable[[Skb], None]] = {}
         self.err_handlers: dict[int, Callable[[IcmpError], None]] = {}
@@ -137,6 +137,7 @@ class Ipv4:
         except RouteError:
             return
         if mtu < self.mtu(rt, daddr):
+            self.net.new_epoch()
             self.pmtu[daddr] = (mtu, self.net.clock.now + PMTU_EXPIRES)
 
     def confirm(self, rt: Rtable, daddr: bytes) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from k8semu.linux.core.dev import dev_queue_xmit
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.hooks import Hook, nf_hook
-from k8semu.linux.core.neighbour import CONNECTED
+from k8semu.linux.core.neighbour import CONNECTED, Nud
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.wire.header import ETH_HLEN, IP, IP_DADDR, IP_FRAG, IP_LEN, IP_SADDR
 
@@ -151,6 +151,8 @@ class BrNetfilter:
                 return False
         if dev is not bridge:
             skb.data[0:6] = bridge.addr  # up to IP
+            if skb.rec is not None:
+                skb.rec.action(_to(bridge.addr))
             return True
         return self._bridged_dnat(skb, port, bridge, gateway or daddr, okfn)
 
@@ -172,7 +174,19 @@ class BrNetfilter:
             return False
         self.waiting.pop()
         skb.data[0:6] = neigh.hh[0:6]
+        if skb.rec is not None:
+            skb.rec.used(neigh, (lambda: neigh.confirmed + neigh.reachable) if neigh.state is Nud.REACHABLE else None)
+            skb.rec.action(_to(neigh.hh[0:6]))
         return True
+
+
+def _to(dmac: bytes) -> Callable[[bytearray, int], None]:
+    """The action that sends a frame to another MAC."""
+
+    def action(data: bytearray, packet_id: int) -> None:
+        data[0:6] = dmac
+
+    return action
 
 
 def _way(route: object) -> tuple[NetDevice | None, bytes | None]:

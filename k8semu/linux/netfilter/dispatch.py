@@ -32,7 +32,7 @@ _CACHE = 4096
 class CompiledRule:
     """One rule, ready to be asked. `number` is its place in the chain, from 1."""
 
-    __slots__ = ("act", "chain", "checks", "goto", "jump", "made_step", "number", "rule", "table")
+    __slots__ = ("act", "by_flow", "chain", "checks", "goto", "jump", "made_step", "number", "rule", "table")
 
     def __init__(self, table: str, chain: str, number: int, rule: Rule) -> None:
         self.table, self.chain, self.number, self.rule = table, chain, number, rule
@@ -43,6 +43,7 @@ class CompiledRule:
                 checks.append(check)
         self.checks: tuple[Check, ...] = tuple(checks)
         target = rule.target
+        self.by_flow = target is None or target.by_flow  # what it does; asked only of what is no jump
         self.jump = target.chain if type(target) is Jump else ""
         self.goto = type(target) is Jump and target.goto
         self.act: Action | None = target.compile() if target is not None and not self.jump else None
@@ -102,6 +103,10 @@ class CompiledChain:
                 index.setdefault(key, []).append(rule)
         if index:
             self._index, self._generic = index, tuple(generic)
+
+    def by_flow(self, p: Pkt) -> bool:
+        """Are all rules that can match asked of what the packets of a flow have in common?"""
+        return all(match.by_flow for rule in self.candidates(p) for match in rule.rule.matches)
 
     def candidates(self, p: Pkt) -> tuple[CompiledRule, ...]:
         """All rules that can match, in order (others may be among them)."""

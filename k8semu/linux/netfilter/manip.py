@@ -62,7 +62,22 @@ class Manip:
 
         The checksums of a TCP or UDP packet that looks as it should move by sums made beforehand.
         """
-        data = skb.data
+        if self._rewrite(skb.data):
+            if skb.rec is not None:
+                skb.rec.action(self._again)
+                if self.udp:  # a datagram without a checksum is another matter
+                    skb.rec.refuse()
+            skb.steps.append(self.step)
+            return
+        if skb.rec is not None:
+            skb.rec.refuse()
+        self._apply_slow(skb)
+
+    def _again(self, data: bytearray, packet_id: int) -> None:
+        self._rewrite(data)
+
+    def _rewrite(self, data: bytearray) -> bool:
+        """The quick way; False if it cannot be gone."""
         at = self.at
         if self.quick and data[14] == 0x45 and data[at : at + 4] == self.was_addr:
             port = 34 + self.port_at
@@ -83,9 +98,8 @@ class Manip:
                 check = ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF
                 data[24] = check >> 8
                 data[25] = check & 0xFF
-                skb.steps.append(self.step)
-                return
-        self._apply_slow(skb)
+                return True
+        return False
 
     def _apply_slow(self, skb: Skb) -> None:
         data = skb.data

@@ -163,12 +163,13 @@ class Netfilter:
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
                 wanted[hook, "nat"] = (Priority.NAT_SRC, self.nat.hook(hook))
         hooks = self.net.hooks
+        self.net.new_epoch()
         for hook, name in self._registered:
             if (hook, name) not in wanted:
                 hooks.unregister(hook, name)
         for (hook, name), (priority, fn) in wanted.items():
             if (hook, name) not in self._registered:
-                hooks.register(hook, priority, name, fn)
+                hooks.register(hook, priority, name, fn, by_flow=nft is None)
         self._registered = {key: priority for key, (priority, _) in wanted.items()}
         self.needs_defrag = (Hook.PREROUTING, "conntrack") in wanted
 
@@ -203,6 +204,8 @@ class Netfilter:
         if chain.counting:
             chain.packets += 1
             chain.octets += len(p.data) - 14
+            if p.skb.rec is not None:
+                p.skb.rec.policy(chain, len(p.data) - 14)
         p.skb.steps.append(_end_step(chain.name, table.name, _BY_POLICY[policy], p.walked))
         if policy == "ACCEPT":
             return Verdict.ACCEPT
@@ -219,6 +222,8 @@ class Netfilter:
     def _iptables_nat(
         self, skb: Skb, hook: Hook, indev: NetDevice | None, outdev: NetDevice | None
     ) -> Verdict | None:
+        if skb.rec is not None:
+            skb.rec.refuse()
         table = self.tables["nat"]
         chain = table.chains[_CHAIN_OF[hook]]
         if not chain.rules.rules and chain.policy == "ACCEPT" and not chain.counting:

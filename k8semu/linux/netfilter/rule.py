@@ -128,6 +128,13 @@ class Match(Extension, frozen=True):
     """A condition. `pure`: asking it twice or not at all makes no difference."""
 
     pure: ClassVar[bool] = True
+    same_for_flow: ClassVar[bool] = False
+    """Whatever its options, `by_flow`."""
+
+    @property
+    def by_flow(self) -> bool:
+        """Does it hold for all packets of an established flow, or for none (core.flow)?"""
+        return self.same_for_flow
 
     def compile(self) -> Check | None:
         """The condition as a function; None if it always holds."""
@@ -141,6 +148,8 @@ class Target(Extension, frozen=True):
     """What happens to a packet that matches. `tables`: where it may stand (empty: anywhere)."""
 
     tables: ClassVar[tuple[str, ...]] = ()
+    by_flow: ClassVar[bool] = False
+    """Does it to all packets of an established flow what it does to one, and nothing beside (core.flow)?"""
     hooks: ClassVar[tuple[str, ...]] = ()
     """Built-in chains it may stand in (empty: any)."""
 

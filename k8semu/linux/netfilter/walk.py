@@ -24,6 +24,9 @@ def walk(table: Table, chain: Chain, p: Pkt) -> Decision | None:
     hits = chain.hits
     steps = p.skb.steps
     size = len(p.data) - 14
+    rec = p.skb.rec
+    if rec is not None and not compiled.by_flow(p):
+        rec.refuse()
     for rule in compiled.candidates(p):
         for check in rule.checks:
             if not check(p):
@@ -31,10 +34,12 @@ def walk(table: Table, chain: Chain, p: Pkt) -> Decision | None:
         else:
             hit = hits.get(rule.number - 1)
             if hit is None:
-                hits[rule.number - 1] = [1, size]
+                hit = hits[rule.number - 1] = [1, size]
             else:
                 hit[0] += 1
                 hit[1] += size
+            if rec is not None:
+                rec.hit(hit, size)
             steps.append(rule.made_step or rule.step)
             if rule.jump:
                 decision = walk(table, table.chains[rule.jump], p)
@@ -45,6 +50,8 @@ def walk(table: Table, chain: Chain, p: Pkt) -> Decision | None:
             if rule.act is None:
                 continue
             p.origin = rule.rule.origin
+            if rec is not None and not rule.by_flow:
+                rec.refuse()
             verdict = rule.act(p)
             if verdict is not None:
                 p.walked += rule.number

@@ -85,6 +85,8 @@ class Conntrack:
                 return self._track(skb, bytes(data[26:38]) + _PROTO_TCP, 34, True)
             if proto == 17 and size >= 42:
                 return self._track(skb, bytes(data[26:38]) + _PROTO_UDP, 34, True)
+        if skb.rec is not None:
+            skb.rec.refuse()
         if (data[20] & 0x1F) | data[21]:
             return True
         th = 14 + ((data[14] & 15) << 2)
@@ -167,7 +169,11 @@ class Conntrack:
                 ct.last_index, ct.last_dir = tcp.ACK_SET, direction
                 skb.ct = ct
                 skb.ctinfo = info
+                if skb.rec is not None:
+                    skb.rec.connection(ct, ct.expires - now)
                 return True
+            if skb.rec is not None:
+                skb.rec.refuse()
             if not tcp.VALID_FLAGS[flags]:
                 skb.steps.append(ct_step("INVALID: TCP flags"))
                 return True
@@ -185,6 +191,11 @@ class Conntrack:
             self._udp_refresh(ct, direction, now)
         else:
             ct.expires = now + self._timeout(ct.proto)
+        if skb.rec is not None:
+            if ct.proto == 17 and (ct.status & ASSURED or not (direction or ct.status & SEEN_REPLY)):
+                skb.rec.connection(ct, ct.expires - now)
+            else:
+                skb.rec.refuse()
         skb.ct = ct
         skb.ctinfo = info
         if direction and not ct.status & SEEN_REPLY:
@@ -227,6 +238,8 @@ class Conntrack:
 
     def _new(self, skb: Skb, key: bytes, th: int) -> bool:
         """Linux: init_conntrack()."""
+        if skb.rec is not None:
+            skb.rec.refuse()
         reply = invert(key)
         proto = key[12]
         if reply is None or (proto == 1 and key[10] not in ICMP_NEW):

@@ -59,6 +59,7 @@ class StateMatch(Match, frozen=True):
     """`-m state --state`: the older form of conntrack's --ctstate."""
 
     name: ClassVar[str] = "state"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {"--state": ("--state", 1)}
     invertible: ClassVar[frozenset[str]] = frozenset({"--state"})
     needs_ct: ClassVar[bool] = True
@@ -86,6 +87,7 @@ class ConnmarkMatch(MarkMatch, frozen=True):
     """`-m connmark --mark VALUE[/MASK]`: the connection's mark."""
 
     name: ClassVar[str] = "connmark"
+    same_for_flow: ClassVar[bool] = False
     needs_ct: ClassVar[bool] = True
 
     def listing(self) -> str:
@@ -151,6 +153,10 @@ class ConntrackMatch(Match, frozen=True):
             _states(given.get("--ctstatus"), STATUSES, "ctstatus") if "--ctstatus" in given else (),
             given.inverted("--ctstatus"), expire, direction,
         )  # fmt: skip
+
+    @property
+    def by_flow(self) -> bool:
+        return self.expire is None
 
     def _parts(self, numeric: bool) -> list[tuple[str, str, bool]]:
         """(option, value, inverted), in the order libxt_conntrack prints."""

@@ -47,6 +47,7 @@ class CommentMatch(Match, frozen=True):
     """`-m comment`: says something, matches everything."""
 
     name: ClassVar[str] = "comment"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {"--comment": ("--comment", 1)}
 
     comment: str
@@ -74,6 +75,7 @@ class MarkMatch(Match, frozen=True):
     """`-m mark --mark VALUE[/MASK]`."""
 
     name: ClassVar[str] = "mark"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {"--mark": ("--mark", 1)}
     invertible: ClassVar[frozenset[str]] = frozenset({"--mark"})
 
@@ -108,6 +110,7 @@ class AddrtypeMatch(Match, frozen=True):
     """`-m addrtype`: what kind of address it is to this machine. Differs: --limit-iface-* only prints."""
 
     name: ClassVar[str] = "addrtype"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {
         "--src-type": ("--src-type", 1), "--dst-type": ("--dst-type", 1),
         "--limit-iface-in": ("--limit-iface-in", 0), "--limit-iface-out": ("--limit-iface-out", 0),
@@ -174,6 +177,7 @@ class PhysdevMatch(Match, frozen=True):
     """`-m physdev`: the bridge port a bridged frame came in by, or will leave by."""
 
     name: ClassVar[str] = "physdev"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {
         "--physdev-in": ("--physdev-in", 1), "--physdev-out": ("--physdev-out", 1),
         "--physdev-is-in": ("--physdev-is-in", 0), "--physdev-is-out": ("--physdev-is-out", 0),

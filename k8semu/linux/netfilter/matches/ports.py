@@ -70,6 +70,7 @@ class PortMatch(Match, frozen=True):
     options: ClassVar[dict[str, tuple[str, int]]] = _PORT_OPTIONS
     invertible: ClassVar[frozenset[str]] = frozenset({"--source-port", "--destination-port"})
     proto: ClassVar[int] = 0
+    same_for_flow: ClassVar[bool] = True
 
     sport: Ports | None = None
     dport: Ports | None = None
@@ -179,6 +180,11 @@ class TcpMatch(PortMatch, frozen=True):
     flags: tuple[int, int] | None = None
     flags_invert: bool = False
 
+    @property
+    def by_flow(self) -> bool:
+        """Segments of a flow differ in PSH (and ECN bits)."""
+        return self.flags is None or not self.flags[0] & 0xC8
+
     @classmethod
     def build(cls, given: Given) -> TcpMatch:
         sport, dport = cls.ports(given)
@@ -223,6 +229,7 @@ class MultiportMatch(Match, frozen=True):
     """`-m multiport`: up to 15 ports, a range counts as two. `side` is sports, dports or ports."""
 
     name: ClassVar[str] = "multiport"
+    same_for_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {
         "--sports": ("--sports", 1), "--source-ports": ("--sports", 1), "--dports": ("--dports", 1),
         "--destination-ports": ("--dports", 1), "--ports": ("--ports", 1),

@@ -43,6 +43,7 @@ class MarkTarget(Target, frozen=True):
     """`-j MARK`: mark = (mark & ~mask) ^ value."""
 
     name: ClassVar[str] = "MARK"
+    by_flow: ClassVar[bool] = True
     options: ClassVar[dict[str, tuple[str, int]]] = {option: (option, 1) for option in _SETTERS}
 
     value: int

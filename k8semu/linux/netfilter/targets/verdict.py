@@ -37,6 +37,7 @@ class Accept(VerdictTarget, frozen=True):
     """The packet may go on past this table."""
 
     name: ClassVar[str] = "ACCEPT"
+    by_flow: ClassVar[bool] = True
 
 
 class DropTarget(VerdictTarget, frozen=True):
@@ -50,6 +51,7 @@ class Return(VerdictTarget, frozen=True):
     """Back to the calling chain; in a built-in chain, its policy."""
 
     name: ClassVar[str] = "RETURN"
+    by_flow: ClassVar[bool] = True
     verdict: ClassVar[Verdict] = Verdict.RETURN
 
 

@@ -1,0 +1,312 @@
+"""The flow cache: what a namespace did with one packet of a flow, it does again with the next ones.
+
+    veth in ─▶ flow known? ─yes─▶ Flow.carry: guards hold ─▶ the same actions again ─▶ veth out
+                   │ no                      │ one does not
+                   ▼                         ▼
+               the whole way: bridge, netfilter, route, neighbour, tunnel ─▶ veth out
+               … each part tells `skb.rec`, a Recording, what it did ─▶ Flow
+
+A packet that is forwarded from one veth to another is recorded on its way. What the parts say is
+of four kinds, and that is all a Flow consists of:
+
+    guards      what it hung on, and what can change without notice: the frame's own header fields, a
+                connection's status, and the moment until which FDB entries, neighbours and connections hold
+    counters    of devices, rules and policies
+    freshness   what the packet kept alive: FDB entries, neighbours, connections
+    actions     what was done to the bytes, and the capture points in between, in order
+
+Rule 1  What changes by notice (commands, addresses, routes, links, a neighbour's state, an FDB entry
+        that is learned, moved or forgotten) starts a new `Net.epoch`; a Flow ends with its epoch.
+Rule 2  Who does to a packet what it would not do to each packet of the flow says `refuse`, or ends the
+        packet; a packet that made another packet is refused here. Hook functions that do not know of
+        recordings (`Hooks.by_flow`) prevent any.
+Rule 3  Only what goes straight on is recorded: IPv4 without options, whole, TCP segments with nothing
+        but ACK and PSH, and UDP; also inside VXLAN. No longer packet takes the way of a shorter one.
+
+So whoever looks sees no difference: captures with their comments, traces, counters, timeouts are
+those of the whole way. A property test runs random networks both ways and compares.
+
+Linux: net/netfilter/nf_flow_table_ip.c nf_flow_offload_ip_hook() is such a shortcut through a router.
+Differs: Linux's shows (no capture, no rule counters, no TTL of a bridge); this one does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from k8semu.linux.core.dev import Direction
+from k8semu.linux.core.skb import MAX_LIFE, Skb
+from k8semu.trace.hop import Hop
+
+if TYPE_CHECKING:
+    from k8semu.linux.core.dev import NetDevice, Stats
+    from k8semu.linux.drivers.veth import VethDevice
+    from k8semu.trace.steps import Step
+
+FLOWS = 1024
+"""Of one device at most; then it starts anew."""
+
+TCP, UDP = 6, 17
+_ACK_ONLY, _FLAGS = 0x10, 0x37     # of FIN, SYN, RST, ACK, URG; who counts PSH or ECN bits refuses
+_INNER = 50                        # of a frame in VXLAN: after Ethernet, IPv4, UDP and VXLAN
+_NEVER = 1 << 63
+
+Action = Callable[[bytearray, int], None]
+"""What is done to the bytes of a frame, given its packet id, too."""
+
+from_bytes = int.from_bytes
+
+
+class Aged(Protocol):
+    """An FDB entry or neighbour: remembers when it was last of use."""
+
+    used: int
+
+
+class FlowTap(Protocol):
+    """A capture point that can be made ready for all frames of a flow."""
+
+    def prepare(self, direction: Direction, before: list[Step], after: list[Step]) -> Action:
+        """What captures a frame that `before` is to be said of, and, as it ends, `after`."""
+
+
+class Shape:
+    """The header fields that a frame of the flow has in common with the recorded one."""
+
+    __slots__ = ("flags_at", "head", "inner_head", "inner_middle", "middle")
+
+    def __init__(self, data: bytearray, encapsulated: bool) -> None:
+        self.head = bytes(data[0:16])             # Ethernet; IP version, header length, TOS
+        self.middle = bytes(data[20:24])          # DF, TTL, protocol
+        self.inner_head = bytes(data[42:66]) if encapsulated else b""
+        self.inner_middle = bytes(data[70:74]) if encapsulated else b""
+        proto = data[73] if encapsulated else data[23]
+        self.flags_at = 0 if proto != TCP else _INNER + 47 if encapsulated else 47
+
+    def fits(self, data: bytearray, size: int) -> bool:
+        """Has `data`, whose addresses and ports are those of the flow, this shape, and sound headers?"""
+        if (
+            data[0:16] != self.head
+            or data[20:24] != self.middle
+            or data[16] << 8 | data[17] != size - 14
+            or from_bytes(data[14:34], "big") % 0xFFFF
+            or (self.flags_at and data[self.flags_at] & _FLAGS != _ACK_ONLY)
+        ):
+            return False
+        return not self.inner_head or (
+            data[42:66] == self.inner_head
+            and data[70:74] == self.inner_middle
+            and data[38] << 8 | data[39] == size - 34
+            and not (data[40] or data[41])
+            and data[66] << 8 | data[67] == size - 64
+            and not from_bytes(data[64:84], "big") % 0xFFFF
+        )
+
+
+def flow_key(dev: NetDevice, data: bytearray) -> bytes | None:
+    """Addresses and ports, in a tunnel that ends here also those inside; None for what is never recorded."""
+    size = len(data)
+    if size < 54:
+        return None
+    proto = data[23]
+    if proto == TCP:
+        return bytes(data[26:38])
+    if proto != UDP:
+        return None
+    encap = dev.net.udp_encap
+    if encap and (data[36] << 8 | data[37]) in encap:
+        return bytes(data[26:38] + data[76:88]) if size >= _INNER + 54 else None
+    return bytes(data[26:38])
+
+
+class Recording:
+    """What becomes of one packet, told by those who do it (`skb.rec`); `finish` makes a Flow of it."""
+
+    __slots__ = (
+        "_actions", "_chains", "_connections", "_deadlines", "_dev", "_epoch", "_hits", "_key", "_lives",
+        "_next_id", "_now", "_refused", "_shape", "_sightings", "_size", "_stats", "_updated", "_used",
+    )  # fmt: skip
+
+    def __init__(self, dev: NetDevice, key: bytes, data: bytearray) -> None:
+        net = dev.net
+        self._dev, self._key, self._size = dev, key, len(data)
+        self._epoch, self._now, self._next_id = net.epoch, net.clock.now, net.world.peek_packet_id()
+        encapsulated = len(key) > 12
+        self._shape = Shape(data, encapsulated)
+        self._refused = not _plain(data, 0) or (encapsulated and not _plain(data, _INNER))
+        self._actions: list[Action | None] = []      # None: a sighting, filled in at the end
+        self._sightings: list[tuple[NetDevice, Direction, int]] = []
+        self._stats: list[tuple[Stats, bool, int]] = []
+        self._hits: list[tuple[list[int], int]] = []
+        self._chains: list[tuple[Any, int]] = []
+        self._connections: list[tuple[Any, int, int, int, int, int]] = []
+        self._updated: list[Any] = []
+        self._used: list[Aged] = []
+        self._deadlines: list[Callable[[], int]] = []
+        self._lives = 0
+
+    def refuse(self) -> None:
+        """The next packet may fare otherwise: make no flow of this one."""
+        self._refused = True
+
+    def received(self, dev: NetDevice, skb: Skb) -> None:
+        """`dev` has counted and shown a frame that came in."""
+        self._stats.append((dev.stats, True, len(skb.data) - self._size))
+        if dev.tap is not None:
+            self.sighting(dev, Direction.IN, skb)
+
+    def sent(self, dev: NetDevice, skb: Skb) -> None:
+        """`dev` has counted and shown a frame that goes out."""
+        self._stats.append((dev.stats, False, len(skb.data) - self._size))
+        if dev.tap is not None:
+            self.sighting(dev, Direction.OUT, skb)
+
+    def sighting(self, dev: NetDevice, direction: Direction, skb: Skb) -> None:
+        """A capture point saw the frame."""
+        self._actions.append(None)
+        self._sightings.append((dev, direction, len(skb.steps)))
+
+    def action(self, action: Action) -> None:
+        """The bytes were changed, as `action` would."""
+        self._actions.append(action)
+
+    def hit(self, counters: list[int], octets: int) -> None:
+        """A rule counted the packet."""
+        self._hits.append((counters, octets - self._size))
+
+    def policy(self, chain: object, octets: int) -> None:
+        """A chain's policy counted the packet."""
+        self._chains.append((chain, octets - self._size))
+
+    def connection(self, ct: Any, timeout: int) -> None:
+        """A connection was found, and lives `timeout` ns from now; its status and state must stay."""
+        self._connections.append((ct, ct.status, ct.state, timeout, ct.last_index, ct.last_dir))
+        self._deadlines.append(lambda: ct.expires - 1)
+
+    def refreshed(self, entry: object) -> None:
+        """An FDB entry was confirmed: `entry.updated` is now."""
+        self._updated.append(entry)
+
+    def used(self, entry: Aged, until: Callable[[], int] | None = None) -> None:
+        """An entry was used (`entry.used` is now); without notice it holds until `until()`."""
+        self._used.append(entry)
+        if until is not None:
+            self._deadlines.append(until)
+
+    def holds(self, until: Callable[[], int]) -> None:
+        """Something the packet hung on holds until then."""
+        self._deadlines.append(until)
+
+    def lived(self) -> None:
+        """One of the packet's `life` was spent."""
+        self._lives += 1
+
+    def finish(self, out: VethDevice, skb: Skb) -> None:
+        """The frame has left by `out`: from now on its flow is known."""
+        net, dev = self._dev.net, self._dev
+        flows = dev.flows
+        if (
+            self._refused or flows is None or self._epoch != net.epoch or self._now != net.clock.now
+            or self._next_id != net.world.peek_packet_id()
+        ):  # fmt: skip
+            return
+        steps = skb.steps
+        ends = [at for _, _, at in self._sightings]
+        taps = []
+        for index, (seen_by, direction, at) in enumerate(self._sightings):
+            prepare = getattr(seen_by.tap, "prepare", None)
+            if prepare is None:
+                return
+            before = steps[ends[index - 1] if index else 0 : at]
+            taps.append(prepare(direction, before, steps[at:] if index == len(ends) - 1 else []))
+        ready = iter(taps)
+        actions = tuple(next(ready) if action is None else action for action in self._actions)
+        if len(flows) >= FLOWS:
+            flows.clear()
+        flows[self._key] = Flow(self, out, actions, tuple(steps), len(skb.data))
+
+
+def _plain(data: bytearray, at: int) -> bool:
+    """A whole IPv4 packet without options, TCP or UDP, in a frame for one machine?"""
+    return (
+        not data[at] & 1
+        and data[at + 12 : at + 15] == b"\x08\x00\x45"
+        and not (data[at + 20] & 0xBF or data[at + 21])
+        and data[at + 23] in (TCP, UDP)
+    )
+
+
+class Flow:
+    """What is done with every packet of a flow, as `Recording` found it with the first."""
+
+    __slots__ = (
+        "_actions", "_chains", "_connections", "_deadlines", "_epoch", "_grown", "_hits", "_lives", "_longest",
+        "_net", "_out", "_received", "_sent", "_shape", "_steps", "_until", "_updated", "_used",
+    )  # fmt: skip
+
+    def __init__(
+        self, rec: Recording, out: VethDevice, actions: tuple[Action, ...], steps: tuple[Step, ...], size: int
+    ) -> None:
+        self._net = rec._dev.net
+        self._epoch, self._shape, self._lives, self._longest = rec._epoch, rec._shape, rec._lives, rec._size
+        self._out, self._actions, self._steps = out, actions, steps
+        self._grown = size - rec._size
+        self._received = tuple((stats, more) for stats, came, more in rec._stats if came)
+        self._sent = tuple((stats, more) for stats, came, more in rec._stats if not came)
+        self._hits, self._chains = tuple(rec._hits), tuple(rec._chains)
+        self._connections = tuple(rec._connections)
+        self._updated, self._used = tuple(rec._updated), tuple(rec._used)
+        self._deadlines = tuple(rec._deadlines)
+        self._until = -1
+
+    def _holds(self, now: int) -> bool:
+        """Is everything still fresh? What is kept alive moves its end on, so this is asked seldom."""
+        self._until = min([until() for until in self._deadlines], default=_NEVER)
+        return now <= self._until
+
+    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
+        """Do with the frame what was done with the recorded one; False, and nothing done, if a guard fails."""
+        net, out = self._net, self._out
+        size = len(data)
+        now = net.clock.now
+        peer = out.peer
+        if (
+            self._epoch != net.epoch
+            or size > self._longest
+            or not self._shape.fits(data, size)
+            or (now > self._until and not self._holds(now))
+            or life[0] + self._lives >= MAX_LIFE
+            or peer is None or out.loss or not out.active or size + self._grown > peer.mtu + 18
+        ):  # fmt: skip
+            return False
+        for ct, status, state, _, _, _ in self._connections:
+            if ct.status != status or ct.state != state:
+                return False
+        for ct, _, _, timeout, last_index, last_dir in self._connections:
+            ct.expires = now + timeout
+            ct.last_index = last_index
+            ct.last_dir = last_dir
+        for entry in self._updated:
+            entry.updated = now
+        for entry in self._used:
+            entry.used = now
+        for stats, more in self._received:
+            stats.rx_packets += 1
+            stats.rx_bytes += size + more
+        for stats, more in self._sent:
+            stats.tx_packets += 1
+            stats.tx_bytes += size + more
+        for hit, more in self._hits:
+            hit[0] += 1
+            hit[1] += size + more
+        for chain, more in self._chains:
+            chain.packets += 1
+            chain.octets += size + more
+        for action in self._actions:
+            action(data, packet_id)
+        if net.trace is not None:
+            net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
+        life[0] += self._lives + 1
+        out.launch(data, packet_id, life)
+        return True
