@@ -128,7 +128,7 @@ class _DeviceTap:
 
     def __init__(
         self, dev: NetDevice, interface: int, sink: Sink, memo: _Memo, pending: deque[Record | tuple[int, bytes]],
-        write_settled: Callable[[], None],
+        write_settled: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._interface, self._clock, self._memo = interface, dev.net.clock, memo
         self._pack, self._packer = sink.pack, sink.packer
@@ -153,7 +153,7 @@ class _DeviceTap:
         skb.sighting = record
         pending.append(record)
         if len(pending) >= BATCH:
-            self._write_settled()
+            self._write_settled(0)
 
     def prepare(
         self, direction: Direction, before: list[Step], after: list[Step]
@@ -164,9 +164,9 @@ class _DeviceTap:
         pack, stripped = self._packer(interface, direction, comments), self._stripped
 
         def sight(data: bytearray, packet_id: int) -> None:
+            if len(pending) + 1 >= BATCH:  # as in `__call__`: this one waits for what happens next
+                write_settled(1)
             pending.append((interface, pack(clock.now, data[stripped:] if stripped else data, packet_id)))
-            if len(pending) >= BATCH:
-                write_settled()
 
         return sight
 
@@ -226,14 +226,15 @@ class CaptureSession:
     def _tap(self, dev: NetDevice) -> _DeviceTap:
         return _DeviceTap(dev, self._interface(dev), self._sink, self._memo, self._pending, self._write_settled)
 
-    def _write_settled(self) -> None:
+    def _write_settled(self, coming: int) -> None:
+        """Write what waits for nothing; `coming` records are about to join those that wait."""
         pending, write, put = self._pending, self._sink.write, self._sink.put
         waiting = len(pending)
         while pending:
             record = pending[0]
             if type(record) is tuple:
                 put(*record)
-            elif record.settled or len(pending) > HELD:  # type: ignore[union-attr]
+            elif record.settled or len(pending) + coming > HELD:  # type: ignore[union-attr]
                 write(record.interface, record.packed, record.comments)  # type: ignore[union-attr]
             else:
                 break
@@ -256,7 +257,7 @@ class CaptureSession:
         for record in self._pending:
             if isinstance(record, Record):
                 record.settled = True
-        self._write_settled()
+        self._write_settled(0)
         self._sink.close()
 
     def abort(self) -> None:

@@ -20,7 +20,9 @@ Rule 1  What changes by notice (commands, addresses, routes, links, a neighbour'
 Rule 2  Who does to a packet what it would not do to each packet of the flow says `refuse`, or ends the
         packet; a packet that made another packet is refused here. Hook functions that do not know of
         recordings (`Hooks.by_flow`) prevent any.
-Rule 3  Only what goes straight on is recorded: IPv4 without options, whole, TCP segments with nothing
+Rule 3  A Flow is made only if its actions give the very bytes that the recorded packet had, wherever it
+        was captured and as it left. So a part that forgets to tell of a change costs time, not truth.
+Rule 4  Only what goes straight on is recorded: IPv4 without options, whole, TCP segments with nothing
         but ACK and PSH, and UDP; also inside VXLAN. No longer packet takes the way of a shorter one.
 
 So whoever looks sees no difference: captures with their comments, traces, counters, timeouts are
@@ -124,19 +126,20 @@ class Recording:
     """What becomes of one packet, told by those who do it (`skb.rec`); `finish` makes a Flow of it."""
 
     __slots__ = (
-        "_actions", "_chains", "_connections", "_deadlines", "_dev", "_epoch", "_hits", "_key", "_lives",
-        "_next_id", "_now", "_refused", "_shape", "_sightings", "_size", "_stats", "_updated", "_used",
+        "_actions", "_chains", "_connections", "_deadlines", "_dev", "_epoch", "_hits", "_ident", "_key",
+        "_lives", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats", "_updated", "_used",
     )  # fmt: skip
 
     def __init__(self, dev: NetDevice, key: bytes, data: bytearray) -> None:
         net = dev.net
         self._dev, self._key, self._size = dev, key, len(data)
+        self._original, self._ident = bytes(data), net.ipv4.ident
         self._epoch, self._now, self._next_id = net.epoch, net.clock.now, net.world.peek_packet_id()
         encapsulated = len(key) > 12
         self._shape = Shape(data, encapsulated)
         self._refused = not _plain(data, 0) or (encapsulated and not _plain(data, _INNER))
         self._actions: list[Action | None] = []      # None: a sighting, filled in at the end
-        self._sightings: list[tuple[NetDevice, Direction, int]] = []
+        self._sightings: list[tuple[NetDevice, Direction, int, bytes]] = []
         self._stats: list[tuple[Stats, bool, int]] = []
         self._hits: list[tuple[list[int], int]] = []
         self._chains: list[tuple[Any, int]] = []
@@ -165,7 +168,7 @@ class Recording:
     def sighting(self, dev: NetDevice, direction: Direction, skb: Skb) -> None:
         """A capture point saw the frame."""
         self._actions.append(None)
-        self._sightings.append((dev, direction, len(skb.steps)))
+        self._sightings.append((dev, direction, len(skb.steps), bytes(skb.data)))
 
     def action(self, action: Action) -> None:
         """The bytes were changed, as `action` would."""
@@ -208,23 +211,44 @@ class Recording:
         flows = dev.flows
         if (
             self._refused or flows is None or self._epoch != net.epoch or self._now != net.clock.now
-            or self._next_id != net.world.peek_packet_id()
+            or self._next_id != net.world.peek_packet_id() or not self._same_again(skb)
         ):  # fmt: skip
             return
-        steps = skb.steps
-        ends = [at for _, _, at in self._sightings]
-        taps = []
-        for index, (seen_by, direction, at) in enumerate(self._sightings):
-            prepare = getattr(seen_by.tap, "prepare", None)
+        sights = self._sights(skb.steps)
+        if sights is not None:
+            if len(flows) >= FLOWS:
+                flows.clear()
+            ready = iter(sights)
+            actions = tuple(next(ready) if action is None else action for action in self._actions)
+            flows[self._key] = Flow(self, out, actions, tuple(skb.steps), len(skb.data))
+
+    def _same_again(self, skb: Skb) -> bool:
+        """Do the actions make the very bytes that this packet had, wherever it was seen and in the end?"""
+        ipv4 = self._dev.net.ipv4
+        after, ipv4.ident = ipv4.ident, self._ident
+        data = bytearray(self._original)
+        seen = iter(self._sightings)
+        same = True
+        for action in self._actions:
+            if action is not None:
+                action(data, skb.id)
+            elif data != next(seen)[3]:
+                same = False
+        same = same and data == skb.data and ipv4.ident == after
+        ipv4.ident = after
+        return same
+
+    def _sights(self, steps: list[Step]) -> list[Action] | None:
+        """The capture points, ready with what is to be said at each; None if one cannot be made so."""
+        sights, told = [], 0
+        last = len(self._sightings) - 1
+        for index, (dev, direction, at, _) in enumerate(self._sightings):
+            prepare = getattr(dev.tap, "prepare", None)
             if prepare is None:
-                return
-            before = steps[ends[index - 1] if index else 0 : at]
-            taps.append(prepare(direction, before, steps[at:] if index == len(ends) - 1 else []))
-        ready = iter(taps)
-        actions = tuple(next(ready) if action is None else action for action in self._actions)
-        if len(flows) >= FLOWS:
-            flows.clear()
-        flows[self._key] = Flow(self, out, actions, tuple(steps), len(skb.data))
+                return None
+            sights.append(prepare(direction, steps[told:at], steps[at:] if index == last else []))
+            told = at
+        return sights
 
 
 def _plain(data: bytearray, at: int) -> bool:

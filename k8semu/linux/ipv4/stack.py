@@ -43,7 +43,7 @@ class Ipv4:
         self.arp = Arp(self)
         self.icmp = Icmp(self)
         self.fragments = Fragments(self)
-        self._ident = net.random("ip-id").bits(16)
+        self.ident = net.random("ip-id").bits(16)
         net.ptype[ETH_P_IP] = self._rcv
         net.ptype[ETH_P_ARP] = self.arp.rcv
         self.protocols[IPPROTO_ICMP] = self.icmp.rcv
@@ -87,8 +87,8 @@ class Ipv4:
 
     def next_ident(self) -> int:
         """An IP identification. Differs: Linux hashes the addresses into one of many counters."""
-        self._ident = (self._ident + 1) & 0xFFFF
-        return self._ident
+        self.ident = (self.ident + 1) & 0xFFFF
+        return self.ident
 
     # --- addresses ----------------------------------------------------------------------------
 

@@ -170,6 +170,8 @@ class BrNetfilter:
         skb.steps.append(neigh.use_step)
         if neigh.state not in CONNECTED:
             skb.data[0:12] = neigh.hh
+            if skb.rec is not None:
+                skb.rec.refuse()
             dev_queue_xmit(skb, bridge)
             return False
         self.waiting.pop()
