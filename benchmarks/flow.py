@@ -1,6 +1,8 @@
-"""A TCP flow from Pod to Pod across a VXLAN tunnel, every device captured: what the datapath benchmarks run.
+"""A TCP flow from Pod to ClusterIP across a VXLAN tunnel, every device captured: what the datapath benchmarks run.
 
-    podx ─▶ host1 (bridge, route, netfilter, VXLAN) ─▶ switch ─▶ host2 (VXLAN, route, bridge) ─▶ pody
+    podx ─▶ host1 (bridge, DNAT, route, netfilter, VXLAN) ─▶ switch ─▶ host2 (VXLAN, route, netfilter, bridge) ─▶ pody
+
+The rules on both nodes are kube-proxy's own for one Service.
 """
 
 from __future__ import annotations
@@ -11,14 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from k8semu.apps.program import Program
+from k8semu.kube.proxy.decisions import decide
+from k8semu.kube.proxy.iptables import Iptables
+from k8semu.kube.proxy.model import LocalDetector, ProxyConfig, ProxyNode
+from k8semu.kube.services import EndpointSlice, Service
 from k8semu.scenario.load import load
 from k8semu.scenario.run import SETTLE, Run, open_sink
 from k8semu.sim.program import current_stack
 
 SCENARIO = "pod-cross-node-vxlan"
 CLIENT, SERVER = "podx", "pody"
-PORT = 5001
+NODES = {"host1": "10.100.0.2", "host2": "10.100.0.3"}
+CLUSTER_IP, PORT = "10.96.0.10", 5001
 CHUNK = 64 * 1024
 
 
@@ -37,6 +46,18 @@ async def swallow() -> None:
     await server.serve_forever()
 
 
+def service(pod: str) -> tuple[list[Service], list[EndpointSlice]]:
+    """The Service that gives CLUSTER_IP to `pod`."""
+    meta = {"name": "swallow", "labels": {"kubernetes.io/service-name": "swallow"}}
+    spec = {"clusterIP": CLUSTER_IP, "ports": [{"port": PORT}]}
+    part = {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": meta,
+        "ports": [{"port": PORT}], "endpoints": [{"addresses": [pod], "nodeName": "host2"}],
+    }  # fmt: skip
+    head = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    return [msgspec.convert(head, Service)], [msgspec.convert(part, EndpointSlice)]
+
+
 class Flow:
     """The cluster of the flow, captured into a real file below `out`."""
 
@@ -48,11 +69,15 @@ class Flow:
         client, server = self._run.built.machine(CLIENT), self._run.built.machine(SERVER)
         self._eth0 = client.net.devs["eth0"]
         cluster = self._run.cluster
+        config = ProxyConfig(detector=LocalDetector("CIDR", "172.17.0.0/16"))
+        for node, address in NODES.items():
+            state = decide(*service(server.address), ProxyNode(name=node, addresses=(address,)), config)
+            cluster.tell_all(self._run.built.machine(node).netns_name, Iptables(kubelet=False).sync(state))
         cluster.start(server.netns_name, "swallow", Program(function="benchmarks.flow:swallow"))
         cluster.run(asyncio.sleep(SETTLE))
         inside = contextvars.copy_context()
         inside.run(current_stack.set, client.net.sockets)
-        connect = asyncio.open_connection(server.address, PORT)
+        connect = asyncio.open_connection(CLUSTER_IP, PORT)
         self._reader, self._writer = cluster.loop.run_until_complete(cluster.loop.create_task(connect, context=inside))
         self.send(1)
 

@@ -1,7 +1,7 @@
 """Frame-hops per second through the emulated datapath, against naive forwarding with Scapy.
 
 A frame-hop is one frame's pass through one namespace. A frame between the Pods makes five, on both
-sides of the comparison: the sending Pod, its node (bridge, route, netfilter, into the tunnel), the
+sides of the comparison: the sending Pod, its node (bridge, netfilter with DNAT, route, into the tunnel), the
 switch, the other node (out of the tunnel, route, netfilter, bridge), and the receiving Pod. Ours
 does in them all that a run does: TCP with its timers, both programs, connection tracking, and ten
 sightings of each frame written to a pcapng file with their comments. Scapy's does what
@@ -32,7 +32,7 @@ def _sent(path: Path) -> list[bytes]:
 
 
 def forwarding_vs_scapy() -> Result:
-    """An established flow Pod → VXLAN → Pod with all capture points on."""
+    """An established flow Pod → ClusterIP → VXLAN → Pod with all capture points on."""
     with tempfile.TemporaryDirectory() as out:
         with Flow(Path(out)) as flow:
             flow.send(4)

@@ -18,6 +18,7 @@ from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.layers.vxlan import VXLAN  # noqa: E402
 
 MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
+POD = "172.17.1.3"
 NAMESPACES = 5
 
 
@@ -30,9 +31,10 @@ def send(frame: bytes) -> bytes:
 
 
 def into_tunnel(frame: bytes) -> bytes:
-    """The first node: routes the frame, and puts it into the tunnel."""
+    """The first node: translates the destination, routes the frame, and puts it into the tunnel."""
     packet = Ether(frame)
     packet.src, packet.dst = MAC_A, MAC_B
+    packet[IP].dst = POD
     packet[IP].ttl -= 1
     del packet[IP].chksum, packet[TCP].chksum
     outer = IP(src="10.100.0.2", dst="10.100.0.3", flags=0) / UDP(sport=49152, dport=8472, chksum=0)

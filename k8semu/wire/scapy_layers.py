@@ -9,11 +9,21 @@ Import this module only where a frame is built or read, and late.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 logging.getLogger("scapy").setLevel(logging.CRITICAL)  # it warns about the machine's missing routes
 
-from scapy.config import conf  # noqa: E402
+# Scapy asks at its import whether there is cryptography, for layers that are not loaded here: a fifth of
+# the time it takes. For so long there is none.
+_without = "cryptography" not in sys.modules
+if _without:
+    sys.modules["cryptography"] = None  # type: ignore[assignment]
+try:
+    from scapy.config import conf
+finally:
+    if _without:
+        del sys.modules["cryptography"]
 
 conf.route_autoload = False    # never depend on the machine's routing table
 conf.route6_autoload = False

@@ -69,9 +69,10 @@ class Manip:
                     skb.rec.refuse()
             skb.steps.append(self.step)
             return
-        if skb.rec is not None:
-            skb.rec.refuse()
+        done = len(skb.steps)
         self._apply_slow(skb)
+        if skb.rec is not None and len(skb.steps) > done:  # else it had been translated under a bridge
+            skb.rec.refuse()
 
     def _again(self, data: bytearray, packet_id: int) -> None:
         self._rewrite(data)
