@@ -68,12 +68,14 @@ class PcapFolder(Whole):
         length = len(data)
         return _RECORD.pack(time // 1_000_000_000, time % 1_000_000_000, length, length) + data
 
-    def packer(self, interface: int, direction: int, comments: bytes) -> Callable[[int, bytes | bytearray, int], bytes]:
+    def packer(self, interface: int, direction: int, comments: bytes) -> Packer:
         """A frame's record, packed again and again."""
-        return lambda time, data, packet_id: self.pack(interface, time, direction, data, packet_id)
+        return lambda time, data, packet_id: (interface, self.pack(interface, time, direction, data, packet_id))
 
-    def put(self, interface: int, record: bytes) -> None:
-        self.write(interface, record, b"")
+    def put(self, records: list[tuple[int, bytes]]) -> None:
+        """Write records that packers made."""
+        for interface, record in records:
+            self.write(interface, record, b"")
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Nor comments."""
@@ -105,6 +107,8 @@ class PcapFolder(Whole):
     def abort(self) -> None:
         self._folder.abort()
 
+
+Packer = Callable[[int, bytes | bytearray, int], tuple[int, bytes]]
 
 _FORMS = {
     MAGIC_MICRO.to_bytes(4, "little"): ("<", 1000),

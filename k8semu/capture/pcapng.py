@@ -121,10 +121,10 @@ class PcapngWriter:
 
         return pack
 
-    def put(self, interface: int, record: bytes) -> None:
-        """Write a block that a `packer` made."""
+    def put(self, records: list[bytes]) -> None:
+        """Write blocks that packers made."""
         buffer = self._buffer
-        buffer += record
+        buffer += b"".join(records)
         if len(buffer) > BUFFER:
             self.flush()
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from k8semu.linux.core.dev import Direction, Iff, NetDevice
@@ -34,14 +34,15 @@ from k8semu.wire.header import ETH_HLEN
 
 BATCH = 64
 """Records between two looks at what can be written."""
+_FULL = BATCH - 1
 HELD = 16384
 """Records that wait at most for an unsettled one in front of them."""
 MEMO = 8192
 """Step sequences whose comment is kept ready."""
 
 Wants = Callable[[Net, NetDevice], bool]
-Packer = Callable[[int, bytes | bytearray, int], bytes]
-"""(time, data, packet id) -> record; copies `data`."""
+Packer = Callable[[int, bytes | bytearray, int], object]
+"""(time, data, packet id) -> record, as the sink itself knows it; copies `data`."""
 
 
 class Sink(Protocol):
@@ -58,8 +59,8 @@ class Sink(Protocol):
     def packer(self, interface: int, direction: int, comments: bytes) -> Packer:
         """What makes whole records, with these comments, for `put`."""
 
-    def put(self, interface: int, record: bytes) -> None:
-        """Write a whole record."""
+    def put(self, records: list[Any]) -> None:
+        """Write whole records."""
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Comments as the sink writes them; two of them can be joined."""
@@ -127,7 +128,7 @@ class _DeviceTap:
     )  # fmt: skip
 
     def __init__(
-        self, dev: NetDevice, interface: int, sink: Sink, memo: _Memo, pending: deque[Record | tuple[int, bytes]],
+        self, dev: NetDevice, interface: int, sink: Sink, memo: _Memo, pending: deque[Any],
         write_settled: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._interface, self._clock, self._memo = interface, dev.net.clock, memo
@@ -160,15 +161,19 @@ class _DeviceTap:
     ) -> Callable[[bytearray, int], None]:
         """What captures a frame whose comments (Rules 1 and 2) are known."""
         comments = self._memo[tuple(before)] + self._memo[tuple(after)]
-        interface, clock, pending, write_settled = self._interface, self._clock, self._pending, self._write_settled
-        pack, stripped = self._packer(interface, direction, comments), self._stripped
+        clock, pending, write_settled = self._clock, self._pending, self._write_settled
+        pack, stripped = self._packer(self._interface, direction, comments), self._stripped
+        append = pending.append
 
         def sight(data: bytearray, packet_id: int) -> None:
-            if len(pending) + 1 >= BATCH:  # as in `__call__`: this one waits for what happens next
+            if len(pending) >= _FULL:  # as in `__call__`: this one waits for what happens next
                 write_settled(1)
-            pending.append((interface, pack(clock.now, data[stripped:] if stripped else data, packet_id)))
+            append(pack(clock.now, data, packet_id))
 
-        return sight
+        def sight_raw(data: bytearray, packet_id: int) -> None:
+            sight(data[stripped:], packet_id)
+
+        return sight_raw if stripped else sight
 
 
 class CaptureSession:
@@ -183,7 +188,7 @@ class CaptureSession:
         self._sink = sink
         self._wants = wants
         self._memo = _Memo(sink)
-        self._pending: deque[Record | tuple[int, bytes]] = deque()   # a whole record waits for nothing
+        self._pending: deque[Any] = deque()   # `Record`, or a whole record of the sink's own
         self._nets: list[Net] = []
         self._tapped: list[tuple[NetDevice, bool]] = []   # (device, was it made promiscuous for us?)
 
@@ -229,16 +234,23 @@ class CaptureSession:
     def _write_settled(self, coming: int) -> None:
         """Write what waits for nothing; `coming` records are about to join those that wait."""
         pending, write, put = self._pending, self._sink.write, self._sink.put
+        pop = pending.popleft
         waiting = len(pending)
+        whole: list[Any] = []
         while pending:
             record = pending[0]
-            if type(record) is tuple:
-                put(*record)
-            elif record.settled or len(pending) + coming > HELD:  # type: ignore[union-attr]
-                write(record.interface, record.packed, record.comments)  # type: ignore[union-attr]
-            else:
+            if type(record) is not Record:
+                whole.append(pop())
+                continue
+            if not record.settled and len(pending) + coming <= HELD:
                 break
-            pending.popleft()
+            if whole:
+                put(whole)
+                whole = []
+            write(record.interface, record.packed, record.comments)
+            pop()
+        if whole:
+            put(whole)
         self.frames += waiting - len(pending)
 
     def _detach(self) -> None:

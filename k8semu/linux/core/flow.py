@@ -304,10 +304,11 @@ class Flow:
             or peer is None or out.loss or not out.active or size + self._grown > peer.mtu + 18
         ):  # fmt: skip
             return False
-        for ct, status, state, _, _, _ in self._connections:
+        connections = self._connections
+        for ct, status, state, _, _, _ in connections:
             if ct.status != status or ct.state != state:
                 return False
-        for ct, _, _, timeout, last_index, last_dir in self._connections:
+        for ct, _, _, timeout, last_index, last_dir in connections:
             ct.expires = now + timeout
             ct.last_index = last_index
             ct.last_dir = last_dir
