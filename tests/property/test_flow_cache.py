@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import event, given, settings
@@ -148,11 +147,11 @@ class Running:
         context.run(current_stack.set, self.nets[netns].sockets)
         return self.loop.create_task(program, context=context)
 
-    def play(self, flows: list[Any], events: list[tuple[int, str, Callable[[], Command]]]) -> None:
+    def play(self, flows: list[Any], events: list[tuple[int, str, Command]]) -> None:
         tasks = [self.start("py", self._serve())]
         tasks += [self.start("px", self._flow(flow)) for flow in flows]
         for when, netns, command in events:
-            self.world.clock.post(when, self.tell, netns, command())
+            self.world.clock.post(when, self.tell, netns, command)
         self.loop.run_until_complete(asyncio.sleep(60))
         self.flows = sum(len(dev.flows or ()) for net in self.nets.values() for dev in net.devs.values())
         for task in tasks:
@@ -247,14 +246,14 @@ def test_a_run_with_the_flow_cache_is_the_run_without_it(
     states = []
     for flow_cache in (True, False):
         run = Running(flow_cache, overlay, calls_iptables, masquerade)
-        events: list[tuple[int, str, Callable[[], Command]]] = []
+        events: list[tuple[int, str, Command]] = []
         for when, at, kind, number in happenings:
             node = run.nodes[at % len(run.nodes)]
             if kind == "rule":
                 command: Command = Iptables(args=tuple(ANYTIME[number].split()))
             else:
                 command = disturbances(node, number)[kind]
-            events.append((when, node, lambda command=command: command))
+            events.append((when, node, command))
         run.play(flows, events)
         if flow_cache:
             event("flows known" if run.flows else "no flow known")

@@ -28,7 +28,7 @@ Rule 4  Only what goes straight on is recorded: IPv4 without options, whole, TCP
 So whoever looks sees no difference: captures with their comments, traces, counters, timeouts are
 those of the whole way. A property test runs random networks both ways and compares.
 
-Linux: net/netfilter/nf_flow_table_ip.c nf_flow_offload_ip_hook() is such a shortcut through a router.
+Linux: net/netfilter/nf_flow_table_ip.c nf_flow_offload_ip_hook(): such a shortcut through a router
 Differs: Linux's shows (no capture, no rule counters, no TTL of a bridge); this one does not.
 """
 
@@ -127,7 +127,8 @@ class Recording:
 
     __slots__ = (
         "_actions", "_chains", "_connections", "_deadlines", "_dev", "_epoch", "_hits", "_ident", "_key",
-        "_lives", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats", "_updated", "_used",
+        "_lives", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats",
+        "_updated", "_used",
     )  # fmt: skip
 
     def __init__(self, dev: NetDevice, key: bytes, data: bytearray) -> None:
