@@ -69,6 +69,16 @@ COMMIT
 COMMIT
 """
 
+UNTRACKED = """
+*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -p tcp -m tcp --syn
+-A FORWARD -p tcp -m tcp --tcp-flags FIN FIN
+-A FORWARD -p udp -m udp --dport 8080
+COMMIT
+"""
+"""Without connections: here only the header tells segments apart."""
+
 ANYTIME = (
     "-A FORWARD -p tcp -m tcp --tcp-flags PSH PSH", "-A FORWARD -m limit --limit 5/sec -j ACCEPT",
     "-I FORWARD -m statistic --mode nth --every 3 --packet 0", "-A FORWARD -m connmark --mark 1",
@@ -109,9 +119,12 @@ def disturbances(node: str, number: int) -> list[Command]:
 
 
 class Running:
-    """One run of everything; `state` is all that can be seen of it."""
+    """One run of everything; `state` is all that can be seen of it.
 
-    def __init__(self, flow_cache: bool, overlay: bool | None, calls_iptables: bool, masquerade: bool) -> None:
+    `overlay` None: one node. `masquerade` None: nodes without Services and without connection tracking.
+    """
+
+    def __init__(self, flow_cache: bool, overlay: bool | None, calls_iptables: bool, masquerade: bool | None) -> None:
         self.world = World(1, flow_cache)
         self.loop = SimLoop(self.world.clock)
         self.recorder = Recorder()
@@ -129,7 +142,8 @@ class Running:
         self.errors.clear()
         mark = "-A KUBE-SERVICES -d 10.96.0.10/32 -j KUBE-MARK-MASQ" if masquerade else ""
         for name in self.nodes:
-            self.tell(name, IptablesRestore(text=RULES.format(masquerade=mark, pod=pod)))
+            text = UNTRACKED if masquerade is None else RULES.format(masquerade=mark, pod=pod)
+            self.tell(name, IptablesRestore(text=text))
             self.tell(name, Sysctl(name="net.bridge.bridge-nf-call-iptables", value=int(calls_iptables)))
         assert not any(self.errors), self.errors
         for net in self.nets.values():
@@ -237,11 +251,11 @@ happening = st.one_of(
 
 @settings(max_examples=60)
 @given(
-    st.sampled_from([None, True, False]), st.booleans(), st.booleans(), st.lists(flow, min_size=1, max_size=3),
+    st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([None, True, False]), st.lists(flow, min_size=1, max_size=3),
     st.lists(happening, max_size=4),
 )  # fmt: skip
 def test_a_run_with_the_flow_cache_is_the_run_without_it(
-    overlay: bool | None, calls_iptables: bool, masquerade: bool, flows: list[Any], happenings: list[Any]
+    overlay: bool | None, calls_iptables: bool, masquerade: bool | None, flows: list[Any], happenings: list[Any]
 ) -> None:
     states = []
     for flow_cache in (True, False):

@@ -6,7 +6,8 @@
                the whole way: bridge, netfilter, route, neighbour, tunnel ─▶ veth out
                … each part tells `skb.rec`, a Recording, what it did ─▶ Flow
 
-A packet that is forwarded from one veth to another is recorded on its way. What the parts say is
+A packet that is forwarded from one veth to another is recorded on its way, and so is one that a TCP
+socket sends by a veth (the socket then knows its flow). What the parts say is
 of four kinds, and that is all a Flow consists of:
 
     guards      what it hung on, and what can change without notice: the frame's own header fields, a
@@ -43,6 +44,7 @@ from k8semu.trace.hop import Hop
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice, Stats
+    from k8semu.linux.core.net import Net
     from k8semu.linux.drivers.veth import VethDevice
     from k8semu.trace.steps import Step
 
@@ -126,19 +128,19 @@ class Recording:
     """What becomes of one packet, told by those who do it (`skb.rec`); `finish` makes a Flow of it."""
 
     __slots__ = (
-        "_actions", "_chains", "_connections", "_deadlines", "_dev", "_epoch", "_hits", "_ident", "_key",
-        "_lives", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats",
+        "_actions", "_chains", "_connections", "_deadlines", "_epoch", "_hits", "_ident", "_keep",
+        "_lives", "_net", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats",
         "_updated", "_used",
     )  # fmt: skip
 
-    def __init__(self, dev: NetDevice, key: bytes, data: bytearray) -> None:
-        net = dev.net
-        self._dev, self._key, self._size = dev, key, len(data)
+    def __init__(self, net: Net, data: bytearray, keep: Callable[[Flow], None], encapsulated: bool = False) -> None:
+        """`keep` is called with the Flow, if one is made."""
+        self._net, self._keep, self._size = net, keep, len(data)
         self._original, self._ident = bytes(data), net.ipv4.ident
         self._epoch, self._now, self._next_id = net.epoch, net.clock.now, net.world.peek_packet_id()
-        encapsulated = len(key) > 12
         self._shape = Shape(data, encapsulated)
-        self._refused = not _plain(data, 0) or (encapsulated and not _plain(data, _INNER))
+        plain = _plain(data, 0) and (not encapsulated or _plain(data, _INNER))
+        self._refused = not plain or not self._shape.fits(data, self._size)  # a SYN speaks for no other segment
         self._actions: list[Action | None] = []      # None: a sighting, filled in at the end
         self._sightings: list[tuple[NetDevice, Direction, int, bytes]] = []
         self._stats: list[tuple[Stats, bool, int]] = []
@@ -208,24 +210,21 @@ class Recording:
 
     def finish(self, out: VethDevice, skb: Skb) -> None:
         """The frame has left by `out`: from now on its flow is known."""
-        net, dev = self._dev.net, self._dev
-        flows = dev.flows
+        net = self._net
         if (
-            self._refused or flows is None or self._epoch != net.epoch or self._now != net.clock.now
+            self._refused or self._epoch != net.epoch or self._now != net.clock.now
             or self._next_id != net.world.peek_packet_id() or not self._same_again(skb)
         ):  # fmt: skip
             return
         sights = self._sights(skb.steps)
         if sights is not None:
-            if len(flows) >= FLOWS:
-                flows.clear()
             ready = iter(sights)
             actions = tuple(next(ready) if action is None else action for action in self._actions)
-            flows[self._key] = Flow(self, out, actions, tuple(skb.steps), len(skb.data))
+            self._keep(Flow(self, out, actions, tuple(skb.steps), len(skb.data)))
 
     def _same_again(self, skb: Skb) -> bool:
         """Do the actions make the very bytes that this packet had, wherever it was seen and in the end?"""
-        ipv4 = self._dev.net.ipv4
+        ipv4 = self._net.ipv4
         after, ipv4.ident = ipv4.ident, self._ident
         data = bytearray(self._original)
         seen = iter(self._sightings)
@@ -252,6 +251,19 @@ class Recording:
         return sights
 
 
+def recording(dev: NetDevice, key: bytes, data: bytearray) -> Recording:
+    """Record what becomes of a frame that came in by `dev`, to know its flow there."""
+    flows = dev.flows
+    assert flows is not None
+
+    def keep(flow: Flow) -> None:
+        if len(flows) >= FLOWS:
+            flows.clear()
+        flows[key] = flow
+
+    return Recording(dev.net, data, keep, len(key) > 12)
+
+
 def _plain(data: bytearray, at: int) -> bool:
     """A whole IPv4 packet without options, TCP or UDP, in a frame for one machine?"""
     return (
@@ -273,7 +285,7 @@ class Flow:
     def __init__(
         self, rec: Recording, out: VethDevice, actions: tuple[Action, ...], steps: tuple[Step, ...], size: int
     ) -> None:
-        self._net = rec._dev.net
+        self._net = rec._net
         self._epoch, self._shape, self._lives, self._longest = rec._epoch, rec._shape, rec._lives, rec._size
         self._out, self._actions, self._steps = out, actions, steps
         self._grown = size - rec._size

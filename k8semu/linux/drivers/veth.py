@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.flow import Recording, flow_key
+from k8semu.linux.core.flow import flow_key, recording
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
@@ -82,5 +82,5 @@ def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) 
         return
     skb = Skb(dev.net, data, packet_id, dev.received, life)
     if key is not None and dev.net.hooks.by_flow:
-        skb.rec = Recording(dev, key, data)
+        skb.rec = recording(dev, key, data)
     netif_receive_skb(skb, dev)

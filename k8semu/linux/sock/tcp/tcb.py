@@ -19,6 +19,7 @@ from k8semu.trace.steps import Deliver, Originate
 from k8semu.wire.addr import IP_ANY
 
 if TYPE_CHECKING:
+    from k8semu.linux.core.flow import Flow
     from k8semu.linux.core.net import Net
     from k8semu.linux.ipv4.route import Rtable
     from k8semu.linux.sock.owner import TcpOwner
@@ -81,6 +82,7 @@ class Tcb:
         "err_soft",
         "fin_received",
         "fin_seq",
+        "flow",
         "header_sum",
         "high_seq",
         "ident",
@@ -195,6 +197,7 @@ class Tcb:
         self.err_soft = 0
         self.deliver_step = Deliver("tcp")
         self.originate_step = Originate("tcp")
+        self.flow: Flow | None = None              # what becomes of its segments (core.flow)
         self._init_options(net)
         self._init_send(net)
         self._init_receive(net)
@@ -242,6 +245,10 @@ class Tcb:
         self.max_packets_out = self.high_seq = self.prr_delivered = self.prr_out = self.prior_cwnd = 0
         self.lsndtime = 0
         self.confirm = False                      # something was acknowledged: the next hop is alive
+
+    def keep_flow(self, flow: Flow) -> None:
+        """What became of a segment sent becomes of the next ones (core.flow)."""
+        self.flow = flow
 
     def _init_receive(self, net: Net) -> None:
         self.irs = self.rcv_nxt = self.rcv_wup = self.rcv_wnd = self.copied_seq = 0

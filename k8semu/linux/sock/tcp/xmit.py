@@ -11,6 +11,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from k8semu.linux.core.flow import Recording
+from k8semu.linux.core.skb import Skb
 from k8semu.linux.ipv4.route import RouteError
 from k8semu.linux.sock.tcp import frame, timer, window
 from k8semu.linux.sock.tcp.options import TS_ALIGNED, TS_ALIGNED_LEN, sack_option
@@ -169,7 +171,13 @@ def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b""
         _ack_sent(sk)
     if payload:
         _data_sent(sk)
-    return net.ipv4.local_out(net.originate(data, sk.originate_step), rt)
+    packet_id = net.world.next_packet_id()
+    if sk.flow is not None and sk.flow.carry(data, packet_id, [0]):
+        return 0
+    skb = Skb(net, data, packet_id, sk.originate_step)
+    if net.world.flow_cache and net.hooks.by_flow and rt.type == "unicast" and rt.dev.hard_header_len:
+        skb.rec = Recording(net, data, sk.keep_flow)
+    return net.ipv4.local_out(skb, rt)
 
 
 def _ack_sent(sk: TcpSock) -> None:
