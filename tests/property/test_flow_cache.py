@@ -251,8 +251,8 @@ happening = st.one_of(
 
 @settings(max_examples=60)
 @given(
-    st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([None, True, False]), st.lists(flow, min_size=1, max_size=3),
-    st.lists(happening, max_size=4),
+    st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([None, True, False]),
+    st.lists(flow, min_size=1, max_size=3), st.lists(happening, max_size=4),
 )  # fmt: skip
 def test_a_run_with_the_flow_cache_is_the_run_without_it(
     overlay: bool | None, calls_iptables: bool, masquerade: bool | None, flows: list[Any], happenings: list[Any]
