@@ -6,7 +6,7 @@
 
 Linux: net/netfilter/nf_tables_api.c, nf_tables_core.c, nft_chain_nat.c; nf_nat_core.c nf_nat_inet_fn()
 Shown: `nft list ruleset`
-Differs: the tables that iptables (nf_tables) makes are not listed.
+Differs: the tables that iptables (nf_tables) makes are neither listed nor flushed here.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ _IPTABLES_NAT = {Hook.PREROUTING: -100, Hook.LOCAL_OUT: -100, Hook.LOCAL_IN: 100
 class Nft:
     """`netfilter.nft`. `iptables_nat`: when iptables' nat table came, among the chains."""
 
-    __slots__ = ("_nat", "_netfilter", "_serial", "iptables_nat", "tables")
+    __slots__ = ("_base", "_nat", "_netfilter", "_serial", "iptables_nat", "tables")
 
     def __init__(self, netfilter: Netfilter) -> None:
         self._netfilter = netfilter
         self.tables: Tables = {}
         self._serial = 0
         self.iptables_nat = 0
+        self._base: list[Chain] = []
         self._nat: dict[Hook, list[Chain]] = {}
 
     # --- what a node is told ------------------------------------------------------------------------
@@ -58,19 +59,14 @@ class Nft:
         step = Transaction(self.tables, text, origins or {}, origin, now, self._serial)
         step.run(doing)
         self._serial = step.serial
-        self._nat = {
-            hook: chains
-            for hook in Hook
-            if (chains := [chain for chain in self.base_chains() if chain.kind == "nat" and chain.hook is hook])
-        }
+        chains = (chain for table in self.tables.values() for chain in table.chains.values())
+        self._base = [chain for chain in chains if chain.hook is not None]
+        self._nat = {}
+        for chain in self._base:
+            if chain.kind == "nat" and chain.hook is not None:
+                self._nat.setdefault(chain.hook, []).append(chain)
         self._netfilter.changed()
         return "".join(self._listed(cmd, text, above) for above, cmd in commands if cmd.verb == "list")
-
-    def base_chains(self) -> Iterable[Chain]:
-        for table in self.tables.values():
-            for chain in table.chains.values():
-                if chain.hook is not None:
-                    yield chain
 
     # --- what is listed -----------------------------------------------------------------------------
 
@@ -112,7 +108,7 @@ class Nft:
         """What is to be registered: (hook, name) -> priority and function."""
         return {
             (chain.hook, f"nft {chain.table} {chain.name} #{chain.registered}"): (chain.priority, self._hook(chain))
-            for chain in sorted(self.base_chains(), key=lambda chain: chain.registered)
+            for chain in sorted(self._base, key=lambda chain: chain.registered)
             if chain.kind == "filter" and chain.hook is not None
         }
 

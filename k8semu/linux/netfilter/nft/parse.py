@@ -9,6 +9,7 @@ Not modelled: other families than ip and inet, variables, include, flowtables, n
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -48,10 +49,25 @@ def parse(text: str) -> Numbered:
     return found
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def _parse_line(line: str) -> tuple[c.Cmd, ...]:
     """The commands of one line: nodes are told much the same, and share what they are told."""
+    plain = _PLAIN_CHAIN.fullmatch(line)
+    if plain is not None and KEYWORDS.isdisjoint(plain.groups()[2:]):
+        return (_plain_chain(plain),)
     return tuple(_Parser(f"{line}\n").commands())
+
+
+_PLAIN_CHAIN = re.compile(r"(add|flush|delete) chain (ip|inet) ([A-Za-z_][\w/\-.]*) ([A-Za-z_][\w/\-.]*)")
+"""Nearly half of what kube-proxy writes."""
+
+
+def _plain_chain(line: re.Match[str]) -> c.Cmd:
+    verb, table, name = (Token("word", line[i], 1, line.start(i) + 1, line.end(i)) for i in (1, 3, 4))
+    return c.Cmd(
+        verb=verb.text, kind="chain", at=verb, to=name, family=line[2], table=table.text, table_at=table,
+        name=name.text, name_at=name, chain=c.ChainSpec(), line=line[0],
+    )  # fmt: skip
 
 
 class _Parser(RuleParser):
