@@ -86,7 +86,7 @@ def lab_of(text: str, packets: list[tuple[tuple[str, str, str], str, int]]) -> L
 
 
 def test_packets_through_random_rules_fare_as_in_linux() -> None:
-    seen = set()
+    seen: set[str] = set()
 
     @settings(
         max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),

@@ -64,7 +64,7 @@ def lab_of(of: ProxyState, flows: Flows) -> Lab:
 
 
 def test_packets_to_random_services_fare_as_in_linux_under_nftables() -> None:
-    seen = set()
+    seen: set[str] = set()
 
     @settings(
         max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),
