@@ -106,6 +106,16 @@ def test_the_python_client_patches_in_three_ways(api: Any) -> None:
     assert scaled.status.selector == "app=account"
 
 
+def test_server_side_apply_makes_and_merges(api: Any) -> None:
+    apps = kubernetes.client.AppsV1Api(api)
+    for image in ("nginx:1", "nginx:2"):
+        done = apps.patch_namespaced_deployment(
+            "account", "default", deployment(image=image), field_manager="me", force=True,
+            _content_type="application/apply-patch+yaml",
+        )  # fmt: skip
+        assert done.spec.template.spec.containers[0].image == image
+
+
 def test_errors_are_statuses_with_reasons_and_causes(api: Any) -> None:
     core = kubernetes.client.CoreV1Api(api)
     core.create_namespaced_service("default", service(clusterIP="10.96.0.20"))

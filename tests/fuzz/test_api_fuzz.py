@@ -7,10 +7,11 @@ from typing import Any
 
 import h11
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8semu.kube.api.patch import ACCEPTED
+from k8semu.kube.api.patch import ACCEPTED, APPLY
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.requests import Answer, Api, Request, Watching
 from k8semu.kube.api.resources import BY_KIND, RESOURCES
@@ -89,11 +90,12 @@ def test_any_object_is_kept_or_refused(plural: str, spec: Any, meta: Any) -> Non
         answered(api, Request("POST", path(plural, ""), msgspec.json.encode(obj)))
 
 
-@given(PLURALS, st.sampled_from(ACCEPTED), st.sampled_from(["", "/status", "/scale", "/binding"]), JSON)
+@given(PLURALS, st.sampled_from((*ACCEPTED, APPLY)), st.sampled_from(["", "/status", "/scale", "/binding"]), JSON)
 def test_any_patch_fits_or_is_refused(plural: str, kind: str, sub: str, patch: Any) -> None:
     api = server()
     for what in (patch, {"spec": patch}, {"metadata": patch}, {"status": patch}, [patch]):
-        answered(api, Request("PATCH", path(plural, "a") + sub, msgspec.json.encode(what), content_type=kind))
+        answered(api, Request("PATCH", path(plural, "a") + sub + "?fieldManager=x", msgspec.json.encode(what),
+                              content_type=kind))  # fmt: skip
         answered(api, Request("PUT", path(plural, "a") + sub, msgspec.json.encode(what)))
 
 
@@ -214,6 +216,17 @@ def test_any_path_query_and_body_is_answered(
     options = "&".join(f"{key}={value}" for key, value in query.items())
     for target in ("/" + "/".join(parts), "/api/v1/pods", "/api/v1/namespaces/default/services/a"):
         answered(api, Request(method, f"{target}?{options}", body, content_type="application/json"))
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 5000, 100_000])
+def test_however_deep_an_object_is_it_is_answered(depth: int) -> None:
+    api = server()
+    for left, right in ((b"[", b"]"), (b'{"a":', b"}")):
+        deep = left * depth + b"1" + right * depth
+        body = b'{"metadata":{"name":"a"},"spec":{"x":' + deep + b"}}"
+        answered(api, Request("POST", path("configmaps", ""), body))
+        for kind in (*ACCEPTED, APPLY):
+            answered(api, Request("PATCH", path("services", "a") + "?fieldManager=x", body, content_type=kind))
 
 
 def test_every_kind_can_be_named_by_its_version() -> None:

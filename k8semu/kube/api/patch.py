@@ -6,7 +6,7 @@
 
 RFC: 6901, 6902, 7386
 Kubernetes: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch/patch.go
-Not modelled: server-side apply (apply-patch+yaml).
+Not modelled: who owns which field (managedFields), by which server-side apply takes fields away.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from k8semu.kube.api.status import ApiError, bad_request
 JSON = dict[str, Any]
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 ACCEPTED = (JSON_PATCH, MERGE, STRATEGIC)
 
 KEYS = {

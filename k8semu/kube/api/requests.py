@@ -17,7 +17,7 @@ import msgspec
 
 from k8semu.kube.api import discovery, openapi, status
 from k8semu.kube.api.cache import JSON, key_of
-from k8semu.kube.api.patch import ACCEPTED, apply_patch
+from k8semu.kube.api.patch import ACCEPTED, APPLY, STRATEGIC, apply_patch
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.resources import GROUPS, RESOURCES, Resource
 from k8semu.kube.api.scale import scale_of, with_scale
@@ -85,6 +85,8 @@ class Api:
             return self._route(request, path.rstrip("/") or "/", options)
         except ApiError as error:
             return Answer(error.code, error.status())
+        except RecursionError:
+            return Answer(400, status.bad_request("exceeded max depth").status())
 
     def _route(self, request: Request, path: str, options: dict[str, str]) -> Answer | Watching:
         document = self._document(path)
@@ -200,10 +202,28 @@ class Api:
 
     def _patch(self, request: Request, target: Target, options: dict[str, str]) -> Answer:
         kind = request.content_type.partition(";")[0].strip()
+        if kind == APPLY:
+            return self._apply(request, target, options)
         if kind not in ACCEPTED:
-            raise status.unsupported_media_type(ACCEPTED)
+            raise status.unsupported_media_type((*ACCEPTED, APPLY))
         patch = _json(request.body)
         kept = self._patched(target, lambda obj: apply_patch(kind, patch, obj), _dry(options))
+        self.changed()
+        return Answer(200, self._shown(request, target, options, kept))
+
+    def _apply(self, request: Request, target: Target, options: dict[str, str]) -> Answer:
+        """Server-side apply, without its owners of fields: what is said is merged, and nothing is taken away."""
+        if not options.get("fieldManager"):
+            raise status.bad_request("PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: "
+                                     "is required for apply patch")  # fmt: skip
+        patch = _yaml(request.body)
+        if not isinstance(patch, dict):
+            raise status.bad_request("error decoding YAML: an object is expected")
+        plural, namespace = target.resource.plural, target.namespace or ""
+        if self.registry.caches[plural].get(namespace, target.name) is None:
+            body = msgspec.structs.replace(request, body=msgspec.json.encode(patch), content_type="application/json")
+            return self._create(body, target, options)
+        kept = self._patched(target, lambda obj: apply_patch(STRATEGIC, patch, obj), _dry(options))
         self.changed()
         return Answer(200, self._shown(request, target, options, kept))
 
@@ -308,8 +328,19 @@ def find_target(path: str) -> Target | None:
 def _json(body: bytes) -> Any:
     try:
         return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def _yaml(body: bytes) -> Any:
+    """YAML as a client writes it, of which JSON is a part."""
+    import yaml
+
+    try:
+        said = yaml.safe_load(body)                       # libyaml's loader crashes on what is too deep
+        return _decode(msgspec.json.encode(said))         # dates and the like as JSON has them
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise status.bad_request(f"error decoding YAML: {error}") from None
 
 
 def _body(request: Request, target: Target) -> JSON:

@@ -6,6 +6,7 @@ An ordinary asyncio program: it runs on a node of the emulator, and on real sock
 
 Kubernetes: staging/src/k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go
 Differs: plain HTTP, so that what is said can be read in a capture; no authentication; one page of history per kind.
+Not modelled: protobuf: `kubectl create deployment` sends it and is refused, `kubectl create -f` sends JSON.
 """
 
 from __future__ import annotations

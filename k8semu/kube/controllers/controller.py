@@ -106,6 +106,16 @@ class Controller:
         meta = event.object["metadata"]
         return ((meta.get("namespace", ""), meta["name"]),)
 
+    def what_it_asks(self, event: Change) -> Iterable[Key]:
+        """The object that changed, unless only its status or annotations did: those controllers write."""
+        obj, old = event.object, event.old
+        if old is not None and event.type == "MODIFIED":
+            meta, before = obj["metadata"], old["metadata"]
+            same = obj.get("spec") is old.get("spec") or obj.get("spec") == old.get("spec")
+            if same and all(meta.get(key) == before.get(key) for key in ("labels", "deletionTimestamp")):
+                return ()
+        return self.itself(event)
+
     def its_controller(self, event: Change) -> Iterable[Key]:
         """What controls the object that changed, if that is of this controller's kind."""
         kind = RESOURCES[self.plural].kind

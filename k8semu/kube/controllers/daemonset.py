@@ -39,7 +39,7 @@ class DaemonSetController(Controller):
     plural = "daemonsets"
 
     def watches(self) -> dict[str, Concerns]:
-        return {"daemonsets": self.itself, "pods": self.its_controller, "nodes": self._all}
+        return {"daemonsets": self.what_it_asks, "pods": self.its_controller, "nodes": self._all}
 
     def _all(self, event: Change) -> Iterable[Key]:
         """A node came, went, or changed its labels or taints."""

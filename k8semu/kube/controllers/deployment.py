@@ -42,10 +42,10 @@ NS_PER_S = 1_000_000_000
 class DeploymentController(Controller):
     name = "deployment-controller"
     plural = "deployments"
-    rank = 2                     # one step of a rollout after the other: its ReplicaSets act first
+    rank = 3                     # one step of a rollout after the other: its ReplicaSets act first
 
     def watches(self) -> dict[str, Concerns]:
-        return {"deployments": self.itself, "replicasets": self.its_controller}
+        return {"deployments": self.what_it_asks, "replicasets": self.its_controller}
 
     def deletions(self) -> dict[str, Concerns]:
         return {"pods": self._pod_gone}

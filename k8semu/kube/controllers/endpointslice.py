@@ -48,10 +48,11 @@ Group = tuple[str, Ports]
 class EndpointSliceController(Controller):
     name = "endpointslice-controller"
     plural = "services"
-    rank = 1                     # many Pods that change at once change a slice once
+    rank = 2                     # many Pods that change at once change a slice once
 
     def __init__(self, caches: Caches, clock: Time) -> None:
         super().__init__(caches, clock)
+        self._written: dict[Key, tuple[list[JSON], dict[str, str]]] = {}    # slices as this controller left them
         self._selecting: dict[tuple[str, str, str], dict[Key, None]] = {}   # by the first label of each selector
 
     def watches(self) -> dict[str, Concerns]:
@@ -77,6 +78,8 @@ class EndpointSliceController(Controller):
     def _selected(self, event: Change) -> Iterable[Key]:
         """The Services that select a Pod, or did."""
         pod, old = event.object, event.old
+        if event.type == "ADDED" and not (pod.get("status") or {}).get("podIP"):
+            return                                        # nobody can call it yet
         if old is not None and event.type == "MODIFIED" and not _matters(pod, old):
             return
         seen: dict[Key, None] = {}
@@ -96,8 +99,14 @@ class EndpointSliceController(Controller):
         """Somebody changed or deleted a slice of ours."""
         meta = event.object["metadata"]
         labels = meta.get("labels") or {}
-        if labels.get(MANAGED_BY) == ME and event.type != "ADDED":
-            yield meta["namespace"], labels.get(SERVICE_NAME, "")
+        if labels.get(MANAGED_BY) != ME or event.type == "ADDED":
+            return
+        key = (meta["namespace"], meta["name"])
+        if event.type == "DELETED":
+            self._written.pop(key, None)
+        elif self._written.get(key) == (event.object["endpoints"], labels):
+            return
+        yield meta["namespace"], labels.get(SERVICE_NAME, "")
 
     def _node(self, event: Change) -> Iterable[Key]:
         """A node's zone changed: the Services that have endpoints there."""
@@ -197,6 +206,7 @@ class EndpointSliceController(Controller):
                 yield _delete(each)
             elif kept != each["endpoints"] or each["metadata"].get("labels") != labels:
                 meta = {**each["metadata"], "labels": labels}
+                self._written[meta["namespace"], meta["name"]] = (kept, labels)
                 yield Update("endpointslices", {**each, "metadata": meta, "endpoints": kept})
         rest = list(left.values())
         for start in range(0, len(rest), MOST):
@@ -224,9 +234,11 @@ CONDITIONS = {
 def _matters(pod: JSON, old: JSON) -> bool:
     """Whether a change of a Pod can change an endpoint. Kubernetes: podEndpointsChanged()."""
     meta, before = pod["metadata"], old["metadata"]
+    status, was = pod.get("status") or {}, old.get("status") or {}
+    if not status.get("podIP") and not was.get("podIP"):
+        return False
     if meta.get("labels") != before.get("labels") or ("deletionTimestamp" in meta) != ("deletionTimestamp" in before):
         return True
-    status, was = pod.get("status") or {}, old.get("status") or {}
     if status is was:
         return pod["spec"].get("nodeName") != old["spec"].get("nodeName") and bool(status.get("podIP"))
     return bool(

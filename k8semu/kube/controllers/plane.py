@@ -48,7 +48,7 @@ class ControlPlane:
         self.registry, self.clock = registry, clock
         self.refused: list[tuple[str, Key, ApiError]] = []
         self.on_settled: list[Callable[[], None]] = []
-        self._queues: tuple[deque[tuple[Controller, Key]], ...] = (deque(), deque(), deque())   # by rank
+        self._queues: tuple[deque[tuple[Controller, Key]], ...] = tuple(deque() for _ in range(4))   # by rank
         self._queued: set[tuple[str, Key]] = set()
         self._tries: dict[tuple[str, Key], int] = {}
         self._settling = False

@@ -48,9 +48,10 @@ def available_in(pod: JSON, min_ready: int, now: int) -> int | None:
 class ReplicaSetController(Controller):
     name = "replicaset-controller"
     plural = "replicasets"
+    rank = 1                     # all its Pods are on their nodes before it counts them
 
     def watches(self) -> dict[str, Concerns]:
-        return {"replicasets": self.itself, "pods": self.its_controller}
+        return {"replicasets": self.what_it_asks, "pods": self.its_controller}
 
     def sync(self, key: Key) -> Iterable[Write]:
         sets = self.caches["replicasets"].get(*key)
@@ -58,8 +59,10 @@ class ReplicaSetController(Controller):
             return
         pods = [pod for pod in owned(self.caches, "pods", sets) if is_active(pod)]
         surplus = len(pods) - sets["spec"]["replicas"]
-        for _ in range(min(-surplus, BURST)):
-            yield Create("pods", pod_from_template(sets["spec"]["template"], sets))
+        if surplus < 0:
+            pod = pod_from_template(sets["spec"]["template"], sets)     # all share its labels, owner and spec
+            for _ in range(min(-surplus, BURST)):
+                yield Create("pods", pod)
         for pod in self._victims(pods, min(surplus, BURST)):
             meta = pod["metadata"]
             yield Delete("pods", meta["namespace"], meta["name"], meta["uid"])

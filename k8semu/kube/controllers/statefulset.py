@@ -37,7 +37,7 @@ class StatefulSetController(Controller):
     plural = "statefulsets"
 
     def watches(self) -> dict[str, Concerns]:
-        return {"statefulsets": self.itself, "pods": self.its_controller}
+        return {"statefulsets": self.what_it_asks, "pods": self.its_controller}
 
     def sync(self, key: Key) -> Iterable[Write]:
         sets = self.caches["statefulsets"].get(*key)

@@ -48,7 +48,8 @@ class PodStrategy(Strategy):
         if not spec.get("serviceAccountName"):
             spec["serviceAccountName"] = spec["serviceAccount"] = "default"
         spec["tolerations"] = _tolerations(spec.get("tolerations") or [])
-        _remember(self._full, id(given), (given, spec))
+        if "schedulerName" in given:                      # a template's, that nobody changes any more
+            _remember(self._full, id(given), (given, spec))
         return {**obj, "spec": spec}
 
     def default_update(self, obj: JSON, old: JSON) -> JSON:
