@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8semu.kube.api.arguments import Request
 from k8semu.kube.api.patch import ACCEPTED, APPLY
 from k8semu.kube.api.registry import Registry
-from k8semu.kube.api.requests import Answer, Api, Request, Watching
+from k8semu.kube.api.requests import Answer, Api, Watching
 from k8semu.kube.api.resources import BY_KIND, RESOURCES
 from k8semu.kube.api.server import Server
 from k8semu.kube.controllers.plane import ControlPlane

@@ -10,6 +10,11 @@
     strategies/  per kind: what is filled in, what is refused, what is allocated
     registry     create, get, list, update, patch, delete, watch: all of it, without a network
     table        columns, as `kubectl get` prints them
+    arguments    what a request says: path, options, body
+    requests     what is done with it, and the answer
+    watch        the changes of a kind, as one client sees them
+    apply        `kubectl apply`, without a network
+    bootstrap    the Service `kubernetes`
     server       the registry over HTTP/1.1
     client       a client of such a server, and a reflector: a cache that follows a kind
 

@@ -17,9 +17,10 @@ from typing import Any
 import h11
 import msgspec
 
+from k8semu.kube.api.arguments import Request
 from k8semu.kube.api.meta import NS_PER_S
 from k8semu.kube.api.registry import Registry
-from k8semu.kube.api.requests import Answer, Api, Request, Watching
+from k8semu.kube.api.requests import Answer, Api, Watching
 from k8semu.kube.api.resources import BY_KIND
 from k8semu.kube.api.surroundings import Streams as StreamsProtocol
 from k8semu.kube.api.watch import BOOKMARK_EVERY, Stream
@@ -173,15 +174,14 @@ class _Connection:
 
 
 class LoopClock:
-    """The event loop's time as a clock that starts at 0."""
+    """The event loop's time: the same for all programs of a machine, and in the emulator for all machines."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._loop = loop or asyncio.get_running_loop()
-        self._start = self._loop.time()
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
 
     @property
     def now(self) -> int:
-        return round((self._loop.time() - self._start) * NS_PER_S)
+        return round(self._loop.time() * NS_PER_S)
 
     def post(self, delay: int, fn: Any, *args: Any) -> None:
         self._loop.call_later(delay / NS_PER_S, fn, *args)

@@ -2,6 +2,7 @@
 
     controller      what all have in common: which events concern which key, and the writes as values
     plane           runs them over a registry, in one order, until nothing is left to do
+    remote          runs them over HTTP; kube-controller-manager and kube-scheduler as programs
     deployment      Deployments make ReplicaSets: rolling update, recreate
     replicaset      ReplicaSets make Pods
     statefulset     StatefulSets make Pods in order

@@ -18,8 +18,11 @@ from typing import Any
 from k8semu.kube.api.cache import Cache
 from k8semu.kube.api.client import Client, Reflector
 from k8semu.kube.api.registry import Event
+from k8semu.kube.api.server import PORT, LoopClock
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
+from k8semu.kube.controllers.plane import CONTROLLERS
+from k8semu.kube.controllers.scheduler import SchedulerController
 
 NS_PER_S = 1_000_000_000
 AGAIN = 1.0
@@ -135,3 +138,24 @@ class RemotePlane:
                 await asyncio.wait_for(self._news.wait(), left)
             except TimeoutError:
                 return
+
+
+async def kube_controller_manager(server: str, port: int = PORT) -> None:
+    """All controllers but the scheduler, as one program. Runs until cancelled."""
+    controllers = tuple(each for each in CONTROLLERS if each is not SchedulerController)
+    await _run(server, port, "kube-controller-manager", controllers, KINDS)
+
+
+async def kube_scheduler(server: str, port: int = PORT) -> None:
+    """The scheduler as a program. Runs until cancelled."""
+    await _run(server, port, "kube-scheduler", (SchedulerController,), ("nodes", "pods"))
+
+
+async def _run(
+    server: str, port: int, agent: str, controllers: tuple[type[Controller], ...], kinds: tuple[str, ...]
+) -> None:
+    client = Client(server, port, agent)
+    try:
+        await RemotePlane(client, LoopClock(), controllers, kinds).run()
+    finally:
+        client.close()
