@@ -37,7 +37,10 @@ class DataType(msgspec.Struct, frozen=True):
         if self.name == "ifname":
             return text
         if kind == "num":
-            return self._number(int(text, 0))
+            value = int(text, 0)
+            if self.bitmask and value not in dict(self.names).values():
+                raise ValueError(self.unknown)
+            return self._number(value)
         found = _names(self).get(text) if self.name != "inet_service" else _SERVICES.get(text)
         if found is None:
             raise ValueError(self.unknown or "Could not parse " + self.about)

@@ -204,7 +204,7 @@ class RuleParser(Words):
         if self.peek.text in ("@", "{") and self.peek.kind == "op":
             source = self.source(dtypes)
             alone = isinstance(source, AnonSet) and len(source.items) == 1 and len(dtypes) == 1
-            if alone and not self.had_comma:
+            if alone and not self.several:
                 assert isinstance(source, AnonSet)
                 return _dashed(source.items[0][0][0], self.dashed)
             return source
@@ -225,7 +225,7 @@ class RuleParser(Words):
 
     # --- sets -----------------------------------------------------------------------------------------
 
-    had_comma = False
+    several = False
     dashed = False
 
     def source(self, dtypes: DataTypes, verdicts: bool = False, data: DataTypes = ()) -> Source:
@@ -235,10 +235,11 @@ class RuleParser(Words):
             return SetRef(name.text)
         self.expect("{")
         items: list[tuple[Key, Data]] = []
-        self.had_comma = False
+        self.several = False
         while not self.accept("}"):
             self.skip_newlines()
             at = self.peek
+            self.several = bool(items)
             items.append(self.item(dtypes, verdicts, data))
             if any(key == items[-1][0] and value != items[-1][1] for key, value in items[:-1]):
                 raise NftError(at, "Could not process rule: File exists")
@@ -246,7 +247,6 @@ class RuleParser(Words):
             if not self.accept(","):
                 self.expect("}")
                 break
-            self.had_comma = True
         return AnonSet.of(dtypes, items, data)
 
     def item(self, dtypes: DataTypes, verdicts: bool, data: DataTypes) -> tuple[Key, Data]:

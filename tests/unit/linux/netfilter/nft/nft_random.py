@@ -78,7 +78,7 @@ def one_protocol(words: list[str]) -> list[str]:
     return words if len({name[1] or name[2] for name in said}) < 2 else words[:1]
 
 
-_SAYS = re.compile(r"(?:meta l4proto (\w+)|(tcp|udp) dport)")
+_SAYS = re.compile(r"(?:meta l4proto (\w+|\{)|(tcp|udp) dport)")
 
 
 def verdicts(later: list[str]) -> st.SearchStrategy[str]:
