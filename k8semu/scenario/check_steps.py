@@ -31,6 +31,10 @@ class Known:
         self.hosts = [host.name for host in spec.hosts]
         self.pods = [_name(pod.metadata.namespace, pod.metadata.name) for pod in loaded.pods]
         self.workloads = [(work.kind, work.metadata.namespace, work.metadata.name) for work in loaded.workloads]
+        self.others = [
+            (thing.kind, thing.metadata.namespace, thing.metadata.name) for thing in loaded.objects
+            if thing.kind in ("Service", "EndpointSlice")
+        ]  # fmt: skip
         self.containers: list[str] = []
 
     def machines(self) -> list[str]:
@@ -55,6 +59,8 @@ class Known:
                 self.pods.append(_name(namespace, name))
             elif manifest["kind"] in WORKLOADS:
                 self.workloads.append((manifest["kind"], namespace, name))
+            else:
+                self.others.append((manifest["kind"], namespace, name))
 
 
 def _name(namespace: str, name: str) -> str:
@@ -115,6 +121,7 @@ def _check_objects(loaded: Loaded, known: Known, kind: str, action: Any, path: s
     pods = [pod.rpartition("/")[2] for pod in known.pods if pod == _name(action.namespace, pod.rpartition("/")[2])]
     if kind == "delete":
         there += [f"pod/{pod}" for pod in pods]
+        there += [f"{kind.lower()}/{made}" for kind, space, made in known.others if space == action.namespace]
         if said in ("pod", "pods", "po") and known.has_pod(_name(action.namespace, name)):
             return
         if not said:
