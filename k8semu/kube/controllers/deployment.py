@@ -4,6 +4,7 @@
     Recreate         old down to 0, wait until its Pods are gone, new up
 
 Kubernetes: pkg/controller/deployment/{sync,rolling,recreate}.go, util/deployment_util.go
+Differs: who scales a Deployment while it rolls scales the newest ReplicaSet, not all of them in proportion.
 Differs: a rollout that makes no progress is not marked as failed after progressDeadlineSeconds; `paused` holds
          a rollout, and no rollback is made.
 """

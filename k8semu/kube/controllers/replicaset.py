@@ -1,6 +1,7 @@
 """ReplicaSets: as many Pods of a template as are asked for.
 
 Kubernetes: pkg/controller/replicaset/replica_set.go, pkg/controller/controller_utils.go ActivePodsWithRanks
+Not modelled: Pods that match and that nobody owns are not adopted, and relabelled ones are not released.
 """
 
 from __future__ import annotations
