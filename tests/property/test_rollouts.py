@@ -14,7 +14,8 @@ from k8semu.kube.controllers.deployment import resolve
 SHARES = st.sampled_from([0, 1, 2, "0%", "25%", "50%", "100%"])
 
 
-@given(st.integers(0, 8), SHARES, SHARES, st.lists(st.tuples(st.integers(0, 8), st.integers(1, 3)), min_size=1, max_size=5))
+@given(st.integers(0, 8), SHARES, SHARES,
+       st.lists(st.tuples(st.integers(0, 8), st.integers(1, 3)), min_size=1, max_size=5))  # fmt: skip
 def test_a_rollout_keeps_its_promises(
     replicas: int, surge: Any, unavailable: Any, changes: list[tuple[int, int]]
 ) -> None:

@@ -14,7 +14,8 @@ APPS = ("red", "green")
 NAMES = tuple(f"p{i}" for i in range(3))
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["create", "create", "create", "delete", "end", "ready", "unready", "relabel", "select", "publish", "spoil"]),
+        st.sampled_from(["create", "create", "create", "delete",
+                         "end", "ready", "unready", "relabel", "select", "publish", "spoil"]),
         st.sampled_from(NAMES), st.sampled_from(APPS),
     ),
     min_size=15, max_size=60,

@@ -156,7 +156,31 @@ class Toleration(Shape):
     toleration_seconds: Number = None
 
 
+class Expression(Shape):
+    key: Text = None
+    operator: Text = None
+    values: Strings = None
+
+
+class NodeTerm(Shape):
+    match_fields: list[Expression] | None = None
+    match_expressions: list[Expression] | None = None
+
+
+class NodeTerms(Shape):
+    node_selector_terms: list[NodeTerm] | None = None
+
+
+class NodeAffinity(Shape):
+    required: NodeTerms | None = field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
+
+
+class PodAffinity(Shape):
+    node_affinity: NodeAffinity | None = None
+
+
 class PodSpec(Shape):
+    affinity: PodAffinity | None = None
     containers: list[Container] | None = None
     init_containers: list[Container] | None = None
     node_name: Text = None
@@ -199,12 +223,6 @@ class Template(Shape):
     spec: PodSpec | None = None
 
 
-class Expression(Shape):
-    key: Text = None
-    operator: Text = None
-    values: Strings = None
-
-
 class Selector(Shape):
     match_labels: Map = None
     match_expressions: list[Expression] | None = None
@@ -221,7 +239,12 @@ class RollingStrategy(Shape):
     rolling_update: Rolling | None = None
 
 
+class Ordinals(Shape):
+    start: Number = None
+
+
 class WorkloadSpec(Shape):
+    ordinals: Ordinals | None = None
     replicas: Number = None
     selector: Selector | None = None
     template: Template | None = None

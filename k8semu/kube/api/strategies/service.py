@@ -280,8 +280,9 @@ def _affinity(config: Any) -> JSON:
 
 def _default_port(port: JSON) -> JSON:
     port = {**port, "protocol": port.get("protocol") or "TCP"}
+    port.setdefault("port", 0)
     if port.get("targetPort") in (None, 0, ""):
-        port["targetPort"] = port.get("port", 0)
+        port["targetPort"] = port["port"]
     return port
 
 

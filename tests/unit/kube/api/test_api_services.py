@@ -126,6 +126,10 @@ def test_an_external_name_has_neither_address_nor_family(registry: Registry) -> 
     [
         ({"ports": []}, "spec.ports: Required value"),
         (
+            {"type": "NodePort", "ports": [{"name": "a", "targetPort": 80}]},
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
             {"ports": [{"port": 80}, {"port": 81}]},
             "[spec.ports[0].name: Required value, spec.ports[1].name: Required value]",
         ),
