@@ -154,8 +154,8 @@ def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> N
 
 def _cluster_dns(master: Master, services: ServiceNetworkSpec) -> None:
     """After the Pods of the users, so that those have the first addresses."""
-    master.apply(addons.kube_dns(services.cidr))
-    master.apply(addons.coredns(services.dns_replicas))
+    master.create(addons.kube_dns(services.cidr))
+    master.create(addons.coredns(services.dns_replicas))
     master.settle()
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.watchers import Watchers
+from k8semu.kube.api.apply import apply
 from k8semu.kube.api.conditions import set_condition
 from k8semu.kube.api.meta import micro_time
 from k8semu.kube.api.registry import Event, Registry
@@ -87,17 +88,13 @@ class Master:
         resource = BY_KIND.get((manifest["apiVersion"], manifest["kind"]))
         if resource is None or resource.plural in ("nodes", "namespaces"):
             return      # without effect, or there already
-        meta = manifest["metadata"]
-        namespace = meta.get("namespace", "default") if resource.namespaced else ""
-        held = self.registry.caches[resource.plural].get(namespace, meta["name"])
-        if held is None:
-            held = self.registry.create(resource.plural, manifest)
-        elif resource.plural == "pods" and "deletionTimestamp" not in held["metadata"]:
-            held = self.registry.update(resource.plural, {**held, "metadata": {**held["metadata"], **meta}})
-        else:
-            held = self.registry.update(resource.plural, manifest)
+        held = apply(self.registry, manifest)
         if resource.plural == "services" and manifest.get("status"):
             self.registry.update(resource.plural, {**held, "status": manifest["status"]}, "status")
+
+    def create(self, obj: JSON) -> None:
+        """What a component of the cluster makes by itself."""
+        self.registry.create(BY_KIND[obj["apiVersion"], obj["kind"]].plural, obj)
 
     def delete(self, kind: str, namespace: str, name: str, grace: int | None = None) -> None:
         """`kubectl delete`; ApiError if there is no such object."""

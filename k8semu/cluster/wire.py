@@ -78,8 +78,8 @@ current_wire: ContextVar[Wire] = ContextVar("current_wire")
 
 def publish(master: Master, service_cidr: str, address: str) -> None:
     """The Service by which Pods reach the API server. Kubernetes: pkg/controlplane/controller/kubernetesservice"""
-    master.apply(addons.kubernetes(service_cidr))
-    master.apply(addons.kubernetes_endpoints(address, PORT))
+    master.create(addons.kubernetes(service_cidr))
+    master.create(addons.kubernetes_endpoints(address, PORT))
 
 
 async def apiserver() -> None:

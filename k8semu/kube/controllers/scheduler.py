@@ -188,7 +188,7 @@ def _pinned(spec: JSON) -> str:
     terms = (part.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
     for term in terms:
         for field in term.get("matchFields") or []:
-            values = field.get("values") or ()
+            values = field.get("values") or []
             if field.get("key") == "metadata.name" and field.get("operator") == "In" and len(values) == 1:
                 return str(values[0])
     return ""
