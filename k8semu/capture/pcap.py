@@ -9,14 +9,16 @@ Shown: `tcpdump -nr DIR/NAME/host1.docker0.pcap`
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, Frame
 from k8semu.capture.whole import Whole, WholeFolder, cannot_write
 from k8semu.errors import CaptureError
+from k8semu.sim.clock import Clock
 
 MAGIC_NANO = 0xA1B23C4D
 MAGIC_MICRO = 0xA1B2C3D4
@@ -68,9 +70,18 @@ class PcapFolder(Whole):
         length = len(data)
         return _RECORD.pack(time // 1_000_000_000, time % 1_000_000_000, length, length) + data
 
-    def packer(self, interface: int, direction: int, comments: bytes) -> Packer:
-        """A frame's record, packed again and again."""
-        return lambda time, data, packet_id: (interface, self.pack(interface, time, direction, data, packet_id))
+    def sight(
+        self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
+        most: int, make_room: Callable[[int], None],
+    ) -> Callable[[bytearray, int], None]:  # fmt: skip
+        """What makes records for `put`, again and again."""
+
+        def sight(data: bytearray, packet_id: int) -> None:
+            if len(waiting) >= most:
+                make_room(1)
+            waiting.append((interface, self.pack(interface, clock.now, direction, data, packet_id)))
+
+        return sight
 
     def put(self, records: list[tuple[int, bytes]]) -> None:
         """Write records that packers made."""

@@ -14,6 +14,7 @@ Shown: `tshark -r FILE -T fields -e frame.interface_name -e frame.packet_id -e f
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from struct import Struct
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from k8semu.capture.frame import LINKTYPE_ETHERNET, Frame
 from k8semu.capture.whole import Whole, WholeFile
 from k8semu.errors import CaptureError
+from k8semu.sim.clock import Clock
 
 SHB, IDB, SPB, NRB, EPB = 0x0A0D0D0A, 1, 3, 4, 6
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -102,24 +104,33 @@ class PcapngWriter:
             _FLAGS_OPTION, direction, _PACKETID_OPTION, packet_id,
         )  # fmt: skip
 
-    def packer(self, interface: int, direction: int, comments: bytes) -> Callable[[int, bytes | bytearray, int], bytes]:
-        """Whole blocks for `put`, of frames that have direction and comments in common."""
+    def sight(
+        self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
+        most: int, make_room: Callable[[int], None],
+    ) -> Callable[[bytearray, int], None]:  # fmt: skip
+        """What makes whole blocks for `put`, of frames that have direction and comments in common."""
         flags = Struct("<III").pack(_FLAGS_OPTION, direction, _PACKETID_OPTION)
         by_length: dict[int, tuple[Callable[..., bytes], bytes, bytes]] = {}
+        append = waiting.append
 
-        def pack(time: int, data: bytes | bytearray, packet_id: int) -> bytes:
+        def form(length: int) -> tuple[Callable[..., bytes], bytes, bytes]:
+            padded = length + -length % 4
+            total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
+            packer = Struct(f"<12sIIII{padded}s12sQ{len(comments) + 8}s").pack
+            return packer, Struct("<III").pack(EPB, total, interface), comments + _HEAD.pack(0, total)
+
+        def sight(data: bytearray, packet_id: int) -> None:
+            if len(waiting) >= most:
+                make_room(1)
             length = len(data)
             ready = by_length.get(length)
             if ready is None:
-                padded = length + -length % 4
-                total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
-                packer = Struct(f"<12sIIII{padded}s12sQ{len(comments) + 8}s").pack
-                head, tail = Struct("<III").pack(EPB, total, interface), comments + _HEAD.pack(0, total)
-                ready = by_length[length] = packer, head, tail
+                ready = by_length[length] = form(length)
             packer, head, tail = ready
-            return packer(head, time >> 32, time & 0xFFFFFFFF, length, length, data, flags, packet_id, tail)
+            time = clock.now
+            append(packer(head, time >> 32, time & 0xFFFFFFFF, length, length, data, flags, packet_id, tail))
 
-        return pack
+        return sight
 
     def put(self, records: list[bytes]) -> None:
         """Write blocks that packers made."""

@@ -29,20 +29,20 @@ from k8semu.capture.frame import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from k8semu.linux.core.dev import Direction, Iff, NetDevice
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import Skb
+from k8semu.sim.clock import Clock
 from k8semu.trace.steps import Receive, Step, Transmit
 from k8semu.wire.header import ETH_HLEN
 
 BATCH = 64
 """Records between two looks at what can be written."""
-_FULL = BATCH - 1
 HELD = 16384
 """Records that wait at most for an unsettled one in front of them."""
 MEMO = 8192
 """Step sequences whose comment is kept ready."""
 
 Wants = Callable[[Net, NetDevice], bool]
-Packer = Callable[[int, bytes | bytearray, int], object]
-"""(time, data, packet id) -> record, as the sink itself knows it; copies `data`."""
+Sight = Callable[[bytearray, int], None]
+"""(data, packet id): a whole record of the frame as it is now joins those that wait."""
 
 
 class Sink(Protocol):
@@ -56,8 +56,11 @@ class Sink(Protocol):
     ) -> bytes:
         """A record without comments; copies `data`."""
 
-    def packer(self, interface: int, direction: int, comments: bytes) -> Packer:
-        """What makes whole records, with these comments, for `put`."""
+    def sight(
+        self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
+        most: int, make_room: Callable[[int], None],
+    ) -> Sight:  # fmt: skip
+        """What makes whole records, with these comments, for `put`. With `most` waiting it asks for room."""
 
     def put(self, records: list[Any]) -> None:
         """Write whole records."""
@@ -124,7 +127,7 @@ class _DeviceTap:
     """
 
     __slots__ = (
-        "_clock", "_interface", "_memo", "_pack", "_packer", "_pending", "_stripped", "_write_settled",
+        "_clock", "_interface", "_memo", "_pack", "_pending", "_sight", "_stripped", "_write_settled",
     )  # fmt: skip
 
     def __init__(
@@ -132,7 +135,7 @@ class _DeviceTap:
         write_settled: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._interface, self._clock, self._memo = interface, dev.net.clock, memo
-        self._pack, self._packer = sink.pack, sink.packer
+        self._pack, self._sight = sink.pack, sink.sight
         self._pending, self._write_settled = pending, write_settled
         self._stripped = ETH_HLEN - dev.hard_header_len
 
@@ -158,17 +161,13 @@ class _DeviceTap:
 
     def prepare(
         self, direction: Direction, before: list[Step], after: list[Step]
-    ) -> Callable[[bytearray, int], None]:
+    ) -> Sight:
         """What captures a frame whose comments (Rules 1 and 2) are known."""
         comments = self._memo[tuple(before)] + self._memo[tuple(after)]
-        clock, pending, write_settled = self._clock, self._pending, self._write_settled
-        pack, stripped = self._packer(self._interface, direction, comments), self._stripped
-        append = pending.append
-
-        def sight(data: bytearray, packet_id: int) -> None:
-            if len(pending) >= _FULL:  # as in `__call__`: this one waits for what happens next
-                write_settled(1)
-            append(pack(clock.now, data, packet_id))
+        stripped = self._stripped
+        sight = self._sight(  # as in `__call__`: the last one waits for what happens next
+            self._interface, direction, comments, self._clock, self._pending, BATCH - 1, self._write_settled
+        )
 
         def sight_raw(data: bytearray, packet_id: int) -> None:
             sight(data[stripped:], packet_id)
