@@ -18,8 +18,8 @@ import msgspec
 
 from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
 from k8semu.errors import CniError
-from k8semu.kube.api.conditions import set_condition
 from k8semu.kube.objects import Pod
+from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Api(Protocol):
     @property
     def stamps(self) -> Stamps: ...
     def subscribe(self, plural: str, listener: Callable[[Event], None]) -> Any: ...
-    def update(self, plural: str, obj: JSON, subresource: str = "") -> Any: ...
+    def update(self, plural: str, obj: JSON, subresource: str = "", *, trusted: bool = False) -> Any: ...
     def delete(self, plural: str, namespace: str, name: str, *, grace: int) -> Any: ...
 
 
@@ -74,9 +74,9 @@ class Kubelets:
     def work(self) -> None:
         """Do what was heard since the last time."""
         while self._due:
-            key = next(iter(self._due))
-            del self._due[key]
-            self._sync(key)
+            due, self._due = self._due, {}
+            for key in due:
+                self._sync(key)
 
     def _sync(self, key: Key) -> None:
         pod = self.registry.caches["pods"].get(*key)
@@ -121,23 +121,8 @@ class Kubelets:
 
     def _report(self, key: Key, obj: JSON, machine: PodMachine, ready: bool) -> None:
         """The Pod's status, as the API server is told it."""
-        now = self.registry.stamps.now()
-        said = "True" if ready else "False"
-        conditions = obj["status"].get("conditions") or []
-        for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"):
-            conditions = set_condition(conditions, kind, said if kind.endswith("Ready") else "True", now)
-        containers = [
-            {"name": c["name"], "image": c.get("image", ""), "ready": ready, "restartCount": 0, "started": True,
-             "state": {"running": {"startedAt": now}}}
-            for c in obj["spec"]["containers"]
-        ]  # fmt: skip
-        status = {
-            **obj["status"], "phase": "Running", "conditions": conditions, "hostIP": machine.node.address,
-            "hostIPs": [{"ip": machine.node.address}], "podIP": machine.address,
-            "podIPs": [{"ip": machine.address}], "startTime": obj["status"].get("startTime", now),
-            "containerStatuses": containers,
-        }  # fmt: skip
-        self.registry.update("pods", {**obj, "status": status}, "status")
+        status = running(obj, [machine.address], machine.node.address, self.registry.stamps.now(), ready)
+        self.registry.update("pods", {**obj, "status": status}, "status", trusted=True)
 
     # --- down -----------------------------------------------------------------------------------
 

@@ -109,7 +109,7 @@ class _Api:
     def subscribe(self, plural: str, listener: Callable[[Event], None]) -> None:
         self.listeners.append(listener)
 
-    def update(self, plural: str, obj: JSON, subresource: str = "") -> None:
+    def update(self, plural: str, obj: JSON, subresource: str = "", *, trusted: bool = False) -> None:
         meta = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
         self._writes.put_nowait(("PUT", plural, {**obj, "metadata": meta}, subresource))
 

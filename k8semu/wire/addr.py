@@ -18,6 +18,7 @@ IP_BROADCAST = b"\xff" * 4
 IP_LOOPBACK = b"\x7f\x00\x00\x01"
 
 
+@lru_cache(maxsize=65536)
 def ip_aton(text: str) -> bytes:
     """Pack an IPv4 address; ValueError says what is wrong with it."""
     return ipaddress.IPv4Address(text).packed
