@@ -86,6 +86,7 @@ def _split_slowly(line: str) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=65536)
 def is_ip(text: str) -> bool:
     parts = text.split(".")
     return len(parts) == 4 and all(p.isdecimal() and len(p) <= 3 and int(p) < 256 for p in parts)
