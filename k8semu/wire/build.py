@@ -1,22 +1,44 @@
 """Headers as Scapy lays them out, made once per shape and patched from then on.
 
 Scapy takes some 0.3 ms to build a frame; the kernel part needs one in a microsecond. So each kind
-of header is built by Scapy once per process, kept as a template, and its fields are written in
-place. A property test holds the patched frames equal to what Scapy would have built.
+of header is built by Scapy once, kept as a template, and its fields are written in place. The usual
+kinds have been laid out beforehand (`wire.laid_out`, written by `python -m k8semu.wire.lay_out`), as
+importing Scapy takes longer than most runs; any other is laid out by Scapy when it is first needed.
+Tests hold the templates to what Scapy lays out, and patched frames to what it would have built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
+from typing import Any
 
 from k8semu.wire.checksum import checksum
 from k8semu.wire.header import IP, IP_CSUM, U16
+from k8semu.wire.laid_out import LAID_OUT
 
 _IP_FIXED = Struct("!HHHBBH4s4s")  # total length, id, flags+offset, ttl, protocol, checksum, saddr, daddr
 
 
-@lru_cache(maxsize=64)
+def _laid_out(by_scapy: Callable[..., bytes]) -> Callable[..., bytes]:
+    """A template by its name and arguments: from beforehand, or by Scapy, once."""
+    name = by_scapy.__name__.strip("_")
+
+    @lru_cache(maxsize=256)
+    def template(*args: Any) -> bytes:
+        ready = LAID_OUT.get((name, *args))
+        return by_scapy(*args) if ready is None else ready
+
+    BY_SCAPY[name] = by_scapy
+    return template
+
+
+BY_SCAPY: dict[str, Callable[..., bytes]] = {}
+"""How Scapy lays each kind out."""
+
+
+@_laid_out
 def _ip_template(protocol: int, tos: int) -> bytes:
     from k8semu.wire.scapy_layers import IP as ScapyIP
     from k8semu.wire.scapy_layers import Ether
@@ -49,7 +71,7 @@ def ip_build(
     return frame
 
 
-@lru_cache(maxsize=4)
+@_laid_out
 def _arp_template(op: int) -> bytes:
     from k8semu.wire.scapy_layers import ARP, Ether
 
@@ -71,7 +93,7 @@ def arp_build(op: int, dmac: bytes, smac: bytes, sha: bytes, sip: bytes, tha: by
     return frame
 
 
-@lru_cache(maxsize=64)
+@_laid_out
 def _icmp_template(icmp_type: int, code: int) -> bytes:
     from k8semu.wire.scapy_layers import ICMP
 
@@ -88,7 +110,7 @@ def icmp_build(icmp_type: int, code: int, rest: int, body: bytes | bytearray) ->
     return message
 
 
-@lru_cache(maxsize=1)
+@_laid_out
 def _vxlan_template() -> bytes:
     from k8semu.wire.scapy_layers import IP as ScapyIP
     from k8semu.wire.scapy_layers import UDP, VXLAN, Ether
@@ -125,8 +147,19 @@ def tcp_template(options: tuple[tuple[str, object], ...] = ()) -> bytes:
     """Link header, IPv4 header and TCP header with `options` (as Scapy names them), all values zero.
 
     The caller writes addresses, ports, numbers, lengths and both checksums; offsets are those of
-    `k8semu.wire.header`, the options start at 54.
+    `k8semu.wire.header`, the options start at 54. An MSS, which comes first, is written into the template.
     """
+    if not options or options[0][0] != "MSS":
+        return _tcp_template(options)
+    _, mss = options[0]
+    assert isinstance(mss, int)
+    template = bytearray(_tcp_template((("MSS", 0), *options[1:])))
+    U16.pack_into(template, 56, mss)
+    return bytes(template)
+
+
+@_laid_out
+def _tcp_template(options: tuple[tuple[str, object], ...]) -> bytes:
     from k8semu.wire.scapy_layers import IP as ScapyIP
     from k8semu.wire.scapy_layers import TCP, Ether
 
