@@ -51,6 +51,8 @@ MISTAKES = [
     Mistake("a list that is none", HEAD + "spec:\n  nodes: 5\n", 4, "spec.nodes", "where a list belongs"),
     Mistake("an unknown word", HEAD + "spec:\n  podNetwork: {plugin: flanel}\n", 4, "spec.podNetwork.plugin",
             "did you mean flannel?"),
+    Mistake("a proxy mode that is not there", HEAD + "spec:\n  services: {proxyMode: ipvs}\n", 4,
+            "spec.services.proxyMode", "ipvs is not modelled yet"),
     Mistake("a number without end", HEAD + f"spec: {{seed: {'9' * 5000}}}\n", 3, "spec.seed", "whole number"),
     Mistake("a duplicate name", TWO_NODES + "{name: a, address: 10.0.0.3/24}\n", 6, "spec.nodes[1].name",
             "'a' is there already (see spec.nodes[0])"),
