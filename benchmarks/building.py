@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from pathlib import Path
 
@@ -47,9 +48,14 @@ def build_vs_kernel() -> Result:
     first.close()
 
     def build() -> None:
-        run = Run(loaded)
-        run.build()
-        run.close()
+        gc.collect()
+        gc.disable()  # as a run does
+        try:
+            run = Run(loaded)
+            run.build()
+            run.close()
+        finally:
+            gc.enable()
 
     try:
         build_seconds(journal)
