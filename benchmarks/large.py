@@ -5,6 +5,7 @@ Each run is a process of its own (`python -m benchmarks.large`), so that its mem
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import subprocess
@@ -64,6 +65,7 @@ def main() -> None:
     from k8semu.scenario.load import parse
     from k8semu.scenario.run import run
 
+    gc.disable()  # as `k8semu run` does
     text = scenario()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def command(
     scenarios = [load(name) for name in chosen(names, everything)]
     terminal = Terminal()
     failed = 0
-    for loaded in scenarios:
+    for number, loaded in enumerate(scenarios):
+        if number:
+            gc.collect()
         if as_json:
             result = run(loaded, Path(output), form=form, seed=seed)
             click.echo(json.dumps(as_plain(result)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def command(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
     frames = different = 0
     unverifiable: list[str] = []
     for loaded in scenarios:
+        gc.collect()
         try:
             report = verify_scenario(loaded)
         except NotVerifiableError as error:

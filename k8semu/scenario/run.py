@@ -185,6 +185,7 @@ def run(
 ) -> RunResult:
     """Run a scenario; with `out`, its capture is written there. `built` is called once the cluster stands."""
     sink, path = open_sink(out, loaded.name, form) if out is not None else (None, None)
+    collects = gc.isenabled()
     gc.disable()  # a run makes few cycles; collecting while it lasts costs a fifth of a short one
     this = Run(loaded, seed, trace)
     try:
@@ -203,7 +204,8 @@ def run(
         raise
     finally:
         this.close()
-        gc.enable()
+        if collects:
+            gc.enable()
     crashes = [f"{pid}: {type(error).__name__}: {error}" for pid, error in this.cluster.crashes]
     ok = all(step.ok for step in steps) and not crashes
     return RunResult(loaded.name, ok, frames, str(path) if path is not None else "", steps, crashes)
