@@ -27,8 +27,6 @@ from k8semu.wire.addr import Interface, Prefix
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-
 SERVICE_CIDR = "10.96.0.0/12"
 
 
@@ -141,11 +139,12 @@ def build(
 
 def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> None:
     """Components that talk to each other over the node network."""
-    from k8semu.cluster.wire import Wire, publish
+    from k8semu.cluster.wire import Wire
+    from k8semu.kube.api.bootstrap import publish_api_server
 
     cluster, master = built.cluster, built.master
     cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
-    publish(master, services.cidr, host.address)
+    publish_api_server(master.registry, services.cidr, [host.address])
     master.settle()
     components = Wire(cluster, master, host, built.nodes, services)
     built.pods = components.machines

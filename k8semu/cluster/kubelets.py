@@ -62,7 +62,7 @@ class Kubelets:
         self.machines: dict[str, PodMachine] = {} if machines is None else machines
         self.failed: dict[Key, CniError] = {}
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
-        self._ending: dict[str, None] = {}                    # namespaces of Pods on their way down
+        self._ending: dict[str, None] = {}                    # Pods on their way down, named as in `machines`
         self._due: dict[Key, None] = {}
         registry.subscribe("pods", self._heard)
 
@@ -131,17 +131,19 @@ class Kubelets:
         if machine is None:
             self.registry.delete("pods", *key, grace=0)
             return
-        if machine.netns_name in self._ending:
+        name = netns_of(machine.pod)
+        if name in self._ending:
             return
-        self._ending[machine.netns_name] = None
+        self._ending[name] = None
         grace = obj["metadata"].get("deletionGracePeriodSeconds", 0)
         sleep = max((c.pre_stop_sleep for c in machine.pod.spec.containers), default=0)
         self.cluster.clock.post(min(sleep, grace) * NS_PER_S, self._sigterm, key, machine)
 
     def _terminate(self, key: Key, machine: PodMachine) -> None:
         """The object is gone: the Pod goes at once."""
-        if machine.netns_name not in self._ending:
-            self._ending[machine.netns_name] = None
+        name = netns_of(machine.pod)
+        if name not in self._ending:
+            self._ending[name] = None
             self._sigterm(key, machine)
 
     def _sigterm(self, key: Key, machine: PodMachine) -> None:
@@ -149,8 +151,8 @@ class Kubelets:
         self.cluster.clock.post(LAST_WORDS, self._gone, key, machine)
 
     def _gone(self, key: Key, machine: PodMachine) -> None:
-        name = machine.netns_name
-        del self.machines[netns_of(machine.pod)], self._pods[key], self._ending[name]
+        name = netns_of(machine.pod)
+        del self.machines[name], self._pods[key], self._ending[name]
         stop_pod(self.cluster, machine)
         if self.cluster.hosts.get(machine.hostname) == machine.address:
             self.cluster.unname(machine.hostname)

@@ -20,6 +20,7 @@ from k8semu.kube.api.conditions import set_condition
 from k8semu.kube.api.meta import micro_time
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import BY_KIND, find
+from k8semu.kube.api.status import no_such_path
 from k8semu.kube.api.strategies.table import Ranges
 from k8semu.kube.controllers.plane import ControlPlane
 from k8semu.kube.services import EndpointSlice, Service
@@ -100,14 +101,14 @@ class Master:
         """`kubectl delete`; ApiError if there is no such object."""
         resource = find(kind)
         if resource is None:
-            raise KeyError(kind)
+            raise no_such_path()
         self.registry.delete(resource.plural, namespace if resource.namespaced else "", name, grace=grace)
 
     def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
         """`kubectl scale`; ApiError if there is no such object."""
         resource = find(kind)
-        if resource is None:
-            raise KeyError(kind)
+        if resource is None or "scale" not in resource.subresources:
+            raise no_such_path()
         held = self.registry.get(resource.plural, namespace, name)
         self.registry.update(resource.plural, {**held, "spec": {**held["spec"], "replicas": replicas}})
 

@@ -9,7 +9,7 @@ All they say is in the capture, as plain HTTP/1.1.
 
 Kubernetes: cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy}
 Differs: no TLS and no authentication, so that what is said can be read. kube-proxy syncs at once, not at
-         most once a second. A kubelet renews no Lease: a node that falls silent is not noticed.
+         most once a second. A kubelet renews no Lease: that a node is silent the Master is told by the scenario.
 Not modelled: what these programs do cannot be told the kernel twin: it is the emulator's own kernel that a
          kubelet and a kube-proxy program here.
 """
@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.master import Master, keep
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
-from k8semu.kube import addons
 from k8semu.kube.api.cache import Cache
-from k8semu.kube.api.client import Client, Reflector
+from k8semu.kube.api.client import AGAIN, Client, Reflector
 from k8semu.kube.api.meta import Stamps
 from k8semu.kube.api.registry import Event
 from k8semu.kube.api.requests import Api
@@ -76,12 +75,6 @@ current_wire: ContextVar[Wire] = ContextVar("current_wire")
 # --- the Master ---------------------------------------------------------------------------------
 
 
-def publish(master: Master, service_cidr: str, address: str) -> None:
-    """The Service by which Pods reach the API server. Kubernetes: pkg/controlplane/controller/kubernetesservice"""
-    master.create(addons.kubernetes(service_cidr))
-    master.create(addons.kubernetes_endpoints(address, PORT))
-
-
 async def apiserver() -> None:
     """Serve the registry until cancelled."""
     wire = current_wire.get()
@@ -117,7 +110,8 @@ class _Api:
         self._writes.put_nowait(("DELETE", plural, {"metadata": {"namespace": namespace, "name": name}}, ""))
 
     async def work(self) -> None:
-        """Carry the writes out. What the API server refuses has been overtaken by something newer."""
+        """Carry the writes out. What the API server refuses has been overtaken by something newer; one that
+        cannot be reached is asked again."""
         while True:
             verb, plural, obj, subresource = await self._writes.get()
             meta = obj["metadata"]
@@ -128,6 +122,9 @@ class _Api:
                     await self.client.delete(plural, meta["namespace"], meta["name"], grace=0)
             except ApiError:
                 pass
+            except OSError:
+                await asyncio.sleep(AGAIN)
+                self._writes.put_nowait((verb, plural, obj, subresource))
 
 
 async def kubelet(node: str) -> None:
@@ -162,7 +159,7 @@ async def _register(master: Master, client: Client, node: Node) -> None:
             made = await client.create("nodes", master.node_object(node))
             await client.update("nodes", {**made, "status": master.node_status(node)}, "status")
         except OSError:
-            await asyncio.sleep(1)
+            await asyncio.sleep(AGAIN)
         else:
             return
 

@@ -24,28 +24,6 @@ def api_address(service_cidr: str) -> str:
     return str(ipaddress.ip_network(service_cidr)[1])
 
 
-def kubernetes(service_cidr: str) -> dict[str, Any]:
-    """The Service by which Pods reach the API server."""
-    labels = {"component": "apiserver", "provider": "kubernetes"}
-    ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
-    return {
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "spec": {"clusterIP": api_address(service_cidr), "ports": ports},
-    }  # fmt: skip
-
-
-def kubernetes_endpoints(address: str, port: int) -> dict[str, Any]:
-    """Where the API server is: its machine is no Pod, so it says so itself."""
-    labels = {"kubernetes.io/service-name": "kubernetes"}
-    return {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }  # fmt: skip
-
-
 def kube_dns(service_cidr: str) -> dict[str, Any]:
     """The Service by which Pods reach DNS."""
     ports = [

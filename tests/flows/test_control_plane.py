@@ -151,3 +151,25 @@ def test_a_sleeping_node_has_no_pods_before_somebody_looks(monkeypatch: pytest.M
         assert "one" in this.cluster.netns
     finally:
         this.close()
+
+
+def test_pods_on_the_nodes_own_network_end_one_by_one() -> None:
+    own = "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {0}}}\nspec:\n  nodeName: host2\n  hostNetwork: true\n" \
+        "  containers: [{{name: web, image: nginx, ports: [{{containerPort: {1}}}]}}]\n"  # fmt: skip
+    result = play(
+        "    - delete: {object: pod/a}\n    - kill: {pod: b}\n    - wait: 1s\n"
+        "    - exec: {on: host2, command: ss -tln}\n",
+        own.format("a", 81), own.format("b", 82),
+    )  # fmt: skip
+    assert result.ok
+    assert ":81 " not in result.steps[3].result["output"]
+    assert ":82 " not in result.steps[3].result["output"]
+
+
+def test_a_daemon_set_cannot_be_scaled() -> None:
+    daemons = (
+        "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {d: d}}\n"
+        "  template: {metadata: {labels: {d: d}}, spec: {containers: [{name: c, image: busybox}]}}\n"
+    )
+    result = play("    - scale: {workload: daemonset/d, replicas: 3}\n", daemons)
+    assert result.steps[0].result["error"] == "the server could not find the requested resource"
