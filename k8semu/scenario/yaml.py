@@ -19,6 +19,7 @@ from k8semu.errors import ScenarioError
 
 MAX_BYTES = 32 << 20
 MAX_DEPTH = 64
+_TOO_DEEP = ("nested too deep", f"at most {MAX_DEPTH} levels")
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, Any] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
@@ -106,7 +107,7 @@ class _Reader:
         if event.tag not in (None, "!"):
             raise self.error(f"tag {event.tag!r:.60}", event, "tags are not supported")
         if len(self._open) >= MAX_DEPTH:
-            raise self.error("nested too deep", event, f"at most {MAX_DEPTH} levels")
+            raise self.error(_TOO_DEEP[0], event, _TOO_DEEP[1])
         self._value(value)
         self._open.append(value)
         self._keys.append(None)
@@ -134,10 +135,13 @@ def documents(text: str, file: str) -> list[Any]:
 
 def _yaml_error(error: yaml.YAMLError, file: str) -> ScenarioError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = mark.line + 1 if mark is not None else None
     problem = getattr(error, "problem", None) or str(error)
+    if problem == "exceeded maximum nesting depth":     # libyaml's own limit, since 0.2.6: it looks ahead of the events
+        return ScenarioError(_TOO_DEEP[0], file=file, line=line, hint=_TOO_DEEP[1])
     if isinstance(error, yaml.reader.ReaderError):
         problem = "a character that does not belong in YAML"
-    return ScenarioError(f"not YAML: {problem}", file=file, line=mark.line + 1 if mark is not None else None)
+    return ScenarioError(f"not YAML: {problem}", file=file, line=line)
 
 
 # --- where a value stands -----------------------------------------------------------------------

@@ -43,6 +43,7 @@ MISTAKES = [
     Mistake("a tag", "a: !!python/object:os.system x\n", 1, "", "tags are not supported"),
     Mistake("a key that is a list", "? [1]\n: 2\n", 1, "", "a key must be a plain word"),
     Mistake("many brackets", "[" * 50_000, 1, "", "nested too deep"),
+    Mistake("one bracket too many", "[" * 65 + "]" * 65, 1, "", "at most 64 levels"),
     Mistake("many dashes", "- " * 50_000, 1, "", "nested too deep"),
     Mistake("an unknown key", HEAD + "spec:\n  nodez: []\n", 4, "spec.nodez", "did you mean nodes?"),
     Mistake("an unknown step", steps("pnig: {from: client, to: x}"), 5, "spec.steps[0].pnig", "did you mean ping?"),
