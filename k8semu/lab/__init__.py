@@ -27,6 +27,7 @@ What is normalised, and why:
   unicast ARP probes    a neighbour that was used is asked again 5 s later, if the run lasts so long
   settings              a namespace inherits the machine's; the twin sets those in which it differs
                         from the emulator's defaults (rp_filter, tcp_rmem, …)
+  neighbours            stay REACHABLE for longer than a comparison lasts; for how long else is drawn
   multicast snooping    off on bridges, which otherwise send IGMP reports at random times
   offloads, IPv6        off; checksums that lo leaves to nobody are filled in
   results               times, ephemeral ports, device numbers in printed text

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from k8semu.cluster.journal import Entry
 from k8semu.errors import CommandError
+from k8semu.lab.chance import BASE_REACHABLE_TIME_MS
 from k8semu.lab.devices import control_socket, links_settled, offloads_off, set_up
 from k8semu.lab.netns import NamedNetns
 from k8semu.lab.order import BATCHED, NETNS, Run, lines, plan
@@ -182,7 +183,7 @@ class Builder:
         self._new_devices(run)
 
     def _new_devices(self, run: Run) -> None:
-        """Turn offloads off on what the run made, near and far."""
+        """Turn offloads off on what the run made, near and far, and let its neighbours last."""
         made: list[tuple[str, str]] = []
         for command in run.commands:
             self._note_bridge(run.netns, command)
@@ -200,6 +201,8 @@ class Builder:
                 self.netns.enter(netns)
                 here, sock = netns, control_socket()
             offloads_off(sock, name)
+            reachable = sysctl_path(f"net.ipv4.neigh.{name.replace('.', '/')}.base_reachable_time_ms")
+            reachable.write_text(str(BASE_REACHABLE_TIME_MS))
         sock.close()
 
     def _warn_random(self, netns: str, name: str, address: str) -> None:

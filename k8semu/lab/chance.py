@@ -1,4 +1,4 @@
-"""Rules without chance, so that two worlds decide alike.
+"""Rules and neighbours without chance, so that two worlds decide alike.
 
 Which endpoint a new connection gets is drawn by the kernel, and no two kernels draw the same. For a
 comparison both are told rules that take turns instead: of n endpoints each gets every n-th connection,
@@ -7,7 +7,11 @@ which is what the probabilities 1/n, 1/(n-1), … 1 come to on average.
     -m statistic --mode random --probability 0.25   ─▶   -m statistic --mode nth --every 4 --packet 0
     numgen random mod 4                             ─▶   numgen inc mod 4
 
-Linux: net/netfilter/xt_statistic.c, nft_numgen.c
+How long a neighbour is REACHABLE is drawn, too: half to one and a half of base_reachable_time_ms, anew for
+each device. Whether it still is shows in frames (who is asked again; where a bridged frame that was
+translated goes out), so in a comparison both worlds take neighbours for REACHABLE for longer than it lasts.
+
+Linux: net/netfilter/xt_statistic.c, nft_numgen.c; net/core/neighbour.c neigh_rand_reach_time()
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ import re
 import msgspec
 
 from k8semu.linux.core.commands import Command, IptablesRestore, NftApply
+from k8semu.linux.netns import NetNs
 
 _RANDOM = re.compile(r"-m statistic --mode random --probability (\S+)")
 _NUMGEN = ("numgen random mod", "numgen inc mod")
+BASE_REACHABLE_TIME_MS = 600_000
+"""Of every device in a comparison: a neighbour stays REACHABLE for five minutes at least."""
 
 
 def without_chance(command: Command) -> Command:
@@ -31,6 +38,11 @@ def without_chance(command: Command) -> Command:
         origins = tuple((line.replace(*_NUMGEN), origin) for line, origin in command.origins)
         return msgspec.structs.replace(command, text=command.text.replace(*_NUMGEN), origins=origins)
     return command
+
+
+def lasting_neighbours(net: NetNs) -> None:
+    """Have the devices that come to a namespace keep their neighbours REACHABLE, as the twin's devices do."""
+    net.sysctl.set("net.ipv4.neigh.default.base_reachable_time_ms", BASE_REACHABLE_TIME_MS)
 
 
 def _takes_turns(text: str) -> str:

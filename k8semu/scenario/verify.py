@@ -29,7 +29,7 @@ REAL_VERSION = "1.0.0"
 
 def verify_scenario(loaded: Loaded) -> Report:
     """Compare a scenario with the kernel; NotVerifiableError if that cannot be done here."""
-    from k8semu.lab.chance import without_chance
+    from k8semu.lab.chance import lasting_neighbours, without_chance
     from k8semu.lab.verify import verify
 
     if loaded.scenario.spec.control_plane == "wire":
@@ -38,6 +38,7 @@ def verify_scenario(loaded: Loaded) -> Report:
         path = Path(folder) / "emulated.pcapng"
         this = Run(loaded)
         this.cluster.reword = without_chance
+        this.cluster.on_netns.append(lasting_neighbours)
         sink = PcapngFile(path)
         try:
             this.capture(sink)

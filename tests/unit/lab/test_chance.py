@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from k8semu.lab.chance import without_chance
-from k8semu.linux.core.commands import IptablesRestore, LinkSet, NftApply
+from k8semu.cluster.cluster import Cluster
+from k8semu.lab.chance import BASE_REACHABLE_TIME_MS, lasting_neighbours, without_chance
+from k8semu.linux.core.commands import DummyAdd, IptablesRestore, LinkSet, NftApply
 
 
 def test_three_endpoints_take_turns() -> None:
@@ -28,3 +29,13 @@ def test_a_verdict_map_is_gone_through_in_turn() -> None:
 def test_other_commands_stay_as_they_are() -> None:
     for command in (LinkSet(name="eth0", up=True), IptablesRestore(text="*filter\n-A INPUT -j ACCEPT\nCOMMIT\n")):
         assert without_chance(command) is command
+
+
+def test_devices_of_a_comparison_keep_their_neighbours() -> None:
+    cluster = Cluster()
+    cluster.on_netns.append(lasting_neighbours)
+    net = cluster.add_netns("n")
+    cluster.tell("n", DummyAdd(name="dummy0", address="02:00:00:00:00:01"))
+    assert net.devs["dummy0"].neigh_conf.base_reachable_time_ms == BASE_REACHABLE_TIME_MS
+    assert cluster.world.clock.now == 0
+    cluster.close()
