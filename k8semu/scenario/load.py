@@ -53,6 +53,8 @@ class Loaded(msgspec.Struct):
     """``Pod default/client`` to where it stands."""
     bare: bool = False
     """The first document is only a list of steps."""
+    asked: str = ""
+    """The name or file by which it was asked for."""
 
     def error(self, what: str, path: str, hint: str = "") -> ScenarioError:
         """An error at `path` (``spec.nodes[1].address``) of the scenario, with its line."""
@@ -120,7 +122,9 @@ def load(name: str) -> Loaded:
     except OSError as error:
         hint = "the name of a YAML file" if path.is_dir() else ""
         raise ScenarioError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
-    return parse(decode(raw, str(path)), str(path), path.stem)
+    loaded = parse(decode(raw, str(path)), str(path), path.stem)
+    loaded.asked = name
+    return loaded
 
 
 def decode(raw: bytes, file: str) -> str:

@@ -1,11 +1,13 @@
 """What happened, for a reader in a terminal: what was asked, the way of the packet, what to look at.
 
 The way shown for a step is that of its first packet that some program sent (ARP and the like come
-with it, and are in the capture).
+with it, and are in the capture); for a call by HTTP or TCP, that of the first segment, and not that of
+the question to DNS before it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import action_of
 from k8semu.scenario.run import Run, RunResult, StepResult, run
+from k8semu.scenario.words import answered, asked, parts
 from k8semu.trace.hop import Hop
 from k8semu.trace.steps import Originate, Step
 
@@ -22,24 +25,43 @@ KERNELS_OWN = ("sent by ARP", "sent by the kernel")
 
 
 class FirstPackets:
-    """A trace that keeps the hops of the first packet a program sent since `begin`."""
+    """A trace that keeps the hops of the first packet a program sent since `begin`.
+
+    With `proto`, that is the first packet of that protocol; where there is none, the first at all.
+    """
 
     def __init__(self) -> None:
-        self.hops: list[Hop] = []
-        self._packet: int | None = None
-        self._after = 0
+        self.begin(0)
 
-    def begin(self, next_packet: int) -> None:
+    def begin(self, next_packet: int, proto: str = "") -> None:
         """A new step starts: look for its first packet."""
-        self.hops, self._packet, self._after = [], None, next_packet
+        self._after, self._proto = next_packet, f" {proto} "
+        self._first: list[Hop] = []
+        self._best: list[Hop] = []
+        self._of_the_kernel: set[int] = set()
+
+    @property
+    def hops(self) -> list[Hop]:
+        """The hops of the packet, as they ended."""
+        return self._best or self._first
 
     def hop(self, hop: Hop) -> None:
-        if self._packet is None and hop.packet_id >= self._after:
-            first = hop.steps[0]
-            if isinstance(first, Originate) and not first.text.startswith(KERNELS_OWN):
-                self._packet = hop.packet_id
-        if hop.packet_id == self._packet:
-            self.hops.append(hop)
+        number = hop.packet_id
+        if number < self._after or number in self._of_the_kernel:
+            return
+        known = [hops for hops in (self._first, self._best) if hops and hops[0].packet_id == number]
+        first = hop.steps[0]
+        if known:
+            for hops in known:
+                hops.append(hop)
+        elif isinstance(first, Originate):
+            if first.text.startswith(KERNELS_OWN):     # also where a tunnel's program sends it on
+                self._of_the_kernel.add(number)
+                return
+            if not self._first:
+                self._first.append(hop)
+            if not self._best and self._proto in first.text:
+                self._best.append(hop)
 
     def change(self, time: int, netns: str, step: Step) -> None:
         """Changes of state are no part of a way."""
@@ -54,6 +76,8 @@ class Story:
         self.trace = FirstPackets()
         self._number = 0
         self._run: Run | None = None
+        self._ways: dict[Any, int] = {}
+        """Ways already told, and in which step."""
 
     def run(self, loaded: Loaded, out: Path, form: str, seed: int | None) -> RunResult:
         """Run a scenario and tell it."""
@@ -97,13 +121,21 @@ class Story:
             pods = [pod for pod in built.pods.values() if pod.node is node]
             listed = ", ".join(f"{pod.hostname} {pod.address}" for pod in pods[:6])
             more = f" and {len(pods) - 6} more" if len(pods) > 6 else ""
-            self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or 'none'}{more}")
+            none = "none yet" if this.loaded.scenario.spec.control_plane == "wire" else "none"
+            self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or none}{more}")
         for service in built.services.services.values() if built.services is not None else ():
             ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
             self.say("  ", ("name", f"Service {service.metadata.name}"), f" {service.spec.cluster_ip}   {ports}")
         for host in built.hosts.values():
-            self.say("  ", ("name", host.hostname), f" {host.address}")
-        self.trace.begin(this.cluster.world.peek_packet_id())
+            self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
+        self._next()
+
+    def _next(self) -> None:
+        """Look for the packet of the step that comes now."""
+        assert self._run is not None
+        steps = self._run.loaded.scenario.spec.steps
+        calls = self._number < len(steps) and action_of(steps[self._number])[0] in ("http", "tcp")
+        self.trace.begin(self._run.cluster.world.peek_packet_id(), "tcp" if calls else "")
 
     def _step(self, step: StepResult) -> None:
         assert self._run is not None
@@ -111,27 +143,34 @@ class Story:
         model = self._run.loaded.scenario.spec.steps[self._number - 1]
         kind, action = action_of(model)
         self.say()
-        mark = ("good", "as expected") if step.ok else ("bad", "NOT as expected")
-        self.say(("head", f"{self._number}  {step.name}"), "   ", ("name", _asked(kind, action)), "   ", mark)
+        mark = [("bad", "NOT as expected")] if not step.ok else [("good", "as expected")] if model.expect else []
+        typed = ("name", asked(kind, action))
+        self.say(("head", f"{self._number}  {step.name}"), "   ", typed, *(["   ", *mark] if mark else []))
         if model.note:
             self.say("   ", ("dim", model.note.strip()))
-        for row in _answered(kind, step.result):
+        for row in answered(kind, step.result, parts(model.expect)):
             self.say("   ", row)
         for failure in step.failures:
             self.say("   ", ("bad", failure))
         if self.trace.hops:
             self._way()
-        self.trace.begin(self._run.cluster.world.peek_packet_id())
+        self._next()
 
     def _way(self) -> None:
         from k8semu.trace.way import way
 
-        self.say("   ", ("dim", f"the way of packet {self.trace.hops[0].packet_id}:"))
         hops = sorted(self.trace.hops, key=lambda hop: (hop.start, hop.end))
-        for netns, devices, reasons in way(hops):
-            self.say("     ", ("name", netns.ljust(10)), f" {devices}")
+        rows = way(hops)
+        known = self._ways.setdefault(_likeness(rows), self._number)
+        if known != self._number:
+            self.say("   ", ("dim", f"the way of packet {hops[0].packet_id}: the same as in step {known}"))
+            return
+        self.say("   ", ("dim", f"the way of packet {hops[0].packet_id}:"))
+        width = min(20, max(10, *(len(netns) for netns, _, _ in rows)))
+        for netns, devices, reasons in rows:
+            self.say("     ", ("name", netns.ljust(width)), f" {devices}")
             for reason in reasons:
-                self.say("                ", ("reason", reason))
+                self.say("      ", " " * width, ("reason", reason))
 
     def _tail(self, loaded: Loaded, result: RunResult) -> None:
         meta = loaded.scenario.metadata
@@ -142,114 +181,15 @@ class Story:
             self.say(f"  - {look}")
         self.say()
         self.say(("head", "Next"))
-        self.say(f"  k8semu explain {loaded.name}")
+        self.say(f"  k8semu explain {loaded.asked}")
         if meta.next:
             self.say(f"  {meta.next}")
 
 
-def _asked(kind: str, action: Any) -> str:
-    """The step as one would type it on the machine."""
-    where = getattr(action, "from_", "") or getattr(action, "on", "") or getattr(action, "node", "")
-    if kind == "ping":
-        return f"{where}$ ping -c {action.count}{f' -s {action.size}' if action.size != 56 else ''} {action.to}"
-    if kind == "http":
-        times = f"  ({action.count} times)" if action.count > 1 else ""
-        return f"{where}$ curl {action.url}{times}"
-    if kind in ("tcp", "udp"):
-        flag = "-u " if kind == "udp" else ""
-        return f"{where}$ nc {flag}{action.to.replace(':', ' ')}"
-    if kind == "dns":
-        return f"{where}$ dig +search {f'@{action.server} ' if action.server else ''}{action.name} {action.type}"
-    if kind == "exec":
-        return f"{where}$ {action.command}"
-    if kind == "program":
-        args = ", ".join(f"{key}={value}" for key, value in action.args.items())
-        return f"{where}$ {action.function.rpartition('.')[2]}({args})"
-    if kind == "listen":
-        return f"{where}$ nc -l {action.port}"
-    if kind == "cni":
-        return f"{where}: CNI {action.command} {action.container}"
-    if kind == "scale":
-        return f"$ kubectl scale {action.workload} --replicas={action.replicas}"
-    if kind == "kill":
-        return f"$ kubectl delete pod {action.pod} --grace-period=0 --force"
-    if kind == "delete":
-        return f"$ kubectl delete {action.object}"
-    if kind == "apply":
-        return f"$ kubectl apply   {', '.join(m['kind'] + ' ' + m['metadata']['name'] for m in action)}"
-    if kind == "node":
-        return f"{action.name}: {'its cable is back' if action.up else 'its cable is pulled'}"
-    if kind == "link":
-        return f"{where}$ ip link set dev {action.dev} {_link_words(action)}"
-    if kind == "wait":
-        return f"wait {action:g} s"
-    return f"{kind} {where}"
-
-
-def _link_words(action: Any) -> str:
-    words = {"up": {True: "up", False: "down"}.get(action.up), "mtu": action.mtu and f"mtu {action.mtu}"}
-    words |= {"hairpin": {True: "hairpin on", False: "hairpin off"}.get(action.hairpin)}
-    words |= {"loss": action.loss and f"loss {action.loss:.1%}", "delay": action.delay and f"delay {action.delay:g}s"}
-    return " ".join(word for word in words.values() if word)
-
-
-def _answered(kind: str, result: Any) -> list[str]:
-    """The answer in a line or a few."""
-    calls = result.get("calls") or [result]
-    if kind == "exec":
-        rows: list[str] = result["output"].rstrip("\n").splitlines()
-        return rows[:20] + ([f"… {len(rows) - 20} more lines"] if len(rows) > 20 else [])
-    if kind == "ping":
-        return [line for line in result["lines"][1:] or result["lines"] if line and not line.startswith("---")]
-    rows = [_answer_line(kind, call) for call in calls[:8]]
-    more = [f"… {len(calls) - 8} more"] if len(calls) > 8 else []
-    return [row for row in rows if row] + more + (_returned(result) if kind == "program" else [])
-
-
-def _returned(result: dict[str, Any]) -> list[str]:
-    """What a program returned besides its calls: ``shares: account-1 2, account-2 2``."""
-    rows = []
-    for key, value in result.items():
-        if key == "calls" or value in ("", [], {}):
-            continue
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {item}" for name, item in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(str(item) for item in value)
-        rows.append(f"{key}: {value}")
-    return rows
-
-
-def _names(call: dict[str, Any]) -> str:
-    return " then ".join(call["tried"])
-
-
-def _called(call: dict[str, Any]) -> str:
-    """A call that a client balanced itself."""
-    tried = call.get("tried", [])
-    first = f", after {' and '.join(tried[:-1])} failed" if len(tried) > 1 else ""
-    return f"{call['status']} from {call['servedBy']} at {call['instance']}{first}"
-
-
-def _answer_line(kind: str, call: dict[str, Any]) -> str:
-    if call.get("error"):
-        return f"failed: {call['error']}{f', tried {_names(call)}' if call.get('tried') else ''}"
-    if kind == "http":
-        seen = f", which saw {call['clientAddress']}" if call.get("clientAddress") else ""
-        who = f" from {call['servedBy']}" if call.get("servedBy") else ""
-        return f"{call['status']}{who}{seen}, {call['bytes']} bytes"
-    if kind == "program":
-        return _called(call) if "instance" in call else ""
-    if kind in ("tcp", "udp"):
-        return f"answered {call['reply']!r}"
-    if kind == "dns":
-        asked = len(call["asked"])
-        after = f" after {asked} names" if asked > 1 else ""
-        return f"{call['rcode']}{after}: {call['name']}{' is ' if call['answers'] else ''}{', '.join(call['answers'])}"
-    if kind in ("scale", "kill", "apply", "delete"):
-        return "   ".join(f"{key}: {', '.join(call[key])}" for key in ("stopped", "started", "pending") if call[key])
-    if kind == "listen":
-        return "the port was free"
-    if kind == "cni":
-        return f"ok{', address ' + call['address'] if call.get('address') else ''}"
-    return ""
+def _likeness(rows: list[tuple[str, str, list[str]]]) -> Any:
+    """What two ways have in common that differ in the sender's port and name only."""
+    return tuple(
+        (netns, re.sub(r"sent by \S+ .*?(?= ▸|$)", "sent", devices),
+         tuple(re.sub(r":\d+", "", reason) if reason.startswith("nat: src") else reason for reason in reasons))
+        for netns, devices, reasons in rows
+    )  # fmt: skip

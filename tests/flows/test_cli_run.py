@@ -54,6 +54,47 @@ def test_the_packet_to_look_for_is_the_one_that_the_story_followed(tmp_path: Pat
     assert f"frame.packet_id == {followed} in Wireshark" in said.out
 
 
+def test_a_call_by_name_is_followed_by_its_first_segment_and_a_way_is_told_once(tmp_path: Path) -> None:
+    said = k8semu("run", "service-dns", "-o", str(tmp_path)).out
+    call = said.partition("curl http://account-service/")[2].partition("\n\n")[0]
+    assert "sent by curl tcp" in call                            # and not the question to DNS before it
+    assert "Service default/account-service" in call
+    assert "shares: account-1 3, account-2 1" in call
+    assert said.count("the same as in step 2") == 5              # five more questions to DNS take the same way
+    outside = said.partition("getent hosts www.example.com")[2].partition("\n\n")[0]
+    assert "exit status 2" in outside
+
+
+def test_a_packet_is_the_programs_own_also_where_arp_goes_through_a_tunnel(tmp_path: Path) -> None:
+    said = k8semu("run", "pod-cross-node-weave", "-o", str(tmp_path)).out
+    ping = said.partition("ping -c 1 172.17.1.3")[2].partition("\n\n")[0]
+    assert "podx       sent by ping" in ping
+    assert "pody       eth0 ▸ consumed: echo request" in ping
+
+
+def test_of_a_long_output_the_rows_are_shown_that_were_expected(tmp_path: Path) -> None:
+    said = k8semu("run", "service-clusterip", "-o", str(tmp_path)).out
+    rules = said.partition("iptables-save -t nat")[2].partition("\n\n")[0]
+    assert rules.count("--probability") == 3
+    assert "\n   … 42 lines\n" in rules
+    assert rules.endswith("\n   … 2 more lines")
+    assert ":KUBE-MARK-MASQ" not in rules
+
+
+def test_what_nobody_expected_anything_of_is_not_as_expected(tmp_path: Path) -> None:
+    path = scenario(tmp_path, """
+    - exec: {on: n1, command: ip neigh}
+    - link: {on: client, dev: eth0, loss: 0.015, delay: 0.1}
+    - link: {on: client, hairpin: false}
+""")
+    said = k8semu("run", path, "-o", str(tmp_path))
+    assert "as expected" not in said.out
+    assert "\n1  exec 1   n1$ ip neigh\n   (no output)\n" in said.out
+    assert "client$ tc qdisc replace dev eth0 root netem loss 1.5% delay 100ms\n" in said.out
+    assert "bridge link set dev (the port of client) hairpin off" in said.out
+    assert f"\n  k8semu explain {path}\n" in said.out           # what to type next works as it stands
+
+
 def test_json_is_one_line_a_scenario_in_its_stable_shape(tmp_path: Path) -> None:
     said = k8semu("run", "pod-same-node", "node-network", "--json", "-o", str(tmp_path))
     first, second = (json.loads(line) for line in said.out.splitlines())
