@@ -1,6 +1,7 @@
 """The Service network: what kube-proxy on each node makes of Services and their endpoints.
 
     Services, EndpointSlices ─▶ decide (per node) ─▶ iptables | nftables | … ─▶ tell the node
+                                               └──▶ what its program answers to health checks
 
 A node that sleeps is told when it wakes, and then only what holds by then.
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from k8semu.cluster.journal import Program
+from k8semu.kube.proxy import healthcheck
 from k8semu.kube.proxy.decisions import decide
 from k8semu.kube.proxy.model import ProxyConfig, ProxyNode, ProxyState
 from k8semu.kube.services import EndpointSlice, Service
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from k8semu.linux.core.commands import Command
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+HEALTH_TICK = 3600.0
+"""Seconds in which the dates that kube-proxy tells go on: longer than a run takes anywhere."""
+KNOWS_NO_POLICY = ("userspace",)
+"""Modes older than traffic policies: no health check node ports."""
 
 
 class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +64,7 @@ class ServiceNetwork:
         self.slices: dict[str, EndpointSlice] = {}
         self._nodes = {node.name: node for node in nodes}
         self._proxiers: dict[str, Proxier] = {}
+        self._told: dict[str, ProxyState] = {}   # what the health checks of a node are answered by
 
     def start(self) -> None:
         """kube-proxy starts on every node that is awake; on others, when they wake."""
@@ -67,6 +74,8 @@ class ServiceNetwork:
     def _start(self, name: str) -> None:
         node = self._nodes[name]
         self.cluster.tell_all(node.netns_name, kubelet_rules())
+        health = Program(function="k8semu.kube.proxy.healthcheck:kube_proxy_health", args={"tick": HEALTH_TICK})
+        self.cluster.start(node.netns_name, _health_pid(node), health)
         if self.spec.mode == "userspace":
             program = Program(function="k8semu.apps.userspace_proxy:userspace_proxy", args={"seed": self.spec.seed})
             self.cluster.start(node.netns_name, _pid(node), program)
@@ -79,11 +88,15 @@ class ServiceNetwork:
             self._sync(self._nodes[name])
 
     def _sync(self, node: Node) -> None:
-        proxier = self._proxiers[node.name]
-        commands = proxier.sync(self.state(node), self.cluster.clock.now)
+        proxier, state = self._proxiers[node.name], self.state(node)
+        commands = proxier.sync(state, self.cluster.clock.now)
         for message in proxier.messages():
             self.cluster.feed(_pid(node), message)
         self.cluster.tell_all(node.netns_name, commands)
+        if self.spec.mode not in KNOWS_NO_POLICY:
+            for message in healthcheck.messages(self._told.get(node.name), state):
+                self.cluster.feed(_health_pid(node), message)
+            self._told[node.name] = state
 
     def state(self, node: Node) -> ProxyState:
         """What kube-proxy on `node` decides."""
@@ -107,6 +120,11 @@ def kubelet_rules() -> list[Command]:
 
 def _pid(node: Node) -> str:
     return f"{node.name}/kube-proxy"
+
+
+def _health_pid(node: Node) -> str:
+    """A process of its own here; on a real node, the same kube-proxy."""
+    return f"{node.name}/health/kube-proxy"
 
 
 def _iptables(node: Node, spec: ServiceNetworkSpec) -> Proxier:

@@ -8,7 +8,8 @@ The program hears what to answer by its feed: watch events whose objects are of 
 per Service with such a port) and ProxyHealth.
 
 Kubernetes: pkg/proxy/healthcheck/{service_health,proxy_health}.go
-Differs: dates count from 1970-01-01 by the program's own clock; ports are open on all addresses.
+Differs: dates count from 1970-01-01 by the program's own clock, in steps of `tick` seconds: with a coarse one
+         two runs say the same, although one machine is slower than the other. Ports are open on all addresses.
 """
 
 from __future__ import annotations
@@ -75,10 +76,15 @@ _REASONS = {200: b"OK", 404: b"Not Found", 503: b"Service Unavailable"}
 class Health:
     """What is known of the node's proxy and of its Services."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float = 0.0) -> None:
         self.healthy = self.node_eligible = True
         self.services: dict[str, dict[str, Any]] = {}
-        self.started = asyncio.get_running_loop().time()
+        self._tick, self._zero = tick, _now() if tick else 0.0
+        self.started = self.now()
+
+    def now(self) -> float:
+        """Seconds of the date that is told."""
+        return (_now() - self._zero) // self._tick * self._tick if self._tick else _now()
 
     def of_service(self, service: str, path: str) -> Answer:
         told = self.services[service]
@@ -93,7 +99,7 @@ class Health:
     def of_proxy(self, path: str) -> Answer:
         if path not in ("/healthz", "/livez"):
             return 404, _TEXT, "404 page not found\n"
-        now = _now()
+        now = self.now()
         last = now if self.healthy else self.started
         body = f'"lastUpdated": "{_go_time(last)}","currentTime": "{_go_time(now)}"'
         healthy = self.healthy
@@ -116,7 +122,10 @@ def _go_time(seconds: float) -> str:
     return f"{_date(seconds):%Y-%m-%d %H:%M:%S.%f} +0000 UTC"
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[str], Answer]) -> None:
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[str], Answer],
+    now: Callable[[], float],
+) -> None:  # fmt: skip
     """Requests of one connection, answered with Go's order of headers."""
     import h11
 
@@ -131,7 +140,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
                 path = event.target.decode("ascii", "replace").partition("?")[0]
             elif isinstance(event, h11.EndOfMessage):
                 status, headers, body = answer(path)
-                stamp = f"{_date(_now()):%a, %d %b %Y %H:%M:%S GMT}"
+                stamp = f"{_date(now()):%a, %d %b %Y %H:%M:%S GMT}"
                 head = [*headers.items(), ("Date", stamp), ("Content-Length", str(len(body)))]
                 out = connection.send(h11.Response(status_code=status, headers=head, reason=_REASONS[status])) or b""
                 out += connection.send(h11.Data(data=body.encode())) or b""
@@ -149,14 +158,14 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
         writer.close()
 
 
-async def _listen(port: int, answer: Callable[[str], Answer]) -> asyncio.Server:
-    return await asyncio.start_server(lambda r, w: _serve(r, w, answer), "0.0.0.0", port)
-
-
-async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT) -> None:
+async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0) -> None:
     """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled."""
-    health = Health()
-    servers = {"": await _listen(healthz_port, health.of_proxy)}
+    health = Health(tick)
+
+    async def listen(port: int, answer: Callable[[str], Answer]) -> asyncio.Server:
+        return await asyncio.start_server(lambda r, w: _serve(r, w, answer, health.now), "0.0.0.0", port)
+
+    servers = {"": await listen(healthz_port, health.of_proxy)}
     try:
         while True:
             message = await next_message()
@@ -173,7 +182,7 @@ async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT) -> None:
                 continue
             health.services[service] = told
             if service not in servers:
-                servers[service] = await _listen(told["port"], lambda path, s=service: health.of_service(s, path))  # type: ignore[misc]
+                servers[service] = await listen(told["port"], lambda path, s=service: health.of_service(s, path))  # type: ignore[misc]
     finally:
         for server in servers.values():
             server.close()
