@@ -1,0 +1,121 @@
+"""Who is reached from where by way of a node port or a load balancer, and which address is seen: one table, by mode.
+
+    user 203.0.113.10 ── router ──┬── host1 10.100.0.2   Pods here, beside 172.17.0.0/24
+                                  └── host2 10.100.0.3   Pods there, aside 172.17.1.0/24
+
+The node that is called is host1. `at`: on which node the Service's only Pod is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+OWN = "own"
+"""The client's own address is seen."""
+BRIDGE1, TUNNEL1, HOST2 = "172.17.0.1", "172.17.0.0", "10.100.0.3"
+DROPPED, REFUSED = "ETIMEDOUT", "ECONNREFUSED"
+
+CLIENTS = {
+    "outside": "user", "another node": "host2", "the node": "host1", "localhost": "host1",
+    "Pod on the node": "beside", "Pod on another node": "aside",
+}  # fmt: skip
+OWN_ADDRESS = {"user": "203.0.113.10", "host1": "10.100.0.2", "host2": HOST2}
+SERVICES = {
+    ("Cluster", "here"): 30001, ("Cluster", "there"): 30002, ("Local", "here"): 30003, ("Local", "there"): 30004,
+}  # fmt: skip
+MODES = ("iptables", "nftables", "userspace")
+
+Seen = str | dict[str, str]
+"""In every mode, or by mode (``*``: in the others)."""
+
+NO_POLICY_HERE, NO_POLICY_THERE = {"userspace": BRIDGE1}, {"userspace": TUNNEL1}
+
+NODE_PORT: list[tuple[str, str, str, Seen]] = [
+    # policy, the Pod is, the client is, which address the Pod sees (or how it fails)
+    ("Cluster", "here", "outside", BRIDGE1),
+    ("Cluster", "here", "another node", BRIDGE1),
+    ("Cluster", "here", "the node", BRIDGE1),
+    ("Cluster", "here", "localhost", {"*": BRIDGE1, "nftables": REFUSED}),
+    ("Cluster", "here", "Pod on the node", BRIDGE1),
+    ("Cluster", "here", "Pod on another node", BRIDGE1),
+    ("Cluster", "there", "outside", TUNNEL1),
+    ("Cluster", "there", "another node", TUNNEL1),
+    ("Cluster", "there", "the node", TUNNEL1),
+    ("Cluster", "there", "localhost", {"*": TUNNEL1, "nftables": REFUSED}),
+    ("Cluster", "there", "Pod on the node", TUNNEL1),
+    ("Cluster", "there", "Pod on another node", TUNNEL1),
+    ("Local", "here", "outside", {"*": OWN, **NO_POLICY_HERE}),
+    ("Local", "here", "another node", {"*": OWN, **NO_POLICY_HERE}),
+    ("Local", "here", "the node", BRIDGE1),
+    ("Local", "here", "localhost", {"*": BRIDGE1, "nftables": REFUSED}),
+    ("Local", "here", "Pod on the node", {"*": OWN, **NO_POLICY_HERE}),
+    # to host1 it comes from host2: flannel masquerades what leaves the Pod network
+    ("Local", "here", "Pod on another node", {"*": HOST2, **NO_POLICY_HERE}),
+    ("Local", "there", "outside", {"*": DROPPED, **NO_POLICY_THERE}),
+    ("Local", "there", "another node", {"*": DROPPED, **NO_POLICY_THERE}),
+    ("Local", "there", "the node", TUNNEL1),
+    ("Local", "there", "localhost", {"*": TUNNEL1, "nftables": REFUSED}),
+    ("Local", "there", "Pod on the node", {"*": OWN, **NO_POLICY_THERE}),
+    ("Local", "there", "Pod on another node", {"*": DROPPED, **NO_POLICY_THERE}),
+]
+
+
+def seen(row: Seen, mode: str) -> str:
+    return row if isinstance(row, str) else row.get(mode, row.get("*", ""))
+
+
+def _pod(name: str, node: str, labels: dict[str, str]) -> dict[str, Any]:
+    web = {"name": "web", "image": "nginx", "ports": [{"containerPort": 80}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+            "spec": {"nodeName": node, "containers": [web]}}  # fmt: skip
+
+
+def _service(policy: str, at: str, port: int) -> dict[str, Any]:
+    spec = {"type": "NodePort", "externalTrafficPolicy": policy, "selector": {"at": at},
+            "ports": [{"port": 80, "nodePort": port}]}  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"{policy.lower()}-{at}"}, "spec": spec}
+
+
+def text(spec: dict[str, Any], *manifests: dict[str, Any]) -> str:
+    """A scenario file."""
+    head = {"apiVersion": "k8semu/v1", "kind": "Scenario", "metadata": {"name": "table"}, "spec": spec}
+    return "\n---\n".join(json.dumps(document) for document in (head, *manifests))
+
+
+def cluster(mode: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """The drawing above."""
+    return {
+        "nodes": [
+            {"name": "host1", "address": "10.100.0.2/24", "podCIDR": "172.17.0.0/24"},
+            {"name": "host2", "address": "10.100.0.3/24", "podCIDR": "172.17.1.0/24"},
+        ],
+        "hosts": [{"name": "user", "address": "203.0.113.10/24"}],
+        "services": {"proxyMode": mode, "dns": False},
+        "steps": steps,
+    }
+
+
+PODS = [_pod("here", "host1", {"at": "here"}), _pod("there", "host2", {"at": "there"}),
+        _pod("beside", "host1", {}), _pod("aside", "host2", {})]  # fmt: skip
+
+
+def call(client: str, host: str, port: int) -> dict[str, Any]:
+    return {"http": {"from": client, "url": f"http://{host}:{port}/", "timeout": 0.3}}
+
+
+def node_port_scenario(mode: str) -> str:
+    """Every row of NODE_PORT, a step each."""
+    steps = [
+        call(CLIENTS[where], "127.0.0.1" if where == "localhost" else "10.100.0.2", SERVICES[policy, at])
+        for policy, at, where, _ in NODE_PORT
+    ]
+    return text(cluster(mode, steps), *PODS, *(_service(*key, port) for key, port in SERVICES.items()))
+
+
+def answer(result: dict[str, Any], client: str, own: dict[str, str]) -> str:
+    """What a step came to, as the table writes it. `own`: the Pods' addresses by name."""
+    if result["error"]:
+        return str(result["error"])
+    address = str(result["clientAddress"])
+    return OWN if address == {**OWN_ADDRESS, **own}[client] else address
