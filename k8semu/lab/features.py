@@ -17,7 +17,7 @@ from k8semu.linux.core import commands as c
 
 TOOLS = {
     "ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "iptables": "iptables", "iptables-restore": "iptables",
-    "nft": "nftables", "conntrack": "conntrack",
+    "nft": "nftables", "conntrack": "conntrack", "ipset": "ipset", "ipvsadm": "ipvsadm",
 }  # fmt: skip
 _PROBE = "probe"
 _VETH = c.VethAdd(name="a", peer="b", address="02:00:00:00:00:01", peer_address="02:00:00:00:00:02")
@@ -33,6 +33,8 @@ _PROBES: dict[type[c.Command], tuple[str, list[c.Command]]] = {
     c.NftApply: ("nf_tables", [c.NftApply(
         text="add table ip t\nadd chain ip t c { type nat hook postrouting priority 100 ; }\n"
              "add rule ip t c masquerade fully-random\n")]),
+    c.IpsetRestore: ("ipset", [c.IpsetRestore(text="create s hash:ip,port\nadd s 1.2.3.4,tcp:80\n")]),
+    c.Ipset: ("ipset", [c.Ipset(args=("create", "s", "hash:ip"))]),
     c.Iptables: ("iptables", [c.Iptables(args=("-t", "nat", "-N", "T"))]),
 }  # fmt: skip
 

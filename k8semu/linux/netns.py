@@ -348,6 +348,12 @@ class NetNs(Net):
     def _nft_apply(self, cmd: c.NftApply) -> None:
         self.netfilter.nft.apply(cmd.text, dict(cmd.origins), cmd.origin)
 
+    def _ipset(self, cmd: c.Ipset) -> None:
+        self.netfilter.ipset.run(cmd.args)
+
+    def _ipset_restore(self, cmd: c.IpsetRestore) -> None:
+        self.netfilter.ipset.run(("restore", "-exist"), cmd.text)
+
     def _conntrack_del(self, cmd: c.ConntrackDel) -> None:
         self.netfilter.conntrack_delete(list(cmd.args))
 
@@ -402,5 +408,7 @@ _HANDLERS: dict[type[c.Command], Callable[[NetNs, Any], None]] = {
     c.IptablesRestore: NetNs._iptables_restore,
     c.Iptables: NetNs._iptables,
     c.NftApply: NetNs._nft_apply,
+    c.Ipset: NetNs._ipset,
+    c.IpsetRestore: NetNs._ipset_restore,
     c.ConntrackDel: NetNs._conntrack_del,
 }

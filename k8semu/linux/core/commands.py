@@ -9,7 +9,7 @@ object that asked for it and is carried into the kernel's tables, so that a trac
 route or an entry is there; it does not print.
 
 Linux: rtnetlink(7), ip-link(8), ip-address(8), ip-route(8), ip-neighbour(8), bridge(8), sysctl(8),
-       iptables-restore(8), nft(8), conntrack(8)
+       iptables-restore(8), nft(8), ipset(8), ipvsadm(8), conntrack(8)
 """
 
 from __future__ import annotations
@@ -376,6 +376,28 @@ class NftApply(Command, frozen=True, kw_only=True):
 
     def words(self) -> list[str]:
         return ["nft", "-f", "-"]
+
+    @property
+    def stdin(self) -> str:
+        return self.text
+
+
+class Ipset(Command, frozen=True, kw_only=True):
+    """One `ipset` call: ``create A hash:ip``, ``add A 1.2.3.4``, …"""
+
+    args: tuple[str, ...]
+
+    def words(self) -> list[str]:
+        return ["ipset", *self.args]
+
+
+class IpsetRestore(Command, frozen=True, kw_only=True):
+    """Sets and elements in the language of `ipset save`; what is there already is no error."""
+
+    text: str
+
+    def words(self) -> list[str]:
+        return ["ipset", "restore", "-exist"]
 
     @property
     def stdin(self) -> str:

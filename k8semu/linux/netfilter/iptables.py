@@ -12,6 +12,7 @@ from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.command import Refused
 from k8semu.linux.netfilter.listing import list_chains, list_rules
+from k8semu.linux.netfilter.matches.memory import missing_set
 from k8semu.linux.netfilter.rule import UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Table
 
@@ -26,6 +27,9 @@ def run(netfilter: Netfilter, args: Sequence[str], origin: str) -> str:
     """Carry out a call; what it prints. CommandError in iptables' words."""
     try:
         parsed = command.read(list(args), origin)
+        missing = missing_set(parsed.rules, netfilter.ipset.sets) if "--match-set" in args else ""
+        if missing:
+            raise UsageError(missing)
     except UsageError as error:
         raise _usage(error) from None
     if parsed.table not in BUILTIN:

@@ -32,6 +32,7 @@ from k8semu.trace.steps import HookStep
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
     from k8semu.linux.core.net import Net
+    from k8semu.linux.netfilter.ipset.sets import IpSets
     from k8semu.linux.netfilter.nft.engine import Nft
 
 _CHAIN_OF = {hook: chain for chain, hook in CHAIN_HOOK.items()}
@@ -55,7 +56,7 @@ def _end_step(chain: str, table: str, verdict: str, walked: int) -> HookStep:
 class Netfilter:
     """`net.netfilter`. `recent` and `memory` are what matches remember."""
 
-    __slots__ = ("_nft", "_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent",
+    __slots__ = ("_ipset", "_nft", "_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent",
                  "tables")  # fmt: skip
 
     def __init__(self, net: Net) -> None:
@@ -65,6 +66,7 @@ class Netfilter:
         self.nat = Nat(net, self.conntrack, self._nat_rules)
         self.br = BrNetfilter(self)
         self._nft: Nft | None = None
+        self._ipset: IpSets | None = None
         self.recent: dict[str, Recent] = {}
         self.memory: dict[object, int] = {}
         self.needs_defrag = False
@@ -77,6 +79,7 @@ class Netfilter:
         for block in restore.parse(text, tuple(sorted((origins or {}).items()))):
             if block.error is not None:
                 raise block.error
+            restore.check_sets(block, self.ipset.sets if self._ipset is not None else ())
             held = self.tables.get(block.table)
             table = held.copy() if held is not None and noflush else Table(block.table)
             restore.apply(block, table)
@@ -124,6 +127,15 @@ class Netfilter:
             if "nat" in self.tables:
                 self._nft.iptables_nat_came()
         return self._nft
+
+    @property
+    def ipset(self) -> IpSets:
+        """The sets that rules may name; made when they are first asked for."""
+        if self._ipset is None:
+            from k8semu.linux.netfilter.ipset.sets import IpSets
+
+            self._ipset = IpSets(self)
+        return self._ipset
 
     def put(self, table: Table) -> None:
         """Put a table into force."""

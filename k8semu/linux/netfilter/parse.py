@@ -278,7 +278,14 @@ def _extension_option(
         raise UsageError(f'unknown option "{word}"')
     cls, given = found
     canonical, count = cls.options[word]
-    values = [argument(word) for _ in range(count)]
+    values = [argument(word) for _ in range(min(count, 1))]
+    if count == 2:  # --tcp-flags, --match-set
+        try:
+            values.append(argument(word))
+        except UsageError:
+            values.append("-")
+        if values[1].startswith(("-", "!")):
+            raise UsageError(f"{word} requires two args.")
     if canonical in given.opts:
         if cls.name in ("tcp", "udp", "sctp"):
             raise UsageError(f"Only one `{canonical}' allowed")

@@ -12,11 +12,13 @@ Linux: iptables/iptables/xtables-restore.c xtables_restore_parse_line()
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
+from k8semu.linux.netfilter.matches.memory import missing_set
 from k8semu.linux.netfilter.parse import split
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
@@ -46,11 +48,12 @@ class RuleLine:
 class Block:
     """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once."""
 
-    __slots__ = ("end", "error", "lines", "result", "shared", "table")
+    __slots__ = ("end", "error", "lines", "names_sets", "result", "shared", "table")
 
     def __init__(self, table: str) -> None:
         self.table = table
         self.lines: list[ChainLine | RuleLine] = []
+        self.names_sets = False           # does a rule name an ipset?
         self.error: CommandError | None = None
         self.end = 0
         self.shared: dict[str, RuleList] = {}
@@ -123,6 +126,7 @@ class _Reader:
         elif line.startswith(":"):
             self.block.lines.append(_chain_line(line[1:], number))
         else:
+            self.block.names_sets |= "--match-set" in line
             self.block.lines.append(self._rule_line(line, number))
 
     def _table(self, name: str, number: int) -> None:
@@ -174,6 +178,14 @@ def _chain_line(text: str, number: int) -> ChainLine:
 
 def _jumps(parsed: IptablesCommand) -> bool:
     return any(type(rule.target) is Jump for rule in parsed.rules)
+
+
+def check_sets(block: Block, known: Container[str]) -> None:
+    """CommandError if a rule names an ipset that is not among `known`."""
+    for line in block.lines if block.names_sets else ():
+        message = missing_set(line.command.rules, known) if type(line) is RuleLine else ""
+        if message:
+            raise usage_error(message, line.line)
 
 
 # --- applying ---------------------------------------------------------------------------------

@@ -1,21 +1,24 @@
 """Matches with a memory or a die: statistic, recent, limit, set.
 
-What they remember belongs to a namespace (`Netfilter.memory`, `Netfilter.recent`), not to the rule.
+What they remember belongs to a namespace (`Netfilter.memory`, `.recent`, `.ipset`), not to the rule.
 
 Linux: net/netfilter/xt_statistic.c, xt_recent.c, xt_limit.c, xt_set.c
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import ClassVar
 
 import msgspec
 
-from k8semu.linux.netfilter.matches.meta import parse_u32, quote
-from k8semu.linux.netfilter.rule import Check, Given, Match, Pkt, UsageError
+from k8semu.linux.netfilter.matches.meta import parse_u32
+from k8semu.linux.netfilter.rule import Check, Given, Match, Pkt, Rule, UsageError
 from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import ip_ntoa
 from k8semu.wire.header import IP_TTL
+
+_MAX_DIMENSION = 6
 
 
 class StatisticMatch(Match, frozen=True):
@@ -261,14 +264,50 @@ class LimitMatch(Match, frozen=True):
 
 
 class SetMatch(Match, frozen=True):
-    """`-m set`. Not modelled: ipsets, so that no set exists yet."""
+    """`-m set`: is what the packet carries in an ipset? `dirs` says of each part: source or destination."""
 
     name: ClassVar[str] = "set"
-    options: ClassVar[dict[str, tuple[str, int]]] = {"--match-set": ("--match-set", 2)}
+    options: ClassVar[dict[str, tuple[str, int]]] = {
+        "--match-set": ("--match-set", 2), "--return-nomatch": ("--return-nomatch", 0),
+    }  # fmt: skip
     invertible: ClassVar[frozenset[str]] = frozenset({"--match-set"})
+    same_for_flow: ClassVar[bool] = True   # whoever changes a set says so (Net.new_epoch)
+
+    set_name: str
+    dirs: tuple[str, ...]
+    invert: bool = False
+    return_nomatch: bool = False
 
     @classmethod
     def build(cls, given: Given) -> SetMatch:
         if "--match-set" not in given:
             raise UsageError("You must specify `--match-set' with proper arguments")
-        raise UsageError(f"Set {quote(given.get('--match-set')).strip(chr(34))} doesn't exist.\n")
+        name, words = given.opts["--match-set"][1]
+        dirs = tuple(words.split(","))
+        if any(word not in ("src", "dst") for word in dirs):
+            raise UsageError("You must spefify (the comma separated list of) 'src' or 'dst'.")
+        if len(dirs) > _MAX_DIMENSION:
+            raise UsageError(f"Can't be more src/dst options than {_MAX_DIMENSION}.")
+        return cls(name, dirs, given.inverted("--match-set"), "--return-nomatch" in given)
+
+    def text(self) -> str:
+        nomatch = " --return-nomatch" if self.return_nomatch else ""
+        return f"-m set {'! ' if self.invert else ''}--match-set {self.set_name} {','.join(self.dirs)}{nomatch}"
+
+    def listing(self) -> str:
+        nomatch = " return-nomatch" if self.return_nomatch else ""
+        return f"{'! ' if self.invert else ''}match-set {self.set_name} {','.join(self.dirs)}{nomatch}"
+
+    def compile(self) -> Check | None:
+        """No element is marked `nomatch` here, so --return-nomatch never holds. Linux: set_match_v4()."""
+        name, dirs, invert, nomatch = self.set_name, self.dirs, self.invert, self.return_nomatch
+        return lambda p: (p.nf.ipset.holds(name, p, dirs) and not nomatch) is not invert
+
+
+def missing_set(rules: Iterable[Rule], known: Container[str]) -> str:
+    """What iptables says if a rule names a set that is not there, or ''."""
+    for rule in rules:
+        for match in rule.matches:
+            if type(match) is SetMatch and match.set_name not in known:
+                return f"Set {match.set_name} doesn't exist.\n"
+    return ""
