@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from k8semu.apps.feed import next_message
+from k8semu.apps.watch import watch_events
 from k8semu.errors import InputError
 from k8semu.kube.dns.forward import Forward, ForwardError, TooManyError, ask_udp
 from k8semu.kube.dns.message import (
@@ -50,6 +50,7 @@ IDLE_TIMEOUT = 10.0
 """Seconds that a TCP connection may stay without a question."""
 CHAOS = 3
 LOOP_DELAY, LOOP_GUARD_TIME = 2.0, 30.0
+WATCHED = ("Namespace", "Service", "EndpointSlice")
 
 
 class _Refused(Exception):
@@ -218,46 +219,6 @@ class _Http(asyncio.Protocol):
 # --- the program --------------------------------------------------------------------------------
 
 
-async def _fed() -> AsyncIterator[Any]:
-    while True:
-        yield await next_message()
-
-
-def _events(api: str) -> AsyncIterator[Any]:
-    """Watch events: from the feed, or by list and watch from the API server at `api` (``http://10.96.0.1:443``)."""
-    return _reflected(api) if api else _fed()
-
-
-async def _reflected(api: str) -> AsyncIterator[Any]:
-    """What the API server says of the kinds that DNS needs; BOOKMARK once all are listed."""
-    from urllib.parse import urlsplit
-
-    from k8semu.kube.api.client import Client, Reflector
-
-    where = urlsplit(api)
-    client = Client(where.hostname or "", where.port or 80, "coredns")
-    events: asyncio.Queue[Any] = asyncio.Queue()
-
-    def told(event: Any) -> None:
-        events.put_nowait({"type": event.type, "object": event.object})
-
-    async def follow() -> None:
-        reflectors = [Reflector(client, plural, told) for plural in ("namespaces", "services", "endpointslices")]
-        async with asyncio.TaskGroup() as tasks:
-            for reflector in reflectors:
-                tasks.create_task(reflector.run())
-            for reflector in reflectors:
-                await reflector.synced.wait()
-            events.put_nowait({"type": "BOOKMARK"})
-
-    following = asyncio.ensure_future(follow())
-    try:
-        while True:
-            yield await events.get()
-    finally:
-        following.cancel()
-
-
 async def _watch(zone: ClusterZone, events: AsyncIterator[Any], listed: asyncio.Event) -> None:
     """Keep the state up to date; the SOA's serial is the second of the last change."""
     loop = asyncio.get_running_loop()
@@ -310,7 +271,7 @@ async def coredns(
     listed = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_watch(server.zone, _events(api), listed))
+            tasks.create_task(_watch(server.zone, watch_events(api, WATCHED, "coredns"), listed))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listed.wait(), startup_timeout)
             await _serve(server, tasks, address, port, ready_port, health_port)

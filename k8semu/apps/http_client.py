@@ -6,6 +6,7 @@ RFC: 9112 (parsed by h11)
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import json
@@ -50,9 +51,12 @@ Connected = Callable[[asyncio.StreamWriter], None]
 
 async def exchange(
     host: str, port: int, target: str, lines: list[tuple[str, str]], method: str = "GET",
-    connected: Connected | None = None,
+    connected: Connected | None = None, body: bytes = b"",
 ) -> Answer:  # fmt: skip
-    """Connect, ask once with the header `lines`, read the answer, and close. `connected` is told of the connection."""
+    """Connect, ask once with the header `lines`, read the answer, and close. `connected` is told of the connection.
+
+    What `body` needs of headers is in `lines`.
+    """
     import h11
 
     reader, writer = await asyncio.open_connection(host, port)
@@ -61,9 +65,11 @@ async def exchange(
     try:
         connection = h11.Connection(h11.CLIENT)
         out = connection.send(h11.Request(method=method, target=target, headers=lines)) or b""
+        if body:
+            out += connection.send(h11.Data(data=body)) or b""
         writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
         answer = Answer(0, "", [], b"")
-        body = bytearray()
+        got = bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -72,7 +78,7 @@ async def exchange(
                 headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
                 answer = Answer(event.status_code, event.reason.decode("latin-1"), headers, b"")
             elif isinstance(event, h11.Data):
-                body += event.data
+                got += event.data
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
                 break
     except h11.RemoteProtocolError:
@@ -81,7 +87,7 @@ async def exchange(
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    return Answer(answer.status, answer.reason, answer.headers, bytes(body))
+    return Answer(answer.status, answer.reason, answer.headers, bytes(got))
 
 
 def header_lines(host_header: str, headers: dict[str, str], agent: str = USER_AGENT) -> list[tuple[str, str]]:
@@ -91,10 +97,37 @@ def header_lines(host_header: str, headers: dict[str, str], agent: str = USER_AG
     return [(name, value) for name, value in own if name.lower() not in said] + list(headers.items())
 
 
-async def _call(
-    host: str, port: int, target: str, host_header: str, headers: dict[str, str]
-) -> tuple[dict[str, Any], bytes]:
-    answer = await exchange(host, port, target, header_lines(host_header, headers))
+class Call(msgspec.Struct, frozen=True):
+    """What to ask. `method` '' is GET, or POST with a `body`; `user` is ``name:password``."""
+
+    url: str
+    headers: dict[str, str] = {}
+    timeout: float = MAX_TIME
+    method: str = ""
+    body: str = ""
+    user: str = ""
+
+    def lines(self, host: str) -> list[tuple[str, str]]:
+        """The header lines, as curl has them."""
+        said = {name.lower() for name in self.headers}
+        more: dict[str, str] = {}
+        if self.user and "authorization" not in said:
+            more["Authorization"] = "Basic " + base64.b64encode(self.user.encode()).decode()
+        more |= self.headers
+        if self.body and "content-length" not in said:
+            more["Content-Length"] = str(len(self.body.encode()))
+        if self.body and "content-type" not in said:
+            more["Content-Type"] = "application/x-www-form-urlencoded"
+        return header_lines(host, more)
+
+
+async def _call(call: Call) -> tuple[dict[str, Any], bytes]:
+    parts = urlsplit(call.url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    method = call.method or ("POST" if call.body else "GET")
+    answer = await exchange(
+        parts.hostname or "", parts.port or 80, target, call.lines(parts.netloc), method, body=call.body.encode()
+    )
     return _result(answer.status, answer.body, {k.lower(): v for k, v in answer.headers}), answer.body
 
 
@@ -115,21 +148,24 @@ async def fetch(
     url: str, timeout: float = MAX_TIME, headers: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], bytes]:
     """GET `url` once: the result, and the body."""
-    parts = urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    call = _call(parts.hostname or "", parts.port or 80, target, parts.netloc, headers or {})
+    return await _once(Call(url, headers or {}, timeout))
+
+
+async def _once(call: Call) -> tuple[dict[str, Any], bytes]:
     try:
-        return await asyncio.wait_for(call, timeout)
+        return await asyncio.wait_for(_call(call), call.timeout)
     except (OSError, TimeoutError) as error:
         return {"status": 0, "bytes": 0, "error": error_name(error)}, b""
 
 
 async def http_get(
-    url: str, count: int = 1, headers: dict[str, str] | None = None, timeout: float = MAX_TIME
-) -> list[dict[str, Any]]:
-    """GET `url` `count` times, each on a connection of its own; one result per call.
+    url: str, count: int = 1, headers: dict[str, str] | None = None, timeout: float = MAX_TIME, method: str = "",
+    body: str = "", user: str = "",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Ask for `url` `count` times, each on a connection of its own; one result per call.
 
     A result has `status`, `bytes`, `headers`, `body` (of a text), what an echo says (`servedBy`,
     `clientAddress`), and `error` ('' or an errno's name).
     """
-    return [(await fetch(url, timeout, headers))[0] for _ in range(count)]
+    call = Call(url, headers or {}, timeout, method, body, user)
+    return [(await _once(call))[0] for _ in range(count)]

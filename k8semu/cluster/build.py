@@ -22,6 +22,7 @@ from k8semu.kube.api.conditions import condition
 from k8semu.kube.api.resources import BY_KIND
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.scheduler import NOT_SELECTED, PORTS_TAKEN
+from k8semu.kube.images import ingress_controller_of
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def build(
     master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
     if services is not None and services.dns_replicas:
         cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
+    _ingress_class(master, manifests)
     for manifest in manifests:
         _apply(master, manifest)
     master.settle()
@@ -156,6 +158,20 @@ def _cluster_dns(master: Master, services: ServiceNetworkSpec) -> None:
     master.create(addons.kube_dns(services.cidr))
     master.create(addons.coredns(services.dns_replicas))
     master.settle()
+
+
+def _ingress_class(master: Master, manifests: Sequence[dict[str, Any]]) -> None:
+    """Where a file has a controller and no IngressClass, its usual class is there, as its installation brings it."""
+    if any(manifest["kind"] == "IngressClass" for manifest in manifests):
+        return
+    for manifest in manifests:
+        spec = manifest.get("spec") or {}
+        spec = (spec.get("template") or {}).get("spec") or spec
+        for container in spec.get("containers") or []:
+            controller = ingress_controller_of(container.get("image") or "")
+            if controller is not None:
+                master.create(addons.ingress_class(controller))
+                return
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:

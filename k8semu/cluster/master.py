@@ -90,7 +90,7 @@ class Master:
         if resource is None or resource.plural in ("nodes", "namespaces"):
             return      # without effect, or there already
         held = apply(self.registry, manifest)
-        if resource.plural == "services" and manifest.get("status"):
+        if resource.plural in ("services", "ingresses") and manifest.get("status"):
             self.registry.update(resource.plural, {**held, "status": manifest["status"]}, "status")
 
     def create(self, obj: JSON) -> None:
@@ -151,7 +151,7 @@ class Master:
             self._news = False
             if self.services is not None:
                 self.services.sync()
-            self.watchers.tell()
+        self.watchers.tell()
 
 
 def keep(known: dict[str, Any], event: Event, kind: type) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from k8semu.kube.api.registry import Event, Registry
 
 PLURAL = {resource.kind: resource.plural for resource in TABLE}
-WATCHED = ("namespaces", "services", "endpointslices")
+WATCHED = ("namespaces", "services", "endpointslices", "ingresses", "ingressclasses", "secrets", "configmaps")
 
 
 class Watchers:
@@ -43,6 +43,8 @@ class Watchers:
     def tell(self) -> None:
         """Tell everybody what has happened since the last time."""
         events, self._events = self._events, []
+        if not events:
+            return
         for pid in [pid for pid in self._plurals if pid not in self.cluster.processes]:
             del self._plurals[pid]
         for pid, plurals in self._plurals.items():

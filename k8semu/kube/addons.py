@@ -1,4 +1,4 @@
-"""What a cluster has besides what its users ask for: cluster DNS.
+"""What a cluster has besides what its users ask for: cluster DNS, and a class for Ingresses.
 
 Kubernetes: cmd/kubeadm/app/phases/addons/dns/manifests.go
 Differs: one CoreDNS Pod unless more are asked for, so that small clusters stay easy to follow.
@@ -11,6 +11,13 @@ from typing import Any
 
 NAMESPACE = "kube-system"
 DNS_LABELS = {"k8s-app": "kube-dns"}
+INGRESS_CLASSES = {
+    "k8s.io/ingress-nginx": "nginx", "nginx.org/ingress-controller": "nginx",
+    "traefik.io/ingress-controller": "traefik",
+    "ingress-controllers.konghq.com/kong": "kong", "haproxy-ingress.github.io/controller": "haproxy",
+    "haproxy.org/ingress-controller/haproxy": "haproxy",
+}  # fmt: skip
+"""The usual name of the class of a controller."""
 COREDNS = "registry.k8s.io/coredns/coredns:v1.14.7"
 
 
@@ -35,6 +42,16 @@ def kube_dns(service_cidr: str) -> dict[str, Any]:
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": DNS_LABELS},
         "spec": {"clusterIP": dns_address(service_cidr), "selector": DNS_LABELS, "ports": ports},
+    }  # fmt: skip
+
+
+def ingress_class(controller: str) -> dict[str, Any]:
+    """The class that an Ingress controller's installation brings, here also for Ingresses that name none."""
+    name = INGRESS_CLASSES.get(controller) or controller.partition(".")[0]
+    default = {"ingressclass.kubernetes.io/is-default-class": "true"}
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {"name": name, "annotations": default}, "spec": {"controller": controller},
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
     nginx, agnhost, whoami, http-echo, …   an HTTP server that says who it is, on the declared ports (or the image's)
     busybox, curl, alpine, …               nothing: it sleeps, and one execs into it
     coredns                                cluster DNS
+    ingress-nginx/controller, traefik, …   an Ingress controller's reverse proxy
     anything else                          the HTTP server on its declared ports; without ports, nothing
 
 The annotation ``k8semu/program: package.module:function`` names the user's own asyncio program instead, and
@@ -30,6 +31,17 @@ SERVERS = {"nginx": 80, "httpd": 80, "whoami": 80, "http-echo": 5678, "echoserve
 SLEEPERS = ("busybox", "alpine", "curl", "netshoot", "debian", "ubuntu", "pause")
 ECHOERS = ("tcp-echo", "udp-echo")
 
+INGRESS_CONTROLLERS = {
+    "nginx-ingress-controller": "k8s.io/ingress-nginx", "ingress-nginx": "k8s.io/ingress-nginx",
+    "ingress-controller": "k8s.io/ingress-nginx", "nginx-ingress": "nginx.org/ingress-controller",
+    "traefik": "traefik.io/ingress-controller", "kong": "ingress-controllers.konghq.com/kong",
+    "haproxy-ingress": "haproxy-ingress.github.io/controller",
+    "kubernetes-ingress": "haproxy.org/ingress-controller/haproxy",
+}  # fmt: skip
+"""Images of Ingress controllers, and what their IngressClasses name. They all run one program, with the annotations
+of ingress-nginx."""
+INGRESS_WATCHES = ("Ingress", "IngressClass", "Service", "EndpointSlice", "Secret", "ConfigMap")
+
 
 class Launch(msgspec.Struct, frozen=True):
     """What to start: a program by name, and its arguments."""
@@ -43,6 +55,13 @@ class Launch(msgspec.Struct, frozen=True):
 def base_name(image: str) -> str:
     """``library/nginx:1.27`` is ``nginx``."""
     return image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+
+
+def ingress_controller_of(image: str) -> str | None:
+    """What the IngressClasses of an image's controller name (``k8s.io/ingress-nginx``); None if it is no controller."""
+    if re.search(r"ingress-nginx/controller(?:$|[:@])", image):
+        return "k8s.io/ingress-nginx"
+    return INGRESS_CONTROLLERS.get(base_name(image))
 
 
 def expand(value: Any, known: Mapping[str, str]) -> Any:
@@ -85,6 +104,11 @@ def launch(
     image = base_name(container.image)
     if image in SLEEPERS:
         return None
+    if (controller := ingress_controller_of(container.image)) is not None:
+        from k8semu.kube.ingress.arguments import launch_args
+
+        args = launch_args(container, controller, pod, known or {})
+        return Launch("k8semu.apps.ingress.program:ingress_controller", args, INGRESS_WATCHES)
     if image == "coredns":
         args = {"local": [known["POD_IP"]] if known and known.get("POD_IP") else [], "seed": crc32(pod.encode())}
         return Launch("k8semu.apps.coredns:coredns", args, ("Namespace", "Service", "EndpointSlice"))

@@ -108,6 +108,7 @@ def _pod_cidrs(loaded: Loaded) -> None:
 def check(loaded: Loaded) -> None:
     """Raise the error of the first thing that makes no sense."""
     machines = _check_machines(loaded)
+    _check_names(loaded, machines)
     _check_subnets(loaded)
     _check_plugin(loaded)
     _check_pods(loaded, machines)
@@ -157,6 +158,20 @@ def _check_machines(loaded: Loaded) -> dict[str, str]:
             raise loaded.error(f"{ip} is the router's address", f"{path}.address", f"another of {iface.network}")
         names[name], addresses[ip] = path, name
     return names
+
+
+def _check_names(loaded: Loaded, machines: dict[str, str]) -> None:
+    """`spec.names`: names of nobody else, for addresses."""
+    for name, address in loaded.scenario.spec.names.items():
+        path = "spec.names"
+        if not NAME.fullmatch(name):
+            raise loaded.error(f"{name!r} is no name", path, "such as shop.example.com")
+        if name in machines:
+            raise loaded.error(f"{name!r} is a machine's name", path, f"see {machines[name]}")
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise loaded.error(f"{address!r} is no address", f"{path}.{name}", "such as 10.100.0.2") from None
 
 
 def has_router(loaded: Loaded) -> bool:

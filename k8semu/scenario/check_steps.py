@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from k8semu.scenario.load import Loaded
 
 _MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill": "pod"}
+DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap")
+"""Kinds, besides Pods and workloads, that a step can delete."""
 _HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
 
 
@@ -33,7 +35,7 @@ class Known:
         self.workloads = [(work.kind, work.metadata.namespace, work.metadata.name) for work in loaded.workloads]
         self.others = [
             (thing.kind, thing.metadata.namespace, thing.metadata.name) for thing in loaded.objects
-            if thing.kind in ("Service", "EndpointSlice")
+            if thing.kind in DELETED
         ]  # fmt: skip
         self.containers: list[str] = []
 
@@ -159,6 +161,10 @@ def _http(loaded: Loaded, action: Any, path: str) -> None:
     for name, value in action.headers.items():
         if not re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", name) or not value.isprintable():
             raise loaded.error(f"{name!r} is no header", f"{path}.headers", "such as X-Request-ID: abc")
+    if action.method and not re.fullmatch(r"[A-Z]{1,20}", action.method):
+        raise loaded.error(f"{action.method!r} is no method", f"{path}.method", "such as POST")
+    if action.user and (":" not in action.user or not action.user.isprintable()):
+        raise loaded.error(f"{action.user!r} is no user", f"{path}.user", "name:password")
 
 
 def _host_port(loaded: Loaded, action: Any, path: str) -> None:

@@ -44,13 +44,30 @@ def check(expect: Expect | None, result: Any) -> list[str]:
     for key, value in (expect.returns or {}).items():
         if key not in result or result[key] != value:
             failures.append(f"{key}: expected {value!r}, got {result.get(key)!r}")
-    text = "\n".join(str(call["output"]) if "output" in call else json.dumps(call) for call in calls)
+    failures += _headers(expect.headers or {}, calls)
+    text = "\n".join(map(_text, calls))
     for part in _list(expect.contains or []):
         if part not in text:
             failures.append(f"the output does not contain {part!r}")
     for part in _list(expect.excludes or []):
         if part in text:
             failures.append(f"the output contains {part!r}")
+    return failures
+
+
+def _text(call: dict[str, Any]) -> str:
+    """What `contains` looks in."""
+    if "output" in call:
+        return str(call["output"])
+    return f"{json.dumps(call)}\n{call['body']}" if "body" in call else json.dumps(call)
+
+
+def _headers(wanted: dict[str, str | None], calls: list[dict[str, Any]]) -> list[str]:
+    failures = []
+    for name, value in wanted.items():
+        got = [(call.get("headers") or {}).get(name.lower()) for call in calls]
+        if any(one != value for one in got):
+            failures.append(f"headers: expected {name} {value!r}, got {_short(got)}")
     return failures
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from k8semu.errors import InputError, ScenarioError
 from k8semu.kube.fields import misspelt
-from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, TYPES, KubeKind
+from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, KubeKind, type_of
 from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
 from k8semu.scenario.check import check, default_nodes
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
@@ -230,7 +230,7 @@ def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
     if wrong := misspelt(doc):
         _fail(loaded, place, f"unknown key {wrong.key!r}", wrong.path, f"did you mean {wrong.meant}?")
     try:
-        thing: KubeKind = convert(doc, TYPES.get(kind, AnyObject))
+        thing: KubeKind = convert(doc, type_of(kind))
     except WrongValue as error:
         if kind not in KINDS:   # of a kind that does nothing here, only the name matters
             return AnyObject(api_version=doc["apiVersion"], kind=kind, metadata=ObjectMeta(name=_any_name(doc)))

@@ -84,12 +84,18 @@ class Services(Model, kw_only=True):
 
 
 class Http(Model, kw_only=True):
-    """GET `url`, `count` times, each on a connection of its own."""
+    """Ask for `url`, `count` times, each on a connection of its own, as `curl -X METHOD -d BODY -u USER URL` does."""
 
     from_: str = msgspec.field(name="from")
     url: str
     count: Count = 1
+    method: str = ""
+    """GET, or POST with a `body`, unless given."""
     headers: dict[str, str] = {}
+    """Also Host, in place of the URL's."""
+    body: str = ""
+    user: str = ""
+    """``name:password``: sent by basic authentication."""
     timeout: Seconds = 30.0
 
 
@@ -229,10 +235,12 @@ class Expect(Model, kw_only=True):
     sent: int | None = None
     reply: str | None = None
     bytes: int | None = None
+    headers: dict[str, str | None] | None = None
+    """Of the answer, what these headers have to be; null: not there."""
     contains: list[str] | str | None = None
-    """Text that the output has."""
+    """Text that the output, or the answer's body, has."""
     excludes: list[str] | str | None = None
-    """Text that the output does not have."""
+    """Text that it does not have."""
     code: int | None = None
     """Exit status, or the code of a CNI error."""
     address: str | None = None
@@ -276,7 +284,7 @@ class Step(Model, kw_only=True):
 
 _CHANGES = ("started", "stopped", "pending", "error")
 EXPECTS: dict[str, tuple[str, ...]] = {
-    "http": ("status", "servedBy", "clientAddress", "error", "bytes"),
+    "http": ("status", "servedBy", "clientAddress", "error", "bytes", "headers", "contains", "excludes"),
     "ping": ("sent", "received", "error"),
     "dns": ("rcode", "answers", "error"),
     "tcp": ("reply", "bytes", "error"),
@@ -312,6 +320,8 @@ class Spec(Model, kw_only=True):
     """Do the components of the control plane talk over the node network? On the wire, a host `master` is there."""
     nodes: list[NodeSpec] = []
     hosts: list[HostSpec] = []
+    names: dict[str, str] = {}
+    """Names that every machine knows besides those of machines, as by /etc/hosts: ``shop.example.com: 10.100.0.2``."""
     router: bool | None = None
     """A router between the machines: there where hosts or routing need one, unless said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)

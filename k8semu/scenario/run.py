@@ -91,6 +91,8 @@ class Run:
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
                 self.loaded.manifests, services_of(self.loaded), MASTER if spec.control_plane == "wire" else "",
             )  # fmt: skip
+            for name, address in spec.names.items():
+                self.cluster.name(name, address)
             for link in spec.links:
                 fault_link(self.built, link.on, link.dev, link.loss, link.delay)
         except ManifestError as error:

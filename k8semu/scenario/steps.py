@@ -46,14 +46,18 @@ async def _call(built: Built, machine: str, name: str, function: str, args: dict
 
 async def http(built: Built, action: model.Http) -> Any:
     args = {"url": action.url, "count": action.count, "headers": action.headers, "timeout": action.timeout}
+    args |= {key: value for key in ("method", "body", "user") if (value := getattr(action, key))}
     results = await _call(built, action.from_, "curl", "k8semu.apps.http_client:http_get", args)
     return {**_together(results), "calls": results}
+
+
+TOGETHER = ("status", "servedBy", "clientAddress", "error", "bytes")
 
 
 def _together(calls: list[dict[str, Any]]) -> dict[str, Any]:
     """What several calls have in common, per key; where they differ, the list of what each gave."""
     together: dict[str, Any] = {}
-    for key in model.EXPECTS["http"]:
+    for key in TOGETHER:
         values = [call[key] for call in calls if key in call]
         if values:
             together[key] = values[0] if all(value == values[0] for value in values) else values

@@ -61,7 +61,7 @@ class Registry:
         self.stamps = metadata.Stamps(clock)
         self.version = 0
         self.caches = {r.plural: Cache(indexed=r.plural in ("pods", "endpointslices")) for r in TABLE}
-        self.strategies = strategies(ranges or Ranges(), random)
+        self.strategies = strategies(ranges or Ranges(), random, self.list)
         self._random, self._provision = random, provision
         self._uids = random["uids"]
         self._listeners: dict[tuple[str, str], list[Listener]] = {

@@ -445,6 +445,13 @@ class EventShape(AnyShape):
 
 class DataShape(AnyShape):
     data: Map = None
+    binary_data: Map = None
+    immutable: Flag = None
+
+
+class SecretShape(DataShape):
+    string_data: Map = None
+    type: Text = None
 
 
 class SpecShape(AnyShape):
@@ -455,7 +462,7 @@ class SpecShape(AnyShape):
 SHAPES: dict[str, type[AnyShape]] = {
     "": SpecShape, "services": ServiceShape, "pods": PodShape, "endpointslices": EndpointSliceShape,
     "endpoints": EndpointsShape, "nodes": NodeShape, "ingresses": IngressShape, "leases": LeaseShape,
-    "configmaps": DataShape, "secrets": DataShape, "networkpolicies": PolicyShape,
+    "configmaps": DataShape, "secrets": SecretShape, "networkpolicies": PolicyShape,
     "ingressclasses": IngressClassShape, "events": EventShape,
     **dict.fromkeys(("deployments", "replicasets", "statefulsets", "daemonsets"), WorkloadShape),
 }  # fmt: skip

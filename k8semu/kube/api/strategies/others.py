@@ -1,6 +1,6 @@
-"""Nodes, Namespaces, Ingresses, Leases, Secrets, ConfigMaps: the few rules that they have.
+"""Nodes, Namespaces, NetworkPolicies: the few rules that they have.
 
-Kubernetes: pkg/registry/core/{node,namespace}/strategy.go, pkg/apis/networking/validation/validation.go
+Kubernetes: pkg/registry/core/{node,namespace}/strategy.go
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from k8semu.kube.api.field import Errors, forbidden, invalid, not_supported, req
 from k8semu.kube.api.strategies.base import JSON, Strategy, with_conditions
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 
 
 class NodeStrategy(Strategy):
@@ -79,71 +78,6 @@ class NamespaceStrategy(Strategy):
 
     def name_errors(self, name: str) -> list[str]:
         return names.dns_label(name)
-
-
-class IngressStrategy(Strategy):
-    has_status = True
-    has_generation = True
-
-    def prepare_create(self, obj: JSON) -> JSON:
-        return {**obj, "status": {"loadBalancer": {}}}
-
-    def validate(self, obj: JSON) -> Errors:
-        spec = obj.get("spec") or {}
-        errors: Errors = []
-        if not spec.get("rules") and not spec.get("defaultBackend"):
-            errors.append(invalid("spec", {}, "either `defaultBackend` or `rules` must be specified"))
-        if spec.get("defaultBackend"):
-            errors += _backend("spec.defaultBackend", spec["defaultBackend"])
-        for i, rule in enumerate(spec.get("rules") or []):
-            host = rule.get("host") or ""
-            if host:
-                errors += _host(f"spec.rules[{i}].host", host)
-            for j, path in enumerate((rule.get("http") or {}).get("paths") or []):
-                errors += _path(f"spec.rules[{i}].http.paths[{j}]", path)
-        return errors
-
-
-def _host(path: str, host: str) -> Errors:
-    if names.parse_ip(host):
-        return [invalid(path, host, "must be a DNS name, not an IP address")]
-    return [invalid(path, host, said) for said in names.dns_subdomain(host.removeprefix("*."))]
-
-
-def _path(path: str, part: JSON) -> Errors:
-    errors: Errors = []
-    kind, value = part.get("pathType"), part.get("path") or ""
-    if kind is None:
-        errors.append(required(f"{path}.pathType", "pathType must be specified"))
-    elif kind not in PATH_TYPES:
-        errors.append(not_supported(f"{path}.pathType", kind, PATH_TYPES))
-    elif not value.startswith("/") and (value or kind != "ImplementationSpecific"):
-        errors.append(invalid(f"{path}.path", value, "must be an absolute path"))
-    return errors + _backend(f"{path}.backend", part.get("backend") or {})
-
-
-def _backend(path: str, backend: JSON) -> Errors:
-    service = backend.get("service")
-    if service is None:
-        if backend.get("resource") is not None:
-            return []
-        return [required(path, "must specify `service` or `resource`") if not backend else required(f"{path}.service")]
-    errors: Errors = []
-    name, port = service.get("name") or "", service.get("port") or {}
-    if not name:
-        errors.append(required(f"{path}.service.name"))
-    else:
-        errors += [invalid(f"{path}.service.name", name, said) for said in names.dns_1035_label(name)]
-    if port.get("name") and port.get("number"):
-        said = "cannot set both port name & port number"
-        errors.append(invalid(f"{path}.service.port", port["name"], said))
-    elif port.get("name"):
-        errors += [invalid(f"{path}.service.port.name", port["name"], said) for said in names.port_name(port["name"])]
-    elif port.get("number"):
-        errors += names.port_number(f"{path}.service.port.number", port["number"])
-    else:
-        errors.append(required(f"{path}.service.port", "port name or number is required"))
-    return errors
 
 
 class PolicyStrategy(Strategy):

@@ -1,0 +1,13 @@
+"""An Ingress controller's reverse proxy: an asyncio program that serves over emulated and over real sockets.
+
+    program        starts it: watches, listens, and keeps the configuration up to date
+    conversation   one client's connection: request after request
+    head           what of a request's head nginx refuses, before anybody reads it
+    forward        one request on its way to a backend and back: tries, timeouts, streaming
+    upstream       connections to backends, kept open for the next request
+    tunnel         after an upgrade: bytes in both directions
+    stream         asyncio's streams, told at once of their end
+    pages          what the proxy says itself
+
+What it does for whom is decided in `k8semu.kube.ingress`.
+"""

@@ -1,0 +1,344 @@
+"""One client's connection: a request, its answer, the next request, until one side has enough.
+
+    head ─▶ refused?  400, 405, 414, 494, 501, 505
+         ─▶ host, path ─▶ location ─▶ redirect? denied? ─▶ forward ─▶ answer
+
+Each request has an h11 connection of its own, which reads the head that `head` has passed, and the body.
+
+nginx: src/http/ngx_http_request.c
+Differs: a connection of HTTP/1.0 ends with its answer, whatever it asks for. No Date: the clock is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import h11
+
+from k8semu.apps.ingress import head as heads
+from k8semu.apps.ingress.forward import Failed, Forward
+from k8semu.apps.ingress.pages import CLOSES, SENT_AS, page, reason
+from k8semu.apps.ingress.stream import Reader
+from k8semu.kube.ingress.configure import NO_BACKEND, Location
+from k8semu.kube.ingress.headers import Client, Lines, to_backend, usable
+from k8semu.kube.ingress.matching import BadPathError, normal_path
+from k8semu.kube.ingress.rewriting import redirect, rewritten
+
+if TYPE_CHECKING:
+    from k8semu.apps.ingress.program import Listener, Proxy
+
+READ = 1 << 16
+LINGER_TIME, LINGER_TIMEOUT = 30.0, 5.0
+"""How long a client that was refused may go on talking, in all and without a word."""
+H11_LIMIT = 1 << 16
+
+
+class TooLargeError(Exception):
+    """A body of more than `proxy-body-size`."""
+
+
+class ClientGoneError(Exception):
+    """The client has hung up."""
+
+
+class Request:
+    """A request on its connection: its body as it comes, and its answer."""
+
+    def __init__(self, conversation: Conversation, head: heads.Head) -> None:
+        self.conversation, self.head = conversation, head
+        self.method, self.target = head.method, head.target
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=H11_LIMIT)
+        self.http.receive_data(head.clean)
+        self.http.next_event()
+        length = head.values("content-length")
+        self.content_length = int(length[0]) if length else None
+        self.has_body = bool(self.content_length) or bool(head.values("transfer-encoding"))
+        self.most = 0
+        """Bytes that the body may have; 0: any."""
+        self.hsts = ""
+        self.answered = False
+        self.ended = False
+        """The connection cannot be used for another request."""
+        self._read = 0
+
+    # --- the body -------------------------------------------------------------------------------
+
+    async def read_body(self) -> bytes | None:
+        """The next part of the body; None at its end. Raises TooLargeError, h11.RemoteProtocolError, OSError."""
+        if self.http.they_are_waiting_for_100_continue:
+            await self.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")))
+        while True:
+            event = self.http.next_event()
+            if isinstance(event, h11.Data):
+                self._read += len(event.data)
+                if self.most and self._read > self.most:
+                    raise TooLargeError
+                return bytes(event.data)
+            if event is h11.NEED_DATA:
+                self.http.receive_data(await self.conversation.more())
+            elif isinstance(event, h11.EndOfMessage):
+                return None
+            else:
+                raise ConnectionResetError("the client hung up")
+
+    def raw(self) -> tuple[Reader, asyncio.StreamWriter, bytes]:
+        """The connection itself, and what has come on it already."""
+        waiting = self.http.trailing_data[0] + self.conversation.take_all()
+        return self.conversation.reader, self.conversation.writer, waiting
+
+    # --- the answer -----------------------------------------------------------------------------
+
+    def begin(self, status: int, phrase: str, lines: Lines, length: str | None) -> bytes:
+        """The head of the answer; without a `length` the body comes in chunks."""
+        self.answered = True
+        kind = [line for line in lines if line[0].lower() == "content-type"]
+        rest = [line for line in lines if line[0].lower() != "content-type"]
+        if length is not None:
+            kind.append(("Content-Length", length))
+        if not self._goes_on:
+            kind.append(("Connection", "close"))
+        else:
+            kind.append(("Connection", "keep-alive"))
+        response = h11.Response(status_code=status, headers=kind + rest, reason=phrase)
+        return self.http.send(response) or b""
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the connection is for further requests, as far as is known."""
+        return not self.ended and self.head.version >= (1, 1) and not self.conversation.last and "close" not in (
+            word.strip().lower() for value in self.head.values("connection") for word in value.split(",")
+        )  # fmt: skip
+
+    def part(self, data: bytes) -> bytes:
+        return self.http.send(h11.Data(data=data)) or b""
+
+    def end(self) -> bytes:
+        return self.http.send(h11.EndOfMessage()) or b""
+
+    def switch(self, lines: Lines) -> bytes:
+        """The answer 101."""
+        self.answered = True
+        kept = [line for line in lines if line[0].lower() not in ("server", "content-length", "transfer-encoding")]
+        event = h11.InformationalResponse(status_code=101, headers=kept, reason="Switching Protocols")
+        return self.http.send(event) or b""
+
+    async def write(self, data: bytes | None) -> None:
+        """Raises OSError, TimeoutError."""
+        if data:
+            await self.conversation.write(data)
+
+    async def answer(self, status: int, lines: Lines, body: bytes) -> None:
+        """A whole answer of the proxy's own."""
+        if status in CLOSES:
+            self.ended = True
+        sent = SENT_AS.get(status, status)
+        out = self.begin(sent, reason(sent), lines, str(len(body)))
+        if self.method != "HEAD":
+            out += self.part(body)
+        await self.write(out + self.end())
+
+    def give_up(self) -> None:
+        """What was begun cannot be ended: the connection goes."""
+        self.ended = True
+
+    async def finish(self) -> bool:
+        """Read what is left of the body; whether the connection can go on, with what has come of the next request."""
+        if self.ended or self.http.they_are_waiting_for_100_continue:
+            return False
+        with contextlib.suppress(h11.RemoteProtocolError, OSError, TimeoutError):
+            async with asyncio.timeout(LINGER_TIME):
+                self.most = 0
+                while self.http.their_state is h11.SEND_BODY:
+                    await self.read_body()
+                if self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
+                    self.conversation.put_back(self.http.trailing_data[0])
+                    return True
+        return False
+
+
+class Conversation:
+    """`listener` says how the client came in."""
+
+    def __init__(self, proxy: Proxy, listener: Listener, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        self.proxy, self.listener, self.reader, self.writer = proxy, listener, reader, writer
+        peer = writer.get_extra_info("peername")
+        self.client = str(peer[0]) if peer else ""
+        self.requests = 0
+        self._buffer = bytearray()
+        self._task = asyncio.current_task()
+        self._gone = False
+
+    @property
+    def last(self) -> bool:
+        """Whether no request may follow this one."""
+        return self.requests >= self.proxy.config.globals.keep_alive_requests
+
+    # --- bytes ----------------------------------------------------------------------------------
+
+    async def more(self) -> bytes:
+        """Bytes of the body; b'' at the end of the connection. Raises OSError, TimeoutError."""
+        data = self.take_all()
+        return data or await asyncio.wait_for(self.reader.read(READ), self.proxy.config.globals.client_body_timeout)
+
+    def take_all(self) -> bytes:
+        data, self._buffer = bytes(self._buffer), bytearray()
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        self._buffer[:0] = data
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await asyncio.wait_for(self.writer.drain(), 60.0)
+
+    async def _head(self) -> heads.Head | heads.Refused | None:
+        """The next head; None when none comes. Empty lines before it are passed over."""
+        limit = self.proxy.config.globals.keep_alive if self.requests else self._header_timeout
+        while True:
+            if self._buffer.startswith((b"\r", b"\n")):
+                del self._buffer[:1]
+                continue
+            end = heads.find_end(self._buffer)
+            if end >= 0:
+                raw = bytes(self._buffer[:end])
+                del self._buffer[:end]
+                return heads.read(raw)
+            status = heads.too_long(self._buffer)
+            if status:
+                return heads.Refused(status)
+            data = await asyncio.wait_for(self.reader.read(READ), limit)
+            if not data:
+                return None
+            if not self._buffer:
+                limit = self._header_timeout
+            self._buffer += data
+
+    @property
+    def _header_timeout(self) -> float:
+        return self.proxy.config.globals.client_header_timeout
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until one side has enough."""
+        try:
+            while await self._one():
+                pass
+        except (OSError, TimeoutError, ClientGoneError):
+            pass
+        finally:
+            self.writer.close()
+
+    async def _one(self) -> bool:
+        head = await self._head()
+        if head is None:
+            return False
+        self.requests += 1
+        if isinstance(head, heads.Refused):
+            await self._refuse(head.status)
+            return False
+        try:
+            request = Request(self, head)
+        except h11.RemoteProtocolError:
+            await self._refuse(400)
+            return False
+        try:
+            await self._serve(request)
+        except TooLargeError:
+            await self._page(request, 413)
+        except h11.RemoteProtocolError:
+            await self._page(request, 400)
+        if await request.finish():
+            return True
+        await self._linger()
+        return False
+
+    async def _refuse(self, status: int) -> None:
+        """A request that cannot be read: the answer to it is the last."""
+        body, sent = page(status), SENT_AS.get(status, status)
+        head = f"HTTP/1.1 {sent} {reason(sent)}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n"
+        await self.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Let the client read our last words before the connection goes. nginx: lingering_close"""
+        if self.reader.at_eof() or self.writer.is_closing():
+            return
+        with contextlib.suppress(OSError, TimeoutError):
+            if self.writer.can_write_eof():
+                self.writer.write_eof()
+            async with asyncio.timeout(LINGER_TIME):
+                while await asyncio.wait_for(self.reader.read(READ), LINGER_TIMEOUT):
+                    pass
+
+    async def _page(self, request: Request, status: int, lines: Lines | None = None) -> None:
+        """One of nginx' pages, unless an answer has begun."""
+        if request.answered:
+            request.give_up()
+            return
+        await request.answer(status, [("Content-Type", "text/html"), *(lines or [])], page(status))
+
+    async def _serve(self, request: Request) -> None:
+        config = self.proxy.config
+        try:
+            path = normal_path(request.target)
+        except BadPathError:
+            await self._page(request, 400)
+            return
+        server = config.server(request.head.host)
+        location = server.paths.find(path)
+        if location is None:
+            await self._page(request, 404)
+            return
+        most = request.most = location.settings.proxy_body_size
+        if most and (request.content_length or 0) > most:
+            await self._page(request, 413)
+            return
+        if location.denied:
+            await self._page(request, 503)
+            return
+        host = next(iter(request.head.values("host")), request.head.host)
+        client = Client(self.client, host, self.listener.scheme, self.listener.port)
+        moved = redirect(server, location, path, request.target, client, config.globals)
+        if moved is not None:
+            await self._page(request, moved.status, [("Location", moved.location)])
+            return
+        await self._forward(request, location, path, client)
+
+    async def _forward(self, request: Request, location: Location, path: str, client: Client) -> None:
+        config = self.proxy.config.globals
+        backend = location.backend
+        if not backend.upstreams:
+            await self._page(request, 404 if backend.why == NO_BACKEND else 503)
+            return
+        lines = usable(request.head.lines, config.enable_underscores_in_headers)
+        told = to_backend(lines, client, self.proxy.request_id(), config, location.settings)
+        target = rewritten(location, path, request.target)
+        try:
+            await self._unless_gone(Forward(self.proxy, request, location, target, told))
+        except Failed as failed:
+            await self._page(request, failed.status)
+
+    async def _unless_gone(self, forward: Forward) -> None:
+        """Forward while the client waits: a backend need not work for somebody who has hung up."""
+        task = self._task
+        assert task is not None
+
+        def gone() -> None:
+            self._gone = True
+            task.cancel()
+
+        if self.reader.at_eof():
+            raise ClientGoneError
+        self.reader.on_eof = gone
+        try:
+            await forward.run()
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+            task.uncancel()
+            raise ClientGoneError from None
+        finally:
+            self.reader.on_eof = None

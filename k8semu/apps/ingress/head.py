@@ -1,0 +1,146 @@
+"""The head of a request, as nginx reads it: what it refuses, and what it passes over.
+
+    414   a request line of more than 8 KiB           400   broken in any way, two ways to say where the body ends
+    494   a header line of more than 8 KiB, or        405   TRACE, CONNECT
+          more than 32 KiB of them (sent as 400)      501   a transfer coding other than chunked
+                                                      505   HTTP/2.0 and later
+
+What is left is read by h11, which finds the body's end.
+
+nginx: src/http/ngx_http_parse.c ngx_http_parse_request_line(), ngx_http_parse_header_line();
+       src/http/ngx_http_request.c ngx_http_process_request_header(), ngx_http_validate_host()
+Differs: HTTP/0.9 is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+LONGEST_LINE = 8192
+LONGEST_HEAD = 4 * LONGEST_LINE
+_REQUEST = re.compile(rb"([A-Z_-]+) +([^\x00-\x20\x7f]+) +HTTP/(\d{1,3})\.(\d{1,3}) *").fullmatch
+_TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://([^/?#]*))?(/.*|\?.*|)", re.DOTALL).fullmatch
+_SPACED_NAME = re.compile(rb"[\x00-\x20\x7f]").search
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/:\[\]]+)(?::\d*)?").fullmatch
+_LENGTH = re.compile(rb"\d{1,18}").fullmatch
+ONCE = (b"content-length", b"transfer-encoding", b"host")
+
+
+class Refused(NamedTuple):
+    """The status that nginx gives."""
+
+    status: int
+
+
+class Head(NamedTuple):
+    """A head that makes sense. `clean` is what h11 reads of it; `lines` keep their names as they came."""
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    host: str
+    """Without a port, in small letters; '' if the client says none (HTTP/1.0)."""
+    lines: list[tuple[str, str]]
+    clean: bytes
+
+    def values(self, name: str) -> list[str]:
+        """What a header (small letters) says."""
+        return [value for key, value in self.lines if key.lower() == name]
+
+
+def find_end(data: bytearray) -> int:
+    """Where the head at the start of `data` ends: after the empty line; -1 while it has not."""
+    ends = [at + len(mark) for mark in (b"\n\r\n", b"\n\n") if (at := data.find(mark)) >= 0]
+    return min(ends, default=-1)
+
+
+def too_long(data: bytes | bytearray) -> int:
+    """The status for what has come of a head (or a whole one), if it is too long already; else 0."""
+    line, newline, rest = bytes(data).partition(b"\n")
+    if len(line) >= LONGEST_LINE:
+        return 414
+    if not newline:
+        return 0
+    if len(data) > LONGEST_HEAD or any(len(one) >= LONGEST_LINE for one in rest.split(b"\n")):
+        return 494
+    return 0
+
+
+def read(raw: bytes) -> Head | Refused:
+    """A whole head, with its empty line."""
+    status = too_long(raw)
+    if status:
+        return Refused(status)
+    rows = [row.removesuffix(b"\r") for row in raw.split(b"\n")]
+    match = _REQUEST(rows[0])
+    if match is None or b"\0" in raw:
+        return Refused(400)
+    method, target, version = match[1], match[2], (int(match[3]), int(match[4]))
+    if version[0] != 1:
+        return Refused(505 if version[0] > 1 else 400)
+    if method in (b"TRACE", b"CONNECT"):
+        return Refused(405)
+    place = _TARGET(target)
+    if place is None:
+        return Refused(400)
+    lines = _lines(rows[1:])
+    if lines is None:
+        return Refused(400)
+    status = _framing(lines, version)
+    if status:
+        return Refused(status)
+    return _whole(method, place, version, lines)
+
+
+def _lines(rows: list[bytes]) -> list[tuple[bytes, bytes]] | None:
+    """The header lines; None where nginx refuses them all: a space in a name, a line that goes on."""
+    lines = []
+    for row in rows:
+        if not row:
+            break
+        name, _, value = row.partition(b":")
+        if _SPACED_NAME(name):
+            return None
+        if (name and value.strip(b" \t")) or b":" in row:
+            lines.append((name, value.strip(b" \t")))
+    return lines
+
+
+def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int]) -> int:
+    """What is wrong with where the body is said to end, as a status; or 0."""
+    said: dict[bytes, bytes] = {}
+    for name, value in lines:
+        key = name.lower()
+        if key in ONCE:
+            if key in said:
+                return 400
+            said[key] = value
+    length, coding = said.get(b"content-length"), said.get(b"transfer-encoding")
+    if b"host" not in said and version >= (1, 1):
+        return 400
+    if coding is not None:
+        if version < (1, 1):
+            return 400
+        if coding.lower() != b"chunked":
+            return 501
+        if length is not None:
+            return 400
+    return 400 if length is not None and not _LENGTH(length) else 0
+
+
+def _whole(
+    method: bytes, place: re.Match[bytes], version: tuple[int, int], lines: list[tuple[bytes, bytes]]
+) -> Head | Refused:
+    said = next((value for name, value in lines if name.lower() == b"host"), b"")
+    host = (place[1] if place[1] is not None else said).decode("latin-1")
+    if (host or place[1] is not None or version >= (1, 1)) and not _HOST(host):
+        return Refused(400)
+    path = place[2] if place[2].startswith(b"/") else b"/" + place[2]
+    kept = [(name, value) for name, value in lines if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)]
+    kept = [(name, host.encode("latin-1") if name.lower() == b"host" else value) for name, value in kept]
+    minor = b"1" if version >= (1, 1) else b"0"
+    rows = [b"%s %s HTTP/1.%s" % (method, path, minor), *(b"%s: %s" % line for line in kept)]
+    text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
+    plain = re.sub(r":\d*$", "", host).rstrip(".").lower()
+    return Head(method.decode(), path.decode("latin-1"), version, plain, text, b"\r\n".join(rows) + b"\r\n\r\n")

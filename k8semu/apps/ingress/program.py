@@ -1,0 +1,94 @@
+"""The Ingress controller: it watches, keeps its configuration up to date, and serves.
+
+    watch events ─▶ State ─▶ configure ─▶ Config      clients ─▶ Listener ─▶ Conversation ─▶ backends
+
+It listens once it has heard the whole list of objects. What changes holds from the next request on.
+
+Kubernetes: ingress-nginx cmd/nginx/main.go, internal/ingress/controller/nginx.go
+Differs: no workers that end with a reload, so connections live through every change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from random import Random
+
+from msgspec import Struct
+
+from k8semu.apps.ingress.conversation import Conversation
+from k8semu.apps.ingress.forward import Balancer
+from k8semu.apps.ingress.stream import Reader, listen
+from k8semu.apps.ingress.upstream import Pool
+from k8semu.apps.watch import watch_events
+from k8semu.kube.images import INGRESS_WATCHES
+from k8semu.kube.ingress.configure import CONTROLLER, Config, Options, configure
+from k8semu.kube.ingress.state import Key, State
+
+
+class Listener(Struct, frozen=True):
+    """A port that clients come in by."""
+
+    scheme: str
+    port: int
+
+
+class Proxy:
+    """What all conversations share."""
+
+    def __init__(self, options: Options, seed: int) -> None:
+        self.options = options
+        self.state = State()
+        self.pool, self.balancer = Pool(), Balancer()
+        self._random = Random(seed)
+        self._config: Config | None = None
+        self._made_of = -1
+
+    @property
+    def config(self) -> Config:
+        """The configuration that follows from what is known now."""
+        if self._config is None or self._made_of != self.state.changed:
+            self._config, self._made_of = configure(self.state, self.options), self.state.changed
+        return self._config
+
+    def request_id(self) -> str:
+        """A new X-Request-ID."""
+        return f"{self._random.getrandbits(128):032x}"
+
+    async def serve(self, listener: Listener, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        await Conversation(self, listener, reader, writer).run()
+
+    async def watch(self, api: str, listed: asyncio.Event) -> None:
+        """Hear what changes."""
+        async for event in watch_events(api, INGRESS_WATCHES, "nginx-ingress-controller"):
+            self.state.take(event)
+            if self.state.synced:
+                listed.set()
+
+
+def _key(text: str) -> Key:
+    """``ingress-nginx/controller``; a name alone is in the default namespace."""
+    namespace, _, name = text.rpartition("/")
+    return namespace or "default", name
+
+
+async def ingress_controller(
+    http_port: int = 80, address: str = "0.0.0.0", seed: int = 1, api: str = "", controller: str = CONTROLLER,
+    ingress_class: str = "nginx", without_class: bool = False, namespace: str = "", config_map: str = "",
+    default_backend: str = "",
+) -> None:  # fmt: skip
+    """Serve until cancelled. `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes."""
+    options = Options(controller, ingress_class, without_class, namespace, _key(config_map), _key(default_backend))
+    proxy = Proxy(options, seed)
+    listed = asyncio.Event()
+    servers: list[asyncio.Server] = []
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(proxy.watch(api, listed))
+            await listed.wait()
+            servers.append(await listen(partial(proxy.serve, Listener("http", http_port)), address, http_port))
+            await asyncio.get_running_loop().create_future()
+    finally:
+        for server in servers:
+            server.close()
+        proxy.pool.close()

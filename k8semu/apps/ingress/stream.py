@@ -1,0 +1,52 @@
+"""asyncio's streams, whose owner is told at once when the other side ends: also while nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+
+LIMIT = 1 << 16
+"""Bytes that wait to be read before the other side is slowed down."""
+
+
+class Reader(asyncio.StreamReader):
+    """`on_eof` is called when the stream ends, or breaks."""
+
+    on_eof: Callable[[], None] | None = None
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self._told()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self._told()
+
+    def _told(self) -> None:
+        told, self.on_eof = self.on_eof, None
+        if told is not None:
+            told()
+
+
+async def connect(host: str, port: int) -> tuple[Reader, asyncio.StreamWriter]:
+    """A connection. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    reader = Reader(limit=LIMIT, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(lambda: protocol, host, port)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+Serve = Callable[[Reader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def listen(serve: Serve, address: str, port: int, context: ssl.SSLContext | None = None) -> asyncio.Server:
+    """Serve connections to a port; with `context`, TLS. Raises OSError."""
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> asyncio.StreamReaderProtocol:
+        reader = Reader(limit=LIMIT, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, serve, loop=loop)  # type: ignore[arg-type]
+
+    return await loop.create_server(protocol, address, port, ssl=context)

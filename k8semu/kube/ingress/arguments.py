@@ -1,0 +1,64 @@
+"""What an Ingress controller's container is started with, from its manifest.
+
+    args: [--ingress-class=nginx, --configmap=$(POD_NAMESPACE)/settings]
+    ports: [{containerPort: 80, hostPort: 80}, {containerPort: 443, hostPort: 443}]
+
+Kubernetes: ingress-nginx pkg/flags/flags.go
+Differs: the ports are those that the container declares (hostPort 80, or named http or web), since traefik
+and others have flags of their own for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from zlib import crc32
+
+from k8semu.kube.objects import Container
+
+HTTP_NAMES = ("http", "web", "proxy")
+_FLAGS = {
+    "controller-class": "controller", "ingress-class": "ingress_class", "watch-namespace": "namespace",
+    "configmap": "config_map", "default-backend-service": "default_backend",
+    "watch-ingress-without-class": "without_class", "http-port": "http_port",
+}  # fmt: skip
+
+
+def port_of(container: Container, number: int, names: tuple[str, ...]) -> int:
+    """Where the container listens for what comes by port `number` of the world: as it declares, else there."""
+    ports = [port for port in container.ports if port.protocol == "TCP"]
+    found = next((port for port in ports if port.host_port == number), None)
+    found = found or next((port for port in ports if port.name in names), None)
+    return found.container_port if found is not None else number
+
+
+def _flags(words: list[str]) -> dict[str, str]:
+    """``--name=value``, ``--name value``, ``--name`` (true)."""
+    found: dict[str, str] = {}
+    for i, word in enumerate(words):
+        match = re.fullmatch(r"--?([a-z][-a-z0-9.]*)(?:=(.*))?", word, re.DOTALL)
+        if match is None:
+            continue
+        after = words[i + 1] if i + 1 < len(words) else "--"
+        found[match[1]] = match[2] if match[2] is not None else "true" if after.startswith("-") else after
+    return found
+
+
+def launch_args(container: Container, controller: str, pod: str, known: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of the program for a container of Pod `pod`; `known` is what `$(NAME)` stands for."""
+    names = {**known, **{variable.name: variable.value for variable in container.env}}
+    words = [re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word)
+             for word in [*container.command, *container.args]]  # fmt: skip
+    args: dict[str, Any] = {"seed": crc32(pod.encode()), "http_port": port_of(container, 80, HTTP_NAMES)}
+    if controller != "k8s.io/ingress-nginx":
+        args["controller"] = controller
+    flags = _flags(words)
+    for flag, name in _FLAGS.items():
+        if flag in flags:
+            text = flags[flag]
+            if name == "http_port":
+                args[name] = int(text) if text.isdigit() else args[name]
+            else:
+                args[name] = text == "true" if name == "without_class" else text
+    return args

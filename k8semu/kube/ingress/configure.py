@@ -1,0 +1,288 @@
+"""What a reverse proxy is to do, from the objects that its controller watches.
+
+    Ingresses of our class, the oldest first ─▶ servers (hosts) ─▶ locations (paths) ─▶ backends ─▶ upstreams
+
+    a path that two Ingresses claim      the older one has it
+    a Service that is not there          its locations answer 503, and so do those whose annotations make no sense
+    a path that nobody claims            the Ingress's defaultBackend, else the controller's, else 404
+
+Kubernetes: ingress-nginx internal/ingress/controller/controller.go getBackendServers(), createUpstreams()
+Differs:    where a Service has no ready endpoint, 503 also if its ClusterIP would be called (ingress-nginx
+            calls it in vain then, and answers 502).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from k8semu.kube.ingress.matching import Paths, PathType, find_server
+from k8semu.kube.ingress.objects import Ingress, IngressBackend
+from k8semu.kube.ingress.settings import Globals, Settings, Wrong, global_settings, settings
+from k8semu.kube.ingress.state import Key, State
+from k8semu.kube.services import Service, ServicePort
+
+CONTROLLER = "k8s.io/ingress-nginx"
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+EVERY_HOST = "_"
+
+
+class Options(Struct, frozen=True):
+    """What the controller is started with."""
+
+    controller: str = CONTROLLER
+    """--controller-class: what `spec.controller` of our classes says."""
+    ingress_class: str = "nginx"
+    """--ingress-class: the value of the old annotation."""
+    without_class: bool = False
+    """--watch-ingress-without-class"""
+    namespace: str = ""
+    """--watch-namespace; '' is all."""
+    config_map: Key = ("", "")
+    default_backend: Key = ("", "")
+
+
+class Upstream(NamedTuple):
+    """Where a connection goes."""
+
+    host: str
+    port: int
+
+
+class Backend(Struct, frozen=True):
+    """A port of a Service. `why`: what is wrong, if it can take no request."""
+
+    service: Key
+    port: str
+    upstreams: tuple[Upstream, ...] = ()
+    why: str = ""
+
+
+class Location(Struct, frozen=True):
+    """A path of a host. `denied`: why it answers 503 to everything, or ''."""
+
+    path: str
+    path_type: PathType
+    ingress: Key
+    backend: Backend
+    settings: Settings
+    denied: str = ""
+
+
+class Server(Struct, frozen=True):
+    """A host. `certificate`: the Secret for its TLS; None without."""
+
+    host: str
+    paths: Paths[Location]
+    app_root: str = ""
+    certificate: Key | None = None
+
+
+class Problem(NamedTuple):
+    """What is wrong with an Ingress, for a person: ``no Service default/nobody``."""
+
+    ingress: Key
+    what: str
+
+    def __str__(self) -> str:
+        return f"Ingress {'/'.join(self.ingress)}: {self.what}"
+
+
+class Config(Struct, frozen=True):
+    """All of it."""
+
+    servers: dict[str, Server]
+    every_host: Server
+    globals: Globals
+    problems: tuple[Problem, ...] = ()
+
+    def server(self, host: str) -> Server:
+        """The server that takes requests for `host`."""
+        return find_server(self.servers, host) or self.every_host
+
+
+# --- which Ingresses ----------------------------------------------------------------------------
+
+
+def is_ours(ingress: Ingress, state: State, options: Options) -> bool:
+    """Whether the controller serves this Ingress. ingress-nginx: store.go GetIngressClass()"""
+    if options.namespace and ingress.metadata.namespace != options.namespace:
+        return False
+    name = ingress.spec.ingress_class_name
+    if name is not None:
+        found = state.classes.get(name)
+        return found is not None and found.spec.controller == options.controller
+    said = ingress.metadata.annotations.get(CLASS_ANNOTATION)
+    return said == options.ingress_class if said is not None else options.without_class
+
+
+def _age(item: tuple[Key, Ingress]) -> tuple[str, Key]:
+    return item[1].metadata.creation_timestamp, item[0]
+
+
+# --- backends -----------------------------------------------------------------------------------
+
+
+def _port(service: Service, wanted: str) -> ServicePort | None:
+    return next((port for port in service.spec.ports if wanted in (port.name, str(port.port)) and wanted), None)
+
+
+def _endpoints(state: State, key: Key, port: ServicePort) -> tuple[Upstream, ...]:
+    """The ready endpoints of a Service's port, in the order of their addresses."""
+    found = []
+    for slice_ in state.slices.get(key, {}).values():
+        numbers = [p.port for p in slice_.ports if p.name == port.name and p.protocol == port.protocol and p.port]
+        if slice_.address_type == "IPv4":
+            found += [Upstream(end.addresses[0], number) for number in numbers for end in slice_.endpoints if end.ready]
+    return tuple(sorted(dict.fromkeys(found)))
+
+
+def backend_of(state: State, key: Key, wanted: str, cluster_ip: bool) -> Backend:
+    """Whom requests for a Service's port go to: its ClusterIP (`cluster_ip`), or its endpoints."""
+    service = state.services.get(key)
+    name = "/".join(key)
+    if service is None:
+        return Backend(key, wanted, why=f"no Service {name}")
+    if not wanted:
+        wanted = str(service.spec.ports[0].port) if service.spec.ports else ""
+    if service.spec.type == "ExternalName":
+        if not wanted.isdigit():
+            return Backend(key, wanted, why=f"Service {name} is an ExternalName, and port {wanted!r} no number")
+        return Backend(key, wanted, (Upstream(service.spec.external_name, int(wanted)),))
+    port = _port(service, wanted)
+    if port is None:
+        known = ", ".join(p.name or str(p.port) for p in service.spec.ports) or "none"
+        return Backend(key, wanted, why=f"Service {name} has no port {wanted} (it has {known})")
+    endpoints = _endpoints(state, key, port)
+    if not endpoints:
+        return Backend(key, wanted, why=f"Service {name} has no ready endpoint")
+    if cluster_ip and service.spec.cluster_ip not in ("", "None"):
+        return Backend(key, wanted, (Upstream(service.spec.cluster_ip, port.port),))
+    return Backend(key, wanted, endpoints)
+
+
+# --- putting it together ------------------------------------------------------------------------
+
+
+class _Build:
+    """A configuration in the making."""
+
+    def __init__(self, state: State, options: Options) -> None:
+        self.state, self.options = state, options
+        self.problems: list[Problem] = []
+        config_map = state.config_maps.get(options.config_map)
+        data = config_map.data if config_map is not None else None
+        self.globals, wrong = global_settings(data or {})
+        self.problems += [Problem(options.config_map, f"ConfigMap: {one.name}: {one.why}") for one in wrong]
+        self.locations: dict[str, list[Location]] = {EVERY_HOST: []}
+        self.roots: dict[str, Location] = {}
+        self.app_roots: dict[str, str] = {}
+        self.certificates: dict[str, Key] = {}
+
+    def add(self, key: Key, ingress: Ingress) -> None:
+        mine, wrong = settings(ingress.metadata.annotations, self.globals.settings)
+        self.problems += [Problem(key, f"{one.name}: {one.why}") for one in wrong]
+        self.problems += [Problem(key, what) for what in _bad_expressions(ingress, mine)]
+        denied = _denied(wrong)
+        default = ingress.spec.default_backend
+        for rule in ingress.spec.rules:
+            host = rule.host.lower() or EVERY_HOST
+            known = self.locations.setdefault(host, [])
+            self.app_roots.setdefault(host, mine.app_root)
+            for path in rule.http.paths if rule.http is not None else []:
+                location = self._location(key, path.path or "/", path.path_type, path.backend, mine, denied)
+                older = next((one for one in known if _same_place(one, location)), None)
+                if older is not None and older.ingress != key:
+                    self.problems.append(Problem(key, f"{host}{path.path}: Ingress {'/'.join(older.ingress)} has it"))
+                known.append(location)
+            if default is not None:
+                self.roots.setdefault(host, self._location(key, "/", "Prefix", default, mine, denied))
+        if default is not None and not ingress.spec.rules:
+            self.roots.setdefault(EVERY_HOST, self._location(key, "/", "Prefix", default, mine, denied))
+        self._certificates(key, ingress)
+
+    def _location(
+        self, key: Key, path: str, path_type: PathType, wanted: IngressBackend, mine: Settings, denied: str
+    ) -> Location:
+        service = wanted.service
+        if service is None:
+            backend = Backend((key[0], ""), "", why="a resource backend, which this controller does not know")
+        else:
+            backend = backend_of(self.state, (key[0], service.name), str(service.port), mine.service_upstream)
+            if backend.why and mine.default_backend:
+                backend = backend_of(self.state, (key[0], mine.default_backend), "", mine.service_upstream)
+        if backend.why and Problem(key, backend.why) not in self.problems:
+            self.problems.append(Problem(key, backend.why))
+        return Location(path, path_type, key, backend, mine, denied)
+
+    def _certificates(self, key: Key, ingress: Ingress) -> None:
+        """Which hosts have a certificate. A Secret that is not there, or has none, leaves its hosts without."""
+        for tls in ingress.spec.tls:
+            if not tls.secret_name:
+                continue
+            name = (key[0], tls.secret_name)
+            secret = self.state.secrets.get(name)
+            if secret is None:
+                self.problems.append(Problem(key, f"no Secret {'/'.join(name)}"))
+            elif secret.value("tls.crt") is None or secret.value("tls.key") is None:
+                self.problems.append(Problem(key, f"Secret {'/'.join(name)} has no tls.crt and tls.key"))
+            else:
+                for host in tls.hosts or [rule.host for rule in ingress.spec.rules if rule.host]:
+                    self.certificates.setdefault(host.lower(), name)
+
+    def server(self, host: str) -> Server:
+        locations = self.locations[host]
+        if not any(one.path == "/" and one.path_type != "Exact" for one in locations):
+            locations = [*locations, self.roots.get(host) or self._default(host)]
+        regex = any(one.settings.use_regex or one.settings.rewrite_target for one in locations)
+        usable = [one for one in locations if not regex or _is_expression(one.path)]
+        certificate = self.certificates.get(host) or find_server(self.certificates, host)
+        return Server(host, Paths(usable, regex), self.app_roots.get(host, ""), certificate)
+
+    def _default(self, host: str) -> Location:
+        """The place of what nobody claims: with the default backend of all Ingresses, or the controller's."""
+        if host != EVERY_HOST and EVERY_HOST in self.roots:
+            return self.roots[EVERY_HOST]
+        key = self.options.default_backend
+        backend = backend_of(self.state, key, "", True) if key[1] else Backend(("", ""), "", why=NO_BACKEND)
+        return Location("/", "Prefix", ("", ""), backend, self.globals.settings)
+
+
+NO_BACKEND = "no default backend"
+"""Why what nobody claims gets 404."""
+
+
+def _same_place(one: Location, other: Location) -> bool:
+    return (one.path, one.path_type == "Exact") == (other.path, other.path_type == "Exact")
+
+
+def _denied(wrong: list[Wrong]) -> str:
+    return f"{wrong[0].name}: {wrong[0].why}" if wrong else ""
+
+
+def _is_expression(path: str) -> bool:
+    try:
+        re.compile(path)
+    except re.error:
+        return False
+    return True
+
+
+def _bad_expressions(ingress: Ingress, mine: Settings) -> list[str]:
+    if not mine.use_regex and not mine.rewrite_target:
+        return []
+    paths = [path.path for rule in ingress.spec.rules if rule.http is not None for path in rule.http.paths]
+    return [f"{path} is no regular expression: nobody gets there" for path in paths if not _is_expression(path)]
+
+
+def configure(state: State, options: Options) -> Config:
+    """The configuration that follows from what is known."""
+    build = _Build(state, options)
+    for key, ingress in sorted(state.ingresses.items(), key=_age):
+        if is_ours(ingress, state, options):
+            build.add(key, ingress)
+    servers = {host: build.server(host) for host in build.locations}
+    every = servers.pop(EVERY_HOST)
+    return Config(servers, every, build.globals, tuple(build.problems))

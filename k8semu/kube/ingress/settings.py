@@ -1,0 +1,199 @@
+"""What annotations of an Ingress, and the controller's ConfigMap, ask for.
+
+    nginx.ingress.kubernetes.io/proxy-body-size: 8m   ─▶  settings(annotations, defaults).body_size == 8 << 20
+
+A value that makes no sense denies the locations of its Ingress: they answer 503, as ingress-nginx' do.
+
+Kubernetes: ingress-nginx internal/ingress/annotations, internal/ingress/controller/config/config.go
+Differs:    `service-upstream` is on unless it is said to be off: the proxy calls a Service's ClusterIP.
+Not modelled: canaries, cookies, CORS, snippets, other protocols to the backend than HTTP.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Of one Ingress. Sizes in bytes (0: no limit), times in seconds."""
+
+    ssl_redirect: bool = True
+    force_ssl_redirect: bool = False
+    preserve_trailing_slash: bool = False
+    app_root: str = ""
+    permanent_redirect: str = ""
+    permanent_redirect_code: int = 301
+    temporal_redirect: str = ""
+    temporal_redirect_code: int = 302
+    rewrite_target: str = ""
+    use_regex: bool = False
+    x_forwarded_prefix: str = ""
+    upstream_vhost: str = ""
+    service_upstream: bool = True
+    proxy_body_size: int = 1 << 20
+    proxy_connect_timeout: float = 5.0
+    proxy_send_timeout: float = 60.0
+    proxy_read_timeout: float = 60.0
+    proxy_next_upstream: tuple[str, ...] = ("error", "timeout")
+    proxy_next_upstream_tries: int = 3
+    proxy_request_buffering: bool = True
+    default_backend: str = ""
+    whitelist_source_range: tuple[str, ...] = ()
+    denylist_source_range: tuple[str, ...] = ()
+    backend_protocol: str = "HTTP"
+
+
+class Globals(Struct, frozen=True, kw_only=True):
+    """Of the controller, from its ConfigMap."""
+
+    use_proxy_protocol: bool = False
+    use_forwarded_headers: bool = False
+    compute_full_forwarded_for: bool = False
+    enable_underscores_in_headers: bool = False
+    http_redirect_code: int = 308
+    keep_alive: float = 75.0
+    keep_alive_requests: int = 1000
+    upstream_keepalive_connections: int = 320
+    upstream_keepalive_timeout: float = 60.0
+    upstream_keepalive_requests: int = 10_000
+    client_header_timeout: float = 60.0
+    client_body_timeout: float = 60.0
+    hsts: bool = True
+    hsts_include_subdomains: bool = True
+    hsts_max_age: int = 31_536_000
+    settings: Settings = Settings()
+    """What an Ingress has that says nothing."""
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _flag(text: str) -> bool:
+    """As Go reads one. Kubernetes: strconv.ParseBool()"""
+    if text in ("1", "t", "T", "TRUE", "true", "True", "on"):
+        return True
+    if text in ("0", "f", "F", "FALSE", "false", "False", "off"):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text.strip()):
+        raise ValueError(f"{text!r} is no number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """``5``, ``5s``."""
+    return float(_number(text.removesuffix("s")))
+
+
+def _size(text: str) -> int:
+    """``8m``, ``512k``, ``0``. nginx: ngx_parse_offset()"""
+    match = re.fullmatch(r"(\d{1,12})([kmgKMG]?)", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size (such as 8m)")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def _ranges(text: str) -> tuple[str, ...]:
+    """``10.0.0.0/24,192.0.2.1``, as networks."""
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(str(ipaddress.ip_network(part.strip(), strict=False)))
+        except ValueError:
+            raise ValueError(f"{part.strip()!r} is no network (such as 10.0.0.0/24)") from None
+    return tuple(found)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _text(text: str) -> str:
+    if any(ord(char) < 32 for char in text):
+        raise ValueError("a control character")
+    return text.strip()
+
+
+_READ: dict[Any, Callable[[str], Any]] = {
+    bool: _flag, int: _number, float: _seconds, str: _text, tuple[str, ...]: _words,
+}  # fmt: skip
+_READ_SPECIAL: dict[str, Callable[[str], Any]] = {
+    "proxy_body_size": _size, "whitelist_source_range": _ranges, "denylist_source_range": _ranges,
+}  # fmt: skip
+_ALIASES = {"allowlist-source-range": "whitelist-source-range"}
+"""Other names of annotations."""
+
+
+def _readers(kind: type[Struct]) -> dict[str, tuple[str, Callable[[str], Any]]]:
+    """How each name in a manifest is read: to which field, and by what."""
+    found = {}
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for name, said in types.items():
+        reader = _READ_SPECIAL.get(name) or _READ.get(said)
+        if reader is not None:
+            found[name.replace("_", "-")] = (name, reader)
+    return found
+
+
+_SETTINGS = _readers(Settings)
+_GLOBALS = _readers(Globals)
+
+
+class Wrong(Struct, frozen=True):
+    """A name whose value makes no sense, and why."""
+
+    name: str
+    why: str
+
+
+def _read(
+    said: Mapping[str, str], readers: Mapping[str, tuple[str, Callable[[str], Any]]]
+) -> tuple[dict[str, Any], list[Wrong]]:
+    values: dict[str, Any] = {}
+    wrong = []
+    for name, text in said.items():
+        found = readers.get(_ALIASES.get(name, name))
+        if found is None:
+            continue
+        try:
+            values[found[0]] = found[1](text)
+        except ValueError as error:
+            wrong.append(Wrong(name, str(error)))
+    return values, wrong
+
+
+def settings(annotations: Mapping[str, str], defaults: Settings) -> tuple[Settings, list[Wrong]]:
+    """The settings of an Ingress, and what is wrong with its annotations."""
+    said = {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
+    values, wrong = _read(said, _SETTINGS)
+    if values.get("backend_protocol", "HTTP").upper() not in ("HTTP", "AUTO_HTTP"):
+        wrong.append(Wrong("backend-protocol", f"{values['backend_protocol']} is not modelled"))
+    for name in ("permanent_redirect_code", "temporal_redirect_code"):
+        if not 300 <= values.get(name, 301) <= 308:
+            wrong.append(Wrong(name.replace("_", "-"), "a redirect's code is 300 to 308"))
+    return msgspec.structs.replace(defaults, **values), wrong
+
+
+def global_settings(data: Mapping[str, str]) -> tuple[Globals, list[Wrong]]:
+    """The controller's settings, from the data of its ConfigMap."""
+    mine, wrong = _read(data, _GLOBALS)
+    theirs, more = _read(data, _SETTINGS)
+    return Globals(**mine, settings=msgspec.structs.replace(Settings(), **theirs)), wrong + more
+
+
+def unknown(annotations: Mapping[str, str]) -> list[str]:
+    """Annotations of ingress-nginx that have no effect here."""
+    names = [key.removeprefix(PREFIX) for key in annotations if key.startswith(PREFIX)]
+    return [name for name in names if _ALIASES.get(name, name) not in _SETTINGS]
