@@ -11,5 +11,6 @@
     normal    a frame without what Linux chooses freely
     align       which frame of one capture stands against which of the other
     difference how two frames differ, field by field
+    same      are two files the same bytes, but for what TLS makes of chance?
     compare   are two captures the same conversation?
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from k8semu.wire.addr import ip_ntoa
 from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from k8semu.wire.tls import TlsStreams
 
 SYN, ACK = 2, 16
 PRIVILEGED = 1024
@@ -80,6 +81,7 @@ class View:
         self._groups: dict[tuple[str, int, bytes, Endpoint], int] = {}
         self.probes: set[tuple[str, bytes, bytes]] = set()  # (tunnel, asker, asked) of unicast ARP requests
         self.fragments: dict[tuple[str, bytes], str] = {}   # the flow of a packet's first fragment
+        self.tls = TlsStreams()
 
     def flow(
         self, tunnel: str, protocol: int, source: Endpoint, target: Endpoint, flags: int = 0, seq: int = 0

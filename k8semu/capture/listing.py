@@ -17,22 +17,24 @@ from k8semu.capture.frame import DIRECTION_NAMES, LINKTYPE_RAW, Frame, seconds
 from k8semu.capture.reader import read_frames
 from k8semu.capture.whole import WholeFile
 from k8semu.wire.dissect import Isns, summary
+from k8semu.wire.tls import TlsStreams
 
 BUFFER = 1 << 16
 
 
-def frame_line(frame: Frame, isns: Isns | None = None) -> str:
-    """One frame's line, without its comments; `isns` as in `wire.dissect.summary`."""
+def frame_line(frame: Frame, isns: Isns | None = None, tls: TlsStreams | None = None) -> str:
+    """One frame's line, without its comments; `isns` and `tls` as in `wire.dissect.summary`."""
     number = f"#{frame.packet_id} " if frame.packet_id is not None else ""
-    text = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns)
+    text = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns, tls)
     return f"{seconds(frame.time)} {frame.interface} {DIRECTION_NAMES[frame.direction]:<3} {number}{text}"
 
 
 def listing(frames: Iterable[Frame]) -> Iterator[str]:
     """The lines of a capture. Sequence numbers are relative, as tcpdump shows them."""
     isns: Isns = {}
+    tls: dict[str, TlsStreams] = {}
     for frame in frames:
-        yield frame_line(frame, isns)
+        yield frame_line(frame, isns, tls.setdefault(frame.interface, TlsStreams()))
         for comment in frame.comments:
             yield f"    {comment}"
 

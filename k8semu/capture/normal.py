@@ -8,6 +8,7 @@ Left out or made relative:
   checksums         ok, bad or none, instead of their value
   DNS ids           of messages by UDP; and whether the answer to the first question comes before the
                     second, when a resolver asks two at a time: questions are compared first
+  TLS               what its records hold; which there are, of what type and length, is compared
 Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
 ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
 
@@ -24,8 +25,9 @@ import msgspec
 from k8semu.capture.flows import ACK, SYN, Callers, Endpoint, View
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
-from k8semu.wire.dissect import TCP_FLAGS, checksum_state, layer_name
+from k8semu.wire.dissect import TCP_FLAGS, checksum_state, layer_name, tcp_direction
 from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from k8semu.wire.tls import mask
 from k8semu.wire.walk import VXLAN_PORTS, Layer, Walk
 
 FIN, RST, PSH = 1, 4, 8
@@ -55,11 +57,15 @@ class Normalise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """TCP payload: `sender` tells the two directions of a flow apart, `seq` is relative."""
+    """TCP payload: `sender` tells the two directions of a flow apart, `seq` is relative.
+
+    Of TLS, `data` is masked, and `records` are those that begin here: where, and what each is.
+    """
 
     sender: str
     seq: int
     data: bytes
+    records: tuple[tuple[int, str], ...] = ()
 
 
 class NormalFrame(msgspec.Struct, frozen=True):
@@ -73,6 +79,8 @@ class NormalFrame(msgspec.Struct, frozen=True):
     segment: Segment | None = None
     dns: int = 0
     """QUESTION or ANSWER, by UDP; 0 if it is neither."""
+    sender: str = ""
+    """Which side of a TCP connection sent it."""
 
 
 class _Normaliser:
@@ -94,6 +102,8 @@ class _Normaliser:
         self.echo = False
         self.segment: Segment | None = None
         self.dns = 0
+        self.direction = b""           # of the TCP connection being read
+        self.raw_seq = 0
 
     def result(self) -> NormalFrame:
         readers = {
@@ -106,7 +116,7 @@ class _Normaliser:
             readers.get(layer.kind, self._rest)(layer)
         rows = tuple(self.rows)
         flow = self.about + self.flow
-        return NormalFrame(flow, rows, self.frame, self.optional, self.flags, self.segment, self.dns)
+        return NormalFrame(flow, rows, self.frame, self.optional, self.flags, self.segment, self.dns, self.sender)
 
     def _row(self, layer: Layer, field: str, value: object) -> None:
         self.rows.append((layer_name(layer), field, value if isinstance(value, bytes) else str(value)))
@@ -205,6 +215,10 @@ class _Normaliser:
         source, target = self._endpoints(layer)
         seq, partial = self._u32(start + 4), layer.end - start < 20
         flags = 0 if partial else data[start + 13]
+        assert self.ip is not None
+        self.direction, self.raw_seq = tcp_direction(data, self.ip, layer), seq
+        if flags & SYN and not layer.quoted:
+            self.view.tls.forget(self.direction)
         flow = self.view.flow(self.tunnel, IPPROTO_TCP, source, target, flags, seq)
         self._join(flow.name)
         self._row(layer, "sport", flow.port(source))
@@ -294,11 +308,20 @@ class _Normaliser:
             data = data[ECHO_TIME:]
         if self.dns and layer.kind == "payload":
             data = bytes(2) + data[2:]
+        pieces = self.view.tls.pieces(self.direction, self.raw_seq, data) if self._is_tcp_payload(layer) else []
+        records = tuple((self.seq + piece.start, piece.text or "…") for piece in pieces)
+        if pieces:
+            data = mask(data, pieces)
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
         if tcp:
-            self.segment = Segment(self.sender, self.seq, data)
+            self.segment = Segment(self.sender, self.seq, data, records)
         if not tcp or not self.options.stream:
+            for _, text in records:
+                self._row(layer, "TLS record", text)
             self._row(layer, "bytes", data)
+
+    def _is_tcp_payload(self, layer: Layer) -> bool:
+        return bool(self.direction) and layer.kind == "payload"
 
 
 def _tcp_options(options: bytes) -> str:
@@ -326,12 +349,14 @@ def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
 
     A connection that carries more than an initial window one way is compared as a stream: from there
     on pacing and the timing of ACKs decide where segments end, which of them push, and whether the
-    FIN rides on the last.
+    FIN rides on the last. So is one that speaks TLS, where both sides talk at once (a server gives its
+    session tickets while the client asks, and answers an alert while the client is closing): what each
+    side sends has an order, what both send has none.
     """
     frames = list(frames)
     result = _by_flow(frames, options)
     if not options.stream:
-        bulk = {name for flows in result.values() for name, flow in flows.items() if _is_bulk(flow)}
+        bulk = {name for flows in result.values() for name, flow in flows.items() if _is_stream(flow)}
         if bulk:
             streams = _by_flow(frames, msgspec.structs.replace(options, stream=True))
             for interface, flows in result.items():
@@ -339,12 +364,16 @@ def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
     return result
 
 
-def _is_bulk(flow: list[NormalFrame]) -> bool:
+def _is_stream(flow: list[NormalFrame]) -> bool:
     sent: dict[str, int] = {}
     for normal in flow:
         if normal.segment is not None:
             sent[normal.segment.sender] = sent.get(normal.segment.sender, 0) + len(normal.segment.data)
-    return max(sent.values(), default=0) > INITIAL_WINDOW
+    return _speaks_tls(flow) or max(sent.values(), default=0) > INITIAL_WINDOW
+
+
+def _speaks_tls(flow: list[NormalFrame]) -> bool:
+    return any(normal.segment is not None and normal.segment.records for normal in flow)
 
 
 def _by_flow(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
@@ -378,9 +407,13 @@ def _as_stream(flow: list[NormalFrame]) -> list[NormalFrame]:
             sent.setdefault(normal.segment.sender, []).append(normal.segment)
         if normal.segment is None or normal.flags & (SYN | FIN | RST):
             kept.append(normal)
+    if _speaks_tls(flow):
+        kept.sort(key=lambda normal: normal.sender)
     for sender, segments in sorted(sent.items()):
-        rows: tuple[Row, ...] = (("stream", f"sent by {sender}", _assemble(segments)),)
-        kept.append(NormalFrame(flow[0].flow, rows, None))
+        records = dict(record for segment in segments for record in segment.records if record[1] != "…")
+        rows: list[Row] = [("stream", f"TLS record of {sender}", text) for _, text in sorted(records.items())]
+        rows.append(("stream", f"sent by {sender}", _assemble(segments)))
+        kept.append(NormalFrame(flow[0].flow, tuple(rows), None))
     return kept
 
 

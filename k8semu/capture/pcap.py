@@ -23,6 +23,7 @@ from k8semu.sim.clock import Clock
 MAGIC_NANO = 0xA1B23C4D
 MAGIC_MICRO = 0xA1B2C3D4
 SNAPLEN = 262144
+KEYS = "tls.keys"
 BUFFER = 1 << 20
 """Bytes kept in memory over all interfaces."""
 
@@ -35,7 +36,10 @@ def file_header(linktype: int) -> bytes:
 
 
 class PcapFolder(Whole):
-    """Writes `path`/NODE.DEVICE.pcap for every interface; the folder appears at `close`."""
+    """Writes `path`/NODE.DEVICE.pcap for every interface; the folder appears at `close`.
+
+    TLS secrets lie beside them in `path`/tls.keys: `tshark -o tls.keylog_file:DIR/NAME/tls.keys -r …`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._folder = WholeFolder(path)
@@ -62,6 +66,10 @@ class PcapFolder(Whole):
 
     def names(self, names: Mapping[bytes, str]) -> None:
         """Classic captures have no place for names."""
+
+    def secrets(self, lines: bytes) -> None:
+        """Keep TLS secrets (NSS key log lines)."""
+        self._append(self._folder.hidden / KEYS, lines)
 
     def pack(
         self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
@@ -102,14 +110,17 @@ class PcapFolder(Whole):
         """Append what is buffered to the files."""
         for path, buffer in zip(self._files, self._buffers, strict=True):
             if buffer:
-                try:
-                    with path.open("ab") as file:
-                        file.write(buffer)
-                except OSError as error:
-                    self.abort()
-                    raise cannot_write(self._folder.path / path.name, error) from error
+                self._append(path, buffer)
                 buffer.clear()
         self._buffered = 0
+
+    def _append(self, path: Path, data: bytes | bytearray) -> None:
+        try:
+            with path.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            self.abort()
+            raise cannot_write(self._folder.path / path.name, error) from error
 
     def close(self) -> None:
         self.flush()

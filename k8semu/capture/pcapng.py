@@ -3,13 +3,15 @@
     SHB  who wrote it: nothing of the machine or the day
     IDB  one per capture point, when it becomes known (a device may be made during the run)
     NRB  addresses and the names of what has them
+    DSB  TLS secrets, in front of the first frame that they decrypt
     EPB  a frame: epb_flags (in 1, out 2), epb_packetid, one opt_comment per decision
 
 Always little-endian, so that the same run is the same bytes on every machine. Nothing is kept of a
 frame once it is written.
 
 RFC: draft-ietf-opsawg-pcapng
-Shown: `tshark -r FILE -T fields -e frame.interface_name -e frame.packet_id -e frame.comment`
+Shown: `tshark -r FILE -T fields -e frame.interface_name -e frame.packet_id -e frame.comment`; `tshark -r FILE -Y http`
+       shows also what was said over TLS
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from k8semu.capture.whole import Whole, WholeFile
 from k8semu.errors import CaptureError
 from k8semu.sim.clock import Clock
 
-SHB, IDB, SPB, NRB, EPB = 0x0A0D0D0A, 1, 3, 4, 6
+SHB, IDB, SPB, NRB, EPB, DSB = 0x0A0D0D0A, 1, 3, 4, 6, 10
+TLS_KEY_LOG = 0x544C534B
+"""The secrets type of a DSB that holds NSS key log lines."""
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 OPT_COMMENT, OPT_IF_NAME, OPT_USERAPPL, OPT_TSRESOL, OPT_TSOFFSET = 1, 2, 4, 9, 14
 OPT_EPB_FLAGS, OPT_EPB_PACKETID = 2, 5
@@ -90,6 +94,10 @@ class PcapngWriter:
                 for addr, name in names.items()
             )
             self._buffer += _block(NRB, records + bytes(4))
+
+    def secrets(self, lines: bytes) -> None:
+        """Keep TLS secrets (NSS key log lines), in front of every frame that is not written yet."""
+        self._buffer += _block(DSB, _HEAD.pack(TLS_KEY_LOG, len(lines)) + _pad(lines))
 
     def pack(
         self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
@@ -211,19 +219,30 @@ class _Interface(NamedTuple):
 class PcapngReader:
     """Frames of a pcapng file, one by one; CaptureError says what is wrong and at which byte.
 
-    `interfaces` and `names` fill while frames are read.
+    `interfaces`, `names` and `secrets` (TLS key log lines) fill while frames are read.
     """
 
     def __init__(self, stream: BinaryIO, file: str) -> None:
         self.file = file
         self.interfaces: list[str] = []
         self.names: dict[bytes, str] = {}
+        self.secrets = b""
         self._stream = stream
         self._section: list[_Interface] = []
         self._order = "<"
         self._at = 0           # of the block being read
 
     def __iter__(self) -> Iterator[Frame]:
+        for kind, body in self.blocks():
+            if kind in (EPB, SPB):
+                yield self.frame(kind, body)
+
+    def frame(self, kind: int, body: bytes) -> Frame:
+        """What an EPB or SPB holds."""
+        return self._enhanced(body) if kind == EPB else self._simple(body)
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Every block, as its kind and its body."""
         while True:
             head = self._stream.read(8)
             if not head:
@@ -237,8 +256,9 @@ class PcapngReader:
                 self._describe(body)
             elif kind == NRB:
                 self._resolve(body)
-            elif kind in (EPB, SPB):
-                yield self._enhanced(body) if kind == EPB else self._simple(body)
+            elif kind == DSB:
+                self._keep(body)
+            yield kind, body
             self._at += len(body) + 12
 
     def _error(self, what: str, offset: int | None = None) -> CaptureError:
@@ -309,6 +329,13 @@ class PcapngReader:
         for code, value in self._options(body):   # records have the form of options
             if code == 1 and len(value) > 4:
                 self.names[value[:4]] = value[4:].split(b"\0")[0].decode("utf-8", "replace")
+
+    def _keep(self, body: bytes) -> None:
+        kind, length = self._unpack("II", body, "a block of secrets")
+        if 8 + length > len(body):
+            raise self._error(f"secrets of {length} bytes leave their block")
+        if kind == TLS_KEY_LOG:
+            self.secrets += body[8 : 8 + length]
 
     def _interface(self, number: int) -> _Interface:
         if number >= len(self._section):

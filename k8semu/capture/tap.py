@@ -71,6 +71,9 @@ class Sink(Protocol):
     def write(self, interface: int, packed: bytes, comments: bytes) -> None:
         """Write a record."""
 
+    def secrets(self, lines: bytes) -> None:
+        """Keep TLS secrets: NSS key log lines, of what is not written yet."""
+
     def close(self) -> None:
         """All is written."""
 
@@ -197,6 +200,11 @@ class CaptureSession:
         net.on_device.append(self._attach_device)
         for dev in net.devs.values():
             self._attach_device(dev)
+
+    def secrets(self, lines: bytes) -> None:
+        """TLS secrets have become known, of frames that are yet to come."""
+        if self._nets:
+            self._sink.secrets(lines)
 
     def _attach_device(self, dev: NetDevice) -> None:
         if dev.tap is not None or not self._wants(dev.net, dev):

@@ -80,6 +80,7 @@ class Run:
     def capture(self, sink: Sink) -> None:
         """Capture everything from now on into `sink`."""
         self.session = CaptureSession(sink, captured)
+        self.cluster.loop.secrets_taker = self.session.secrets
         self.cluster.on_netns.append(self.session.attach)
 
     def build(self) -> None:

@@ -19,12 +19,15 @@ import linecache
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, NoReturn, Protocol, TypeVarTuple
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 from k8semu.errors import StalledError
 from k8semu.sim.clock import NS_PER_S, Clock, Timer
 from k8semu.sim.program import OpenFiles, current_files, current_program, current_stack
+
+if TYPE_CHECKING:
+    from k8semu.sim.keylog import KeyLog
 
 __all__ = ["SimLoop", "Stack", "current_program", "current_stack"]
 
@@ -67,6 +70,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self.crashes: list[dict[str, Any]] = []
         self._programs: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()
         self._started = 0
+        self.keylog: KeyLog | None = None       # once a program speaks TLS
+        self.secrets_taker: Callable[[bytes], None] | None = None
+        """Who is told of the secrets of TLS connections; None where nobody captures."""
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -108,6 +114,11 @@ class SimLoop(asyncio.BaseEventLoop):
         handle = _TimerHandle((self.clock.now + delay) / NS_PER_S, callback, args, self, context)
         handle._timer = self.clock.timer(delay, _run, handle)
         return handle
+
+    def close(self) -> None:
+        super().close()
+        if self.keylog is not None:
+            self.keylog.close()
 
     def _run_once(self) -> None:
         """Let what is due next happen, until somebody says stop."""
@@ -194,6 +205,22 @@ class SimLoop(asyncio.BaseEventLoop):
         self, protocol_factory: Factory, host: Any = None, port: Any = None, **kwargs: Any
     ) -> Any:
         return await self._stack().create_server(self, protocol_factory, host, port, **kwargs)
+
+    async def start_tls(
+        self, transport: Any, protocol: Any, sslcontext: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        self.log_keys(sslcontext)
+        return await super().start_tls(transport, protocol, sslcontext, *args, **kwargs)
+
+    def log_keys(self, context: Any) -> None:
+        """Have the connections of an SSLContext readable in the capture, if there is one. Emulator only."""
+        if self.secrets_taker is None:
+            return
+        if self.keylog is None:
+            from k8semu.sim.keylog import KeyLog
+
+            self.keylog = KeyLog(self.secrets_taker)
+        self.keylog.watch(context)
 
     async def create_datagram_endpoint(
         self, protocol_factory: Factory, local_addr: Any = None, remote_addr: Any = None, **kwargs: Any

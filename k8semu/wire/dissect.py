@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 from k8semu.wire.checksum import ones_sum, pseudo_sum
+from k8semu.wire.tls import TlsStreams
 from k8semu.wire.walk import Layer, Walk
 
 if TYPE_CHECKING:
@@ -79,6 +80,15 @@ def _u16(data: bytes, at: int) -> int:
     return data[at] << 8 | data[at + 1]
 
 
+def tcp_direction(data: bytes, ip: Layer, layer: Layer) -> bytes:
+    """What one direction of a TCP connection has in common on one interface: how deep in tunnels, addresses, ports.
+
+    What an ICMP error quotes is of the direction that it is about.
+    """
+    depth = layer.level - layer.quoted
+    return bytes([depth]) + data[ip.start + 12 : ip.start + 20] + data[layer.start : layer.start + 4]
+
+
 # --- field by field ---------------------------------------------------------------------------
 
 
@@ -118,20 +128,23 @@ def _values(packet: Any) -> list[tuple[str, str]]:
 # --- one line ---------------------------------------------------------------------------------
 
 
-def summary(data: bytes, raw_ip: bool = False, isns: Isns | None = None) -> str:
+def summary(
+    data: bytes, raw_ip: bool = False, isns: Isns | None = None, tls: TlsStreams | None = None
+) -> str:
     """One line about a frame.
 
-    With `isns`, kept from frame to frame, sequence numbers are relative, as tcpdump's.
+    With `isns`, kept from frame to frame, sequence numbers are relative, as tcpdump's; with `tls`, kept for
+    each interface, TLS records are known that began in an earlier frame.
     """
     walk = Walk(bytes(data), raw_ip)
-    return _Line(walk, isns).text(0)
+    return _Line(walk, isns, TlsStreams() if tls is None else tls).text(0)
 
 
 class _Line:
     """Writes the line of one walked frame, packet by packet."""
 
-    def __init__(self, walk: Walk, isns: Isns | None) -> None:
-        self.data, self.layers, self.isns = walk.data, walk.layers, isns
+    def __init__(self, walk: Walk, isns: Isns | None, tls: TlsStreams) -> None:
+        self.data, self.layers, self.isns, self.tls = walk.data, walk.layers, isns, tls
 
     def text(self, at: int) -> str:
         """The packet whose first layer is number `at`, and all within."""
@@ -233,8 +246,17 @@ class _Line:
         if options:
             text += f" [{options}]"
         if length:
-            text += f" len {length}{_http(self.data[layer.end : layer.limit])}"
+            payload = self.data[layer.end : layer.limit]
+            text += f" len {length}{self._tls(ip, layer, payload) or _http(payload)}"
+        elif tcp.flags & 0x02 and not layer.quoted:
+            self.tls.forget(tcp_direction(self.data, ip, layer))
         return text
+
+    def _tls(self, ip: Layer, layer: Layer, payload: bytes) -> str:
+        """`` tls Server Hello 122, Change Cipher Spec 1``; "…" stands for a record that began earlier."""
+        seq = int.from_bytes(self.data[layer.start + 4 : layer.start + 8], "big")
+        pieces = self.tls.pieces(tcp_direction(self.data, ip, layer), seq, payload)
+        return f" tls {', '.join(piece.text or '…' for piece in pieces)}" if pieces else ""
 
     def _quoted_seq(self, ip: Layer, header: bytes) -> int:
         flow = (

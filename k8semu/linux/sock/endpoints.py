@@ -106,6 +106,7 @@ def _tls_transport(
 
     context = None if isinstance(ssl, bool) else ssl
     tls = SSLProtocol(loop, protocol, context, waiter, False, hostname, **timeouts)  # type: ignore[arg-type]
+    loop.log_keys(tls._sslcontext)
     StreamTransport(loop, stream, tls)
     return tls._app_transport
 
@@ -229,6 +230,8 @@ async def create_server(
             stream.close()
         raise
     tls = {"ssl": ssl, "timeouts": timeouts} if ssl is not None else None
+    if ssl is not None:
+        loop.log_keys(ssl)
     server = Server(loop, streams, factory, backlog, tls)
     if start_serving:
         server._start_serving()

@@ -176,6 +176,8 @@ class StreamTransport(transports._FlowControlMixin):
         if self._conn_lost:
             self._conn_lost += 1
             return
+        if self._loop.keylog is not None:       # secrets come into a capture before what they decrypt
+            self._loop.keylog.poll()
         taken = 0
         if not self._buffer:
             taken = self._send(data)

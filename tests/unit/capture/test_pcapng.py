@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, LINKTYPE_RAW, Frame
-from k8semu.capture.pcapng import PcapngFile, PcapngReader, PcapngWriter
+from k8semu.capture.pcapng import BYTE_ORDER_MAGIC, DSB, SHB, PcapngFile, PcapngReader, PcapngWriter, _block
 from k8semu.capture.reader import read_frames
 from k8semu.errors import CaptureError
 
@@ -203,3 +203,34 @@ def test_wireshark_reads_names_ids_comments_and_finds_nothing_malformed(tmp_path
     assert bad.stdout == ""
     named = subprocess.run(["tshark", "-N", "n", "-r", str(path), "-Y", "arp"], capture_output=True, text=True)
     assert "cut short" not in named.stderr
+
+
+def test_secrets_lie_in_front_of_the_frames_that_they_decrypt(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with PcapngFile(path) as file:
+        number = file.interface("a/eth0")
+        file.write(number, file.pack(number, 1, 1, b"one", 1), b"")
+        file.secrets(b"CLIENT_RANDOM aa bb\n")
+        file.write(number, file.pack(number, 2, 1, b"two", 2), b"")
+        file.secrets(b"CLIENT_RANDOM cc dd\n")
+    with path.open("rb") as stream:
+        reader = PcapngReader(stream, "a.pcapng")
+        seen = [(frame.data, reader.secrets) for frame in reader]
+        assert seen == [(b"one", b""), (b"two", b"CLIENT_RANDOM aa bb\n")]
+        assert reader.secrets.endswith(b"CLIENT_RANDOM cc dd\n")
+
+
+@pytest.mark.parametrize("body", [b"", b"KSLT", b"KSLT\xff\0\0\0abcd"])
+def test_secrets_that_leave_their_block_are_an_error(body: bytes) -> None:
+    block = _block(DSB, body)
+    data = _block(SHB, pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)) + block
+    with pytest.raises(CaptureError, match="secrets"):
+        list(PcapngReader(io.BytesIO(data), "x"))
+
+
+def test_secrets_of_another_kind_are_passed_over() -> None:
+    body = pack("<II", 0x57474B4C, 4) + b"wire"
+    data = _block(SHB, pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)) + _block(DSB, body)
+    reader = PcapngReader(io.BytesIO(data), "x")
+    assert list(reader) == []
+    assert reader.secrets == b""
