@@ -84,12 +84,13 @@ class Client:
         self.host, self.port, self.agent = host, port, agent
         self._idle: list[Connection] = []
 
-    async def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """The answer's JSON; ApiError if the server refuses, OSError if it cannot be reached."""
+    async def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json",
+                      accept: str = "application/json") -> Any:  # fmt: skip
+        """The answer's JSON (or its text); ApiError if the server refuses, OSError if it cannot be reached."""
         data = _encode(body) if body is not None else b""
         connection = self._held() or await self._connect()
         try:
-            head = await connection.send(method, path, self._headers(data, content_type), data)
+            head = await connection.send(method, path, self._headers(data, content_type, accept), data)
             said = b"".join([part async for part in connection.body()])
         except BaseException:
             connection.close()
@@ -112,8 +113,10 @@ class Client:
     async def _connect(self) -> Connection:
         return Connection(*await asyncio.open_connection(self.host, self.port))
 
-    def _headers(self, data: bytes, content_type: str) -> list[tuple[str, str]]:
-        headers = [("host", f"{self.host}:{self.port}"), ("user-agent", self.agent), ("accept", "application/json")]
+    def _headers(
+        self, data: bytes, content_type: str, accept: str = "application/json"
+    ) -> list[tuple[str, str]]:
+        headers = [("host", f"{self.host}:{self.port}"), ("user-agent", self.agent), ("accept", accept)]
         return [*headers, ("content-type", content_type), ("content-length", str(len(data)))] if data else headers
 
     # --- verbs ------------------------------------------------------------------------------------

@@ -62,13 +62,17 @@ class Registry:
         self.version = 0
         self.caches = {r.plural: Cache(indexed=r.plural in ("pods", "endpointslices")) for r in TABLE}
         self.strategies = strategies(ranges or Ranges(), random, self.list)
-        self._random, self._provision = random, provision
+        self.random, self._provision = random, provision
         self._uids = random["uids"]
         self._listeners: dict[tuple[str, str], list[Listener]] = {
             (only, plural): [] for only in ("", "-") for plural in RESOURCES
         }
         self._history: dict[str, deque[Event]] = {r.plural: deque(maxlen=REMEMBERED) for r in TABLE}
         self._forgotten = dict.fromkeys(RESOURCES, 0)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What is there from the start."""
         for name in NAMESPACES:
             self.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
@@ -251,7 +255,7 @@ class Registry:
         for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"):
             meta.pop(key, None)
         if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = metadata.generate_name(meta["generateName"], self._random[strategy.generated])
+            meta["name"] = metadata.generate_name(meta["generateName"], self.random[strategy.generated])
         if resource.namespaced and not meta.get("namespace"):
             meta["namespace"] = "default"
         meta["uid"] = metadata.new_uid(self._uids)

@@ -1,6 +1,7 @@
 """The API server as a program: the registry over HTTP/1.1.
 
-    connection ─▶ h11 ─▶ Api.handle ─▶ JSON, or a stream of events, one line each
+    connection ─▶ h11 ─┬▶ Api.handle ─▶ JSON, or a stream of events, one line each
+                       └▶ Doors ─▶ a Pod, a node, a kubelet
 
 An ordinary asyncio program: it runs on a node of the emulator, and on real sockets.
 
@@ -17,11 +18,15 @@ from typing import Any
 import h11
 import msgspec
 
+from k8semu.apps.http1 import Http1, response
 from k8semu.kube.api.arguments import Request
+from k8semu.kube.api.doors import Doors, find_door
 from k8semu.kube.api.meta import NS_PER_S
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.requests import Answer, Api, Watching
 from k8semu.kube.api.resources import BY_KIND
+from k8semu.kube.api.status import ApiError
+from k8semu.kube.api.surroundings import Draw
 from k8semu.kube.api.surroundings import Streams as StreamsProtocol
 from k8semu.kube.api.watch import BOOKMARK_EVERY, Stream
 
@@ -34,10 +39,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Server:
-    """Connections of an `Api`."""
+    """Connections of an `Api`. `draw` chooses the endpoints of the Services that it leads to."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, draw: Draw | None = None) -> None:
         self.api = api
+        self.doors = Doors(api.registry, draw if draw is not None else api.registry.random["service-proxy"])
         self._open: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self._server: asyncio.Server | None = None
 
@@ -48,7 +54,7 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[writer] = asyncio.current_task()
         try:
-            await _Connection(self.api, reader, writer).serve()
+            await _Connection(self.api, self.doors, reader, writer).serve()
         except (ConnectionError, h11.LocalProtocolError):
             pass
         finally:
@@ -62,53 +68,57 @@ class Server:
         tasks = [task for task in self._open.values() if task is not None]
         for writer in list(self._open):
             writer.close()
+        self.doors.close()
         if tasks:
             await asyncio.wait(tasks, timeout=1)
 
 
 class _Connection:
-    def __init__(self, api: Api, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.api, self.reader, self.writer = api, reader, writer
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=65_536)
+    def __init__(self, api: Api, doors: Doors, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.api, self.doors, self.reader = api, doors, reader
+        self.client = Http1(reader, writer, h11.SERVER)
+        self.http = self.client.http
 
     async def serve(self) -> None:
         """One request after the other until the client has enough, or says what is no HTTP."""
         while True:
             try:
-                request = await self._request()
+                head = await self.client.receive()
+                if not isinstance(head, h11.Request):
+                    return
+                await self._serve(head)
             except h11.RemoteProtocolError as error:
                 await self._refuse(error)
                 return
-            if request is None:
-                return
-            answer = self.api.handle(request)
-            if isinstance(answer, Watching):
-                await self._watch(answer)
-            else:
-                await self._answer(answer, request.method == "HEAD")
             if self.http.our_state is not h11.DONE or self.http.their_state is not h11.DONE:
                 return
             self.http.start_next_cycle()
 
-    async def _event(self) -> Any:
-        while (event := self.http.next_event()) is h11.NEED_DATA:
-            if self.http.they_are_waiting_for_100_continue:
-                go_on = h11.InformationalResponse(status_code=100, headers=[])
-                self.writer.write(self.http.send(go_on) or b"")
-            self.http.receive_data(await self.reader.read(65_536))
-        return event
+    async def _serve(self, head: h11.Request) -> None:
+        door = find_door(head.target.decode("latin-1"))
+        if door is not None:
+            try:
+                await self.doors.open(self.client, head, door)
+            except ApiError as error:
+                while isinstance(await self.client.receive(), h11.Data):
+                    pass
+                await self._answer(Answer(error.code, error.status()), head.method == b"HEAD")
+            return
+        request = await self._request(head)
+        answer = self.api.handle(request)
+        if isinstance(answer, Watching):
+            await self._watch(answer)
+        else:
+            await self._answer(answer, request.method == "HEAD")
 
-    async def _request(self) -> Request | None:
-        head = await self._event()
-        if not isinstance(head, h11.Request):
-            return None
+    async def _request(self, head: h11.Request) -> Request:
         body = bytearray()
-        while isinstance(event := await self._event(), h11.Data):
+        while isinstance(event := await self.client.receive(), h11.Data):
             body += event.data
             if len(body) > MOST:
                 raise h11.RemoteProtocolError("Request entity too large", error_status_hint=413)
         if not isinstance(event, h11.EndOfMessage):
-            return None
+            raise ConnectionResetError("the client went away")
         headers = {key.decode(): value.decode("latin-1") for key, value in head.headers}
         return Request(
             head.method.decode("latin-1"), head.target.decode("latin-1"), bytes(body), headers.get("accept", ""),
@@ -117,22 +127,21 @@ class _Connection:
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         if self.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            code = error.error_status_hint or 400
-            body = f"{code} {error}".encode()
-            headers = [("content-type", "text/plain"), ("content-length", str(len(body))), ("connection", "close")]
-            await self._send(h11.Response(status_code=code, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+            body = f"{error.error_status_hint or 400} {error}".encode()
+            await self.client.answer(
+                error.error_status_hint or 400, [("Content-Type", "text/plain"), ("Connection", "close")], body
+            )
 
     async def _answer(self, answer: Answer, head_only: bool) -> None:
         text = isinstance(answer.body, str)
         body = answer.body.encode() if text else _encode(answer.body) + b"\n"
         kind = "text/plain; charset=utf-8" if text else "application/json"
-        headers = [("cache-control", "no-cache, private"), ("content-type", kind), ("content-length", str(len(body)))]
-        data = [] if head_only else [h11.Data(data=body)]
-        await self._send(h11.Response(status_code=answer.code, headers=headers), *data, h11.EndOfMessage())
+        await self.client.answer(
+            answer.code, [("Cache-Control", "no-cache, private"), ("Content-Type", kind)], body, head_only
+        )
 
     async def _send(self, *events: Any) -> None:
-        self.writer.write(b"".join(self.http.send(event) or b"" for event in events))
-        await self.writer.drain()
+        await self.client.send(*events)
 
     # --- watches ----------------------------------------------------------------------------------
 
@@ -141,9 +150,9 @@ class _Connection:
         stream = Stream(self.api.registry, self.api.clock, watching)
         closed = asyncio.ensure_future(self.reader.read(1))
         try:
-            headers = [("cache-control", "no-cache, private"), ("content-type", "application/json"),
-                       ("transfer-encoding", "chunked")]  # fmt: skip
-            await self._send(h11.Response(status_code=200, headers=headers))
+            headers = [("Cache-Control", "no-cache, private"), ("Content-Type", "application/json"),
+                       ("Transfer-Encoding", "chunked")]  # fmt: skip
+            await self._send(response(200, headers))
             await self._stream(stream, watching, closed)
             if not closed.done():
                 await self._send(h11.EndOfMessage())

@@ -106,6 +106,10 @@ def internal_error(why: str) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {why}", causes)
 
 
+def service_unavailable(why: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", why)
+
+
 def method_not_allowed() -> ApiError:
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, {})
