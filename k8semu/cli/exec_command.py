@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
 @click.argument("name", metavar="NAME|FILE")
-@click.argument("machine", metavar="NODE|POD")
+@click.argument("machine", metavar="NODE|POD|HOST")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD…")
 def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     """Run a scenario, then a command on one of its machines.
@@ -21,13 +21,18 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     \b
     ip addr|link|route|neigh|rule    bridge fdb|link    ss -tln    sysctl    docker ps
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
+    kubectl get|exec    where the scenario has no API server, a node `master` joins with one
     """
+    from k8semu.scenario.check import add_api_server
     from k8semu.scenario.load import load
     from k8semu.scenario.run import Run
     from k8semu.scenario.steps import command_output
 
     words = list(argv[1:]) if argv[0] == "--" else list(argv)
-    this = Run(load(name))
+    loaded = load(name)
+    if words and words[0] == "kubectl":
+        add_api_server(loaded)
+    this = Run(loaded)
     try:
         this.build()
         this.built.machine(machine)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from k8semu.cluster.cluster import Cluster
+from k8semu.cluster.cluster import Cluster, Process
+from k8semu.cluster.journal import Program
 from k8semu.cluster.kubelet import PodMachine
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.master import Master
@@ -65,6 +66,8 @@ class Built:
         self.pods: dict[str, PodMachine] = {}
         self.underlay = Underlay(cluster)
         self.services: ServiceNetwork | None = None
+        self.api: Machine | None = None     # where an API server listens
+        self.jobs: dict[str, Process] = {}  # what steps left running in the background, by the step's name
         self.master: Master
 
     def machine(self, name: str) -> Machine:
@@ -106,17 +109,20 @@ def build(
     network: PodNetworkSpec,
     manifests: Sequence[dict[str, Any]] = (),
     services: ServiceNetworkSpec | None = None,
-    wire: str = "",
+    api: str = "",
+    wire: bool = False,
 ) -> Built:
     """Build everything; what is wrong with a manifest is a ManifestError.
 
-    `wire`: the host on which the API server runs, if the control plane is to talk over the node network.
+    `api`: the machine on which an API server listens; `wire`: the control plane talks to it over the node network.
     """
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
     if len(nodes) >= SLEEP_FROM:
         for node in built.nodes.values():
             cluster.sleepers.put(node.net)
+    if api in built.nodes:
+        _control_plane(built.nodes[api])
     setup(cluster, network, list(built.nodes.values()))
     cidr = services.cidr if services is not None else SERVICE_CIDR
     master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
@@ -133,10 +139,34 @@ def build(
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
         master.attach(built.services)
         if wire:
-            _on_the_wire(built, built.hosts[wire], services)
+            _on_the_wire(built, built.machine(api), services)
         if services.dns_replicas:
             _cluster_dns(master, services)
+    if api:
+        built.api = built.machine(api)
+        if not wire:
+            start_api_server(cluster, built.api)
     return built
+
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+"""Label and taint of the API server's node. Kubernetes: cmd/kubeadm/app/phases/markcontrolplane"""
+
+
+def _control_plane(node: Node) -> None:
+    node.labels = {**node.labels, CONTROL_PLANE: ""}
+    node.taints = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
+
+
+def start_api_server(cluster: Cluster, machine: Machine) -> None:
+    """An API server that follows the Master, on `machine`."""
+    from k8semu.kube.api.mirror import KINDS
+
+    pid = f"{machine.netns_name}/kube-apiserver"
+    program = Program(function="k8semu.kube.api.mirror:apiserver", args={"seed": cluster.world.random.seed})
+    cluster.start(machine.netns_name, pid, program)
+    assert cluster.on_watch is not None
+    cluster.on_watch(pid, KINDS)
 
 
 def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> None:

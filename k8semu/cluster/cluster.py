@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from k8semu.apps.feed import Feed, current_feed
+from k8semu.apps.terminal import Terminal, current_terminal
 from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Call, Journal, NetnsAdd, NetnsDel, Program, Start, Stop, Tell
 from k8semu.cluster.sleepers import Sleepers
@@ -50,13 +51,13 @@ def load_program(function: str) -> ProgramFunction:
 
 
 class Process:
-    """A program that runs: its task, what it was started from, what it has open, and what it is told."""
+    """A program that runs: its task, what it was started from, what it has open, is told, and has printed."""
 
-    __slots__ = ("feed", "files", "netns", "pid", "program", "task")
+    __slots__ = ("feed", "files", "netns", "pid", "program", "task", "terminal")
 
     def __init__(self, pid: str, netns: str, program: Program) -> None:
         self.pid, self.netns, self.program = pid, netns, program
-        self.files, self.feed = OpenFiles(), Feed()
+        self.files, self.feed, self.terminal = OpenFiles(), Feed(), Terminal()
         self.task: asyncio.Task[Any]
 
 
@@ -155,6 +156,7 @@ class Cluster:
         context.run(current_program.set, pid.rpartition("/")[2])
         context.run(current_files.set, process.files)
         context.run(current_feed.set, process.feed)
+        context.run(current_terminal.set, process.terminal)
         process.task = self.loop.create_task(function(**program.args), name=pid, context=context)
         return process
 
@@ -179,6 +181,13 @@ class Cluster:
         if process is not None:
             self.journal.add(Stop(netns=process.netns, pid=pid))
             process.task.cancel()
+
+    async def interrupt(self, process: Process) -> Any:
+        """Ctrl-C for a program that was started: what it returns then (JSON values), or has returned before."""
+        process.task.cancel()
+        result = await process.task
+        self.journal.add(Stop(netns=process.netns, pid=process.pid, result=result))
+        return result
 
     def feed(self, pid: str, message: Any) -> None:
         """Tell a running program something (JSON values): its `apps.feed.next_message` returns it."""

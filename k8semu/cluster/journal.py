@@ -73,6 +73,8 @@ class Start(Entry, frozen=True, kw_only=True):
 class Stop(Entry, frozen=True, kw_only=True):
     netns: str
     pid: str
+    result: Any = None
+    """What it returned in the emulator, where that is asked (JSON values)."""
 
 
 class Feed(Entry, frozen=True, kw_only=True):

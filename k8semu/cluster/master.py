@@ -58,9 +58,11 @@ class Master:
 
     def node_object(self, node: Node) -> JSON:
         """As a kubelet registers its node. Kubernetes: pkg/kubelet/kubelet_node_status.go"""
+        spec: JSON = {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]}
+        if node.taints:
+            spec["taints"] = node.taints
         return {
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels},
-            "spec": {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels}, "spec": spec,
         }  # fmt: skip
 
     def node_status(self, node: Node) -> JSON:

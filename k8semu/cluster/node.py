@@ -49,6 +49,7 @@ class Node(Machine):
         self.pod_cidr = pod_cidr
         self.labels = labels
         self.annotations: dict[str, str] = {}
+        self.taints: list[dict[str, str]] = []
         self.cni_files: dict[str, str] = {}
         self.cni: CniRuntime | None = None
         self._containers: dict[str, Container] = {}

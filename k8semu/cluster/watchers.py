@@ -1,6 +1,6 @@
 """Programs that hear of objects as the API server's watchers do, without an API server on the wire.
 
-    begin    ADDED for every object of the kinds asked for, then BOOKMARK
+    begin    ADDED for every object of the kinds asked for, then BOOKMARK (with the time)
     tell     ADDED, MODIFIED, DELETED since the last time, in their order
 
 Kubernetes: staging/src/k8s.io/apimachinery/pkg/watch/watch.go
@@ -8,6 +8,7 @@ Kubernetes: staging/src/k8s.io/apimachinery/pkg/watch/watch.go
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from k8semu.kube.api.resources import TABLE
@@ -27,21 +28,30 @@ class Watchers:
         self.cluster, self.registry = cluster, registry
         self._plurals: dict[str, tuple[str, ...]] = {}
         self._events: list[tuple[str, Event]] = []
+        self._heard: set[str] = set()
         cluster.on_watch = self.begin
-        for plural in WATCHED:
-            registry.subscribe(plural, lambda event, plural=plural: self._events.append((plural, event)))  # type: ignore[misc]
+        self._hear(WATCHED)
+
+    def _hear(self, plurals: Iterable[str]) -> None:
+        for plural in plurals:
+            if plural not in self._heard:
+                self._heard.add(plural)
+                self.registry.subscribe(plural, lambda event, plural=plural: self._events.append((plural, event)))  # type: ignore[misc]
 
     def begin(self, pid: str, kinds: tuple[str, ...]) -> None:
         """A program starts to watch; it is told what there is."""
         self.tell()
         plurals = self._plurals[pid] = tuple(PLURAL[kind] for kind in kinds)
+        self._hear(plurals)
         for plural in plurals:
             for obj in self.registry.list(plural):
                 self.cluster.feed(pid, {"type": "ADDED", "object": obj})
-        self.cluster.feed(pid, {"type": "BOOKMARK"})
+        self.cluster.feed(pid, {"type": "BOOKMARK", "now": self.cluster.clock.now})
 
     def tell(self) -> None:
         """Tell everybody what has happened since the last time."""
+        if not self._events:
+            return
         events, self._events = self._events, []
         if not events:
             return

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from k8semu.apps.feed import Feed, current_feed
+from k8semu.apps.terminal import Terminal, current_terminal
 from k8semu.cluster.cluster import load_program
 from k8semu.cluster.journal import Program
 from k8semu.lab.channel import Channel, Gone
@@ -124,6 +125,7 @@ def run_program(channel: Channel, netns: str, program: Program, parent: int) -> 
         asyncio.set_event_loop(loop)
         feed = Feed()
         current_feed.set(feed)
+        current_terminal.set(Terminal())
         task = loop.create_task(function(**program.args))
         loop.add_reader(channel.fileno(), lambda: _told(channel, loop, task, feed))
         outcome = Word(ENDED, loop.run_until_complete(task))

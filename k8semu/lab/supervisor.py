@@ -2,7 +2,7 @@
 
     build(entries)               what NetnsAdd and Tell say
     start(netns, pid, program)   returns when the program waits for something, or has ended
-    stop(pid)                    returns when its process is gone
+    stop(pid)                    returns when its process is gone, what the program returned
     feed(pid, message)           tells a program something; returns when it waits again
     call(netns, program, limit)  returns the program's result
     settle_links()               returns when links that came or went have had all their consequences
@@ -62,6 +62,7 @@ class Supervisor:
         self.channel = channel
         self.builder = Builder()
         self.running: dict[str, _Running] = {}
+        self.ended: dict[str, Any] = {}  # what programs returned that ended by themselves
 
     def run(self) -> None:
         """Serve until the other end goes."""
@@ -139,14 +140,22 @@ class Supervisor:
             return ""
         _reap(process, word)
         del self.running[pid]
-        return str(word.value) if word.kind == "failed" else ""
+        if word.kind == "failed":
+            return str(word.value)
+        self.ended[pid] = word.value
+        return ""
 
-    def _stop(self, pid: str) -> None:
+    def _stop(self, pid: str) -> Any:
+        """What the program returns, or has returned."""
+        self._crashes()
         process = self.running.pop(pid, None)
-        if process is not None:
-            with contextlib.suppress(Gone):
-                process.channel.send("stop")
-            _reap(process, _until_end(process.channel, STOP_LIMIT))
+        if process is None:
+            return self.ended.pop(pid, None)
+        with contextlib.suppress(Gone):
+            process.channel.send("stop")
+        word = _until_end(process.channel, STOP_LIMIT)
+        _reap(process, word)
+        return word.value if word is not None and word.kind == "ended" else None
 
     def _feed(self, pid: str, message: Any) -> str:
         process = self.running.get(pid)
@@ -174,6 +183,8 @@ class Supervisor:
             if word is not None and word.kind != "idle":
                 if word.kind == "failed":
                     found.append((pid, str(word.value)))
+                else:
+                    self.ended[pid] = word.value
                 _reap(process, word)
                 del self.running[pid]
         return found

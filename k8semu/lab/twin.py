@@ -155,9 +155,9 @@ class Twin:
         if failed:
             self.crashes.append((pid, failed))
 
-    def stop(self, pid: str) -> None:
-        """Cancel a program; returns when its process is gone."""
-        self._channel.ask("stop", pid)
+    def stop(self, pid: str) -> Any:
+        """Cancel a program; what it returned, when its process is gone."""
+        return self._channel.ask("stop", pid)
 
     def feed(self, pid: str, message: Any) -> None:
         """Tell a running program something; returns when it waits again."""

@@ -187,7 +187,9 @@ class _Replay:
 
     def _stop(self, entry: j.Stop) -> None:
         self._flush()
-        self.twin.stop(entry.pid)
+        real = self.twin.stop(entry.pid)
+        if entry.result is not None and not self._skips:
+            self._compare(entry.netns, entry.result, real)
 
     def _feed(self, entry: j.Feed) -> None:
         self._flush()
@@ -215,6 +217,9 @@ class _Replay:
             real = self.twin.call(netns, program)
         except ProgramFailed as error:
             real = {"failed": str(error)}
+        self._compare(netns, emulated, real)
+
+    def _compare(self, netns: str, emulated: Any, real: Any) -> None:
         self.results += 1
         name = f"step {self._step.number} ({self._step.name})" if self._step is not None else netns
         self.differences += [f"{name}: {line}" for line in result_differences(emulated, real)]

@@ -28,6 +28,8 @@ DEVICE = re.compile(r"[-_.A-Za-z0-9]{1,15}")
 TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
 """What a bridge cannot be called: other devices of a node."""
 SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
+MASTER = "master"
+"""The machine of the API server, unless another is named."""
 RESERVED = ("underlay", "router")
 """Machines that the network between machines is made of."""
 
@@ -53,9 +55,8 @@ def default_nodes(loaded: Loaded) -> None:
         spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
             NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
         ]
-    if spec.control_plane == "wire" and all(host.name != "master" for host in spec.hosts):
-        lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
-        spec.hosts.append(HostSpec(name="master", address=f"{lan[10]}/{lan.prefixlen}"))
+    if spec.control_plane == "wire" or any(step.kubectl is not None for step in spec.steps):
+        need_api_server(loaded)
     named = {node.name: node for node in spec.nodes}
     for thing in objects:
         if thing.metadata.name not in named:
@@ -67,6 +68,28 @@ def default_nodes(loaded: Loaded) -> None:
     _pod_cidrs(loaded)
     services = spec.services
     services.cidr = services.cidr or (NFTABLES_CIDR if services.proxy_mode == "nftables" else SERVICE_CIDR)
+
+
+def need_api_server(loaded: Loaded) -> None:
+    """Have a machine for the API server: on the wire a host, else a node, so that it can reach Pods."""
+    spec = loaded.scenario.spec
+    spec.api_server = spec.api_server or MASTER
+    if spec.api_server != MASTER or any(machine.name == MASTER for machine in spec.machines()):
+        return
+    lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
+    address = f"{lan[10]}/{lan.prefixlen}"
+    if spec.control_plane == "wire":
+        spec.hosts.append(HostSpec(name=MASTER, address=address))
+    else:
+        spec.nodes.append(NodeSpec(name=MASTER, address=address))
+
+
+def add_api_server(loaded: Loaded) -> None:
+    """Give a scenario that was checked an API server, if it has none."""
+    if not loaded.scenario.spec.api_server:
+        need_api_server(loaded)
+        _pod_cidrs(loaded)
+        check(loaded)
 
 
 def _key(thing: NodeObject) -> str:
@@ -109,6 +132,7 @@ def check(loaded: Loaded) -> None:
     """Raise the error of the first thing that makes no sense."""
     machines = _check_machines(loaded)
     _check_names(loaded, machines)
+    _check_api_server(loaded)
     _check_subnets(loaded)
     _check_plugin(loaded)
     _check_pods(loaded, machines)
@@ -172,6 +196,14 @@ def _check_names(loaded: Loaded, machines: dict[str, str]) -> None:
             ipaddress.IPv4Address(address)
         except ValueError:
             raise loaded.error(f"{address!r} is no address", f"{path}.{name}", "such as 10.100.0.2") from None
+
+
+def _check_api_server(loaded: Loaded) -> None:
+    spec = loaded.scenario.spec
+    names = [machine.name for machine in spec.machines()]
+    if spec.api_server and spec.api_server not in names:
+        hint = f"there are: {', '.join(names)}"
+        raise loaded.error(f"no node or host {spec.api_server!r}", "spec.apiServer", hint)
 
 
 def has_router(loaded: Loaded) -> bool:

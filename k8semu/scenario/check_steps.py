@@ -38,6 +38,7 @@ class Known:
             if thing.kind in DELETED
         ]  # fmt: skip
         self.containers: list[str] = []
+        self.jobs: list[str] = []  # steps that have left something running
 
     def machines(self) -> list[str]:
         return [*self.nodes, *self.hosts, *self.pods, *self.containers]
@@ -84,11 +85,25 @@ def check_steps(loaded: Loaded) -> None:
         names.add(step.name)
         known.brings(step)
         kind, action = action_of(step)
+        _check_interrupt(loaded, known, step, i)
         _check_where(loaded, known, kind, action, f"{path}.{kind}")
         if kind in _CHECKS:
             _CHECKS[kind](loaded, action, f"{path}.{kind}")
         _check_objects(loaded, known, kind, action, f"{path}.{kind}")
         _check_expect(loaded, step, kind, path)
+
+
+def _check_interrupt(loaded: Loaded, known: Known, step: Step, number: int) -> None:
+    """What is interrupted runs in the background, and can be interrupted once."""
+    if step.kubectl is not None and step.kubectl.background:
+        known.jobs.append(step.name or f"kubectl {number + 1}")
+    if step.interrupt is None:
+        return
+    if step.interrupt.step not in known.jobs:
+        hint = f"there are: {', '.join(known.jobs)}" if known.jobs else "an earlier step with background: true"
+        what = f"no step {step.interrupt.step!r} that runs in the background"
+        raise loaded.error(what, f"spec.steps[{number}].interrupt.step", hint)
+    known.jobs.remove(step.interrupt.step)
 
 
 def _check_where(loaded: Loaded, known: Known, kind: str, action: Any, path: str) -> None:
@@ -220,6 +235,15 @@ def _dns(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error(f"{action.server!r} is no address", f"{path}.server", "such as 10.96.0.10")
 
 
+def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
+    try:
+        words = shlex.split(action.command)
+    except ValueError as error:
+        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as get pods") from None
+    if not words or words[0] == "kubectl":
+        raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
+
+
 def _cni(loaded: Loaded, action: Any, path: str) -> None:
     spec = loaded.scenario.spec
     taken = [m.name for m in spec.machines()] + [pod.metadata.name for pod in loaded.pods]
@@ -247,5 +271,5 @@ def _link(loaded: Loaded, action: Any, path: str) -> None:
 
 _CHECKS = {
     "http": _http, "tcp": _host_port, "udp": _host_port, "ping": _ping, "exec": _exec, "dns": _dns, "cni": _cni,
-    "listen": _listen, "link": _link, "program": _program,
+    "listen": _listen, "kubectl": _kubectl, "link": _link, "program": _program,
 }  # fmt: skip

@@ -163,6 +163,25 @@ class Exec(Model, kw_only=True):
     command: str
 
 
+class Kubectl(Model, kw_only=True):
+    """kubectl on a machine: ``get pods``, ``port-forward pod/web 8080:80``."""
+
+    from_: str = msgspec.field(name="from")
+    command: str
+    """What follows the word kubectl."""
+    background: bool = False
+    """As with `&`: it goes on while the next steps are taken, until a step interrupts it."""
+    stdin: str = ""
+    """What is typed, for a command that reads it."""
+
+
+class Interrupt(Model, kw_only=True):
+    """Ctrl-C for what an earlier step left running in the background."""
+
+    step: str
+    """The name of that step."""
+
+
 class Cni(Model, kw_only=True):
     """Call the CNI plugins of a node for a container, as the kubelet would."""
 
@@ -270,6 +289,8 @@ class Step(Model, kw_only=True):
     listen: Listen | None = None
     exec: Exec | None = None
     program: Program | None = None
+    kubectl: Kubectl | None = None
+    interrupt: Interrupt | None = None
     cni: Cni | None = None
     scale: Scale | None = None
     kill: Kill | None = None
@@ -292,6 +313,8 @@ EXPECTS: dict[str, tuple[str, ...]] = {
     "listen": ("error",),
     "exec": ("code", "contains", "excludes"),
     "program": ("servedBy", "error", "returns", "contains", "excludes"),
+    "kubectl": ("code", "contains", "excludes"),
+    "interrupt": ("code", "contains", "excludes"),
     "cni": ("code", "address", "error", "contains", "excludes"),
     "scale": _CHANGES,
     "kill": _CHANGES,
@@ -318,6 +341,8 @@ class Spec(Model, kw_only=True):
     seed: int = 1
     control_plane: Literal["instant", "wire"] = "instant"
     """Do the components of the control plane talk over the node network? On the wire, a host `master` is there."""
+    api_server: str = ""
+    """The machine of an API server on port 6443: `master`, if something needs one (kubectl, the wire), unless said."""
     nodes: list[NodeSpec] = []
     hosts: list[HostSpec] = []
     names: dict[str, str] = {}

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from k8semu.linux.core.net import Net
     from k8semu.trace.hop import TraceSink
 
-MASTER = "master"
-"""The host of an API server on the wire."""
 SETTLE = 0.005
 """Seconds between steps, and before the first: servers listen, last frames arrive."""
 
@@ -90,7 +88,7 @@ class Run:
         try:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
-                self.loaded.manifests, services_of(self.loaded), MASTER if spec.control_plane == "wire" else "",
+                self.loaded.manifests, services_of(self.loaded), spec.api_server, spec.control_plane == "wire",
             )  # fmt: skip
             for name, address in spec.names.items():
                 self.cluster.name(name, address)
@@ -124,11 +122,20 @@ class Run:
         name = step.name or f"{kind} {number}"
         self.cluster.journal.add(StepEntry(number=number, name=name, time=self.cluster.clock.now))
         first = self.cluster.world.peek_packet_id()
-        result = await TAKE[kind](self.built, action)
+        result = await self._act(kind, action, name)
         failures = check(step.expect, result)
         expect = msgspec.to_builtins(step.expect) if step.expect is not None else {}
         packets = (first, self.cluster.world.peek_packet_id())
         return StepResult(name, kind, not failures, result, expect, failures, packets)
+
+    async def _act(self, kind: str, action: Any, name: str) -> Any:
+        if kind in ("kubectl", "interrupt"):
+            from k8semu.scenario import kubectl_steps
+
+            if kind == "interrupt":
+                return await kubectl_steps.interrupt(self.built, action)
+            return await kubectl_steps.kubectl(self.built, action, name)
+        return await TAKE[kind](self.built, action)
 
     def finish(self) -> int:
         """Write the rest of the capture; the number of frames."""

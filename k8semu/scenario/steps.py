@@ -144,6 +144,11 @@ async def run_command(built: Built, machine: str, argv: list[str]) -> dict[str, 
 async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
+    if argv and argv[0] == "kubectl":
+        from k8semu.scenario.kubectl_steps import kubectl_program
+
+        result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:]))
+        return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0] in NETWORK_COMMANDS:
         program = program_of(argv, _resolv_conf(where), _has_busybox(where))
         if isinstance(program, Output):

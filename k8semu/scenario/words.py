@@ -20,6 +20,10 @@ def asked(kind: str, action: Any) -> str:
         return f"{where}$ dig +search {f'@{action.server} ' if action.server else ''}{action.name} {action.type}"
     if kind == "exec":
         return f"{where}$ {action.command}"
+    if kind == "kubectl":
+        return f"{where}$ kubectl {action.command}{' &' if action.background else ''}"
+    if kind == "interrupt":
+        return f"Ctrl-C: {action.step}"
     if kind == "program":
         args = ", ".join(f"{key}={value}" for key, value in action.args.items())
         return f"{where}$ {action.function.rpartition('.')[2]}({args})"
@@ -90,7 +94,7 @@ def _excerpt(rows: list[str], parts: list[str]) -> list[str]:
 def answered(kind: str, result: Any, wanted: list[str]) -> list[str]:
     """The answer in a line or a few; of a long one, what was `wanted`."""
     calls = result.get("calls") or [result]
-    if kind == "exec":
+    if kind in ("exec", "kubectl", "interrupt"):
         rows: list[str] = result["output"].rstrip("\n").splitlines()
         ended = [f"exit status {result['code']}"] if result["code"] else []
         return _excerpt(rows, wanted) + ended or ["(no output)"]

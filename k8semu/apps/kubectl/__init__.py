@@ -1,0 +1,11 @@
+"""kubectl, as an asyncio program: on any machine that reaches the API server.
+
+    main          reads the command line, and does what it says
+    words         flags and arguments
+    get           get, api-resources, version: tables as the server lays them out
+    proxy         kubectl proxy: a local HTTP server in front of the API server
+
+Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd
+Differs: no kubeconfig; the API server's address is that of the scenario, or that of --server.
+Not modelled: commands that write objects; the scenario's steps do that.
+"""

@@ -1,0 +1,133 @@
+"""kubectl: which command, and what becomes of it.
+
+Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/cmd.go, pkg/cmd/util/helpers.go CheckErr()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from k8semu.apps.kubectl.words import Line, Usage, read
+from k8semu.apps.terminal import Terminal, terminal
+from k8semu.kube.api.client import Client
+from k8semu.kube.api.status import ApiError
+
+NO_SERVER = "http://localhost:8080"
+"""Where kubectl looks that was told of no API server."""
+
+
+class Session(msgspec.Struct):
+    """What a command works with."""
+
+    line: Line
+    terminal: Terminal
+    client: Client
+    stdin: str = ""
+
+
+class Failed(Exception):
+    """The command ends: what it says, and its exit status."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.message, self.code = message, code
+
+
+Run = Callable[[Session], Coroutine[Any, Any, int]]
+
+
+def _get(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.get import get
+
+    return get(session)
+
+
+def _version(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.get import version
+
+    return version(session)
+
+
+def _api_resources(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.get import api_resources
+
+    return api_resources(session)
+
+
+def _proxy(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.proxy import proxy
+
+    return proxy(session)
+
+
+_GET = {"output": "", "selector": "", "field-selector": "", "all-namespaces": "", "no-headers": "", "show-labels": "",
+        "raw": ""}  # fmt: skip
+_PROXY = {
+    "port": "8001", "address": "127.0.0.1", "api-prefix": "/", "accept-paths": "^.*",
+    "accept-hosts": r"^localhost$,^127\.0\.0\.1$,^\[::1\]$", "reject-methods": "^$",
+    "reject-paths": "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach",
+}  # fmt: skip
+COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
+    "get": (_GET, _get), "version": ({"client": "", "output": ""}, _version),
+    "api-resources": ({"no-headers": ""}, _api_resources), "proxy": (_PROXY, _proxy),
+}  # fmt: skip
+"""Each with its flags and their defaults."""
+
+
+async def main(argv: list[str], server: str = "", stdin: str = "") -> dict[str, Any]:
+    """`kubectl ARGV…`: `output`, `errors` and `code`, when it ends or is interrupted."""
+    said = terminal()
+    try:
+        return said.result(await _run(argv, server, stdin, said))
+    except Usage as error:
+        said.error(str(error))
+    except Failed as failure:
+        if failure.message:
+            said.error(failure.message)
+        return said.result(failure.code)
+    except ApiError as error:
+        said.error(refusal(error))
+    except asyncio.CancelledError:
+        return said.result(130)             # 128 + SIGINT
+    return said.result(1)
+
+
+async def _run(argv: list[str], server: str, stdin: str, said: Terminal) -> int:
+    name, *words = argv or [""]
+    while name.startswith("-") and words:       # global flags may stand before the command
+        value = [] if "=" in name else [words.pop(0)]
+        name, words = (words[0] if words else ""), [*words[1:], name, *value]
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise Usage(f'error: unknown command "{name}" for "kubectl"; there are: {known}')
+    flags, run = COMMANDS[name]
+    line = read(words, flags, name)
+    parts = urlsplit(line.flags.get("server") or server or NO_SERVER)
+    client = Client(parts.hostname or "localhost", parts.port or 80, "kubectl")
+    try:
+        return await run(Session(line, said, client, stdin))
+    except OSError as error:
+        if error.errno is None:
+            raise Failed(f"error: {error}") from None
+        where = f"{client.host}:{client.port}"
+        if isinstance(error, ConnectionRefusedError):
+            said_so = f"The connection to the server {where} was refused - did you specify the right host or port?"
+            raise Failed(said_so) from None
+        why = os.strerror(error.errno).lower()
+        raise Failed(f"Unable to connect to the server: dial tcp {where}: connect: {why}") from None
+    finally:
+        client.close()
+
+
+def refusal(error: ApiError) -> str:
+    """``Error from server (NotFound): pods "x" not found``."""
+    reason = f" ({error.reason})" if error.reason else ""
+    if error.reason == "BadRequest":
+        return f"Error from server (BadRequest): {error.message}"
+    return f"Error from server{reason}: {error.message}"

@@ -1,0 +1,51 @@
+"""Steps that run kubectl, in the foreground or as with `&`, and the one that interrupts it.
+
+    kubectl      from: user, command: port-forward pod/web 8080:80, background: true
+    interrupt    step: the name of that step
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any
+
+from k8semu.apps.program import Program
+from k8semu.cluster.build import Built
+from k8semu.kube.api.server import PORT
+from k8semu.scenario import model
+
+FUNCTION = "k8semu.apps.kubectl.main:main"
+PATIENCE = 30.0
+"""Seconds to wait for the first word of a command in the background."""
+
+
+def kubectl_program(built: Built, argv: list[str], stdin: str = "") -> Program:
+    """kubectl as a program: `argv` follows its name."""
+    server = f"http://{built.api.address}:{PORT}" if built.api is not None else ""
+    return Program(function=FUNCTION, args={"argv": argv, "server": server, **({"stdin": stdin} if stdin else {})})
+
+
+async def kubectl(built: Built, action: model.Kubectl, name: str) -> Any:
+    """Run to the end; in the background, until it has said something: `output` and `code` (None: it runs)."""
+    machine = built.machine(action.from_)
+    program = kubectl_program(built, shlex.split(action.command), action.stdin)
+    if not action.background:
+        return _result(await built.cluster.call(machine.netns_name, "kubectl", program))
+    pid = f"{machine.netns_name}/job-{len(built.jobs) + 1}/kubectl"
+    process = built.jobs[name] = built.cluster.start(machine.netns_name, pid, program)
+    said = asyncio.ensure_future(process.terminal.first_word())
+    await asyncio.wait((said, process.task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    said.cancel()
+    if process.task.done():
+        return _result(process.task.result())
+    return {"output": process.terminal.shown, "code": None}
+
+
+async def interrupt(built: Built, action: model.Interrupt) -> Any:
+    """Ctrl-C: all that it has said, and its exit status; those of a command that has ended by itself, too."""
+    return _result(await built.cluster.interrupt(built.jobs[action.step]))
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    return {"output": result["output"] + result["errors"], "code": result["code"]}

@@ -1,0 +1,144 @@
+"""A real kubectl, and ours, before the API server's doors: over loopback sockets, and in a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from livelab import LiveCluster
+
+from k8semu.scenario.load import find, parse
+from k8semu.scenario.run import run
+
+PROXIED = "/api/v1/namespaces/default/services/web:http/proxy"
+
+
+@pytest.fixture
+def live() -> Iterator[LiveCluster]:
+    cluster = LiveCluster()
+    yield cluster
+    cluster.stop()
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_service_is_reached_through_the_api_server(live: LiveCluster) -> None:
+    code, said = get(f"{live.url}{PROXIED}/hello?a=b")
+    assert (code, json.loads(said)["path"]) == (200, "/hello?a=b")
+    assert json.loads(said)["headers"]["x-forwarded-uri"] == f"{PROXIED}/hello"
+    assert json.loads(said)["headers"]["x-forwarded-for"] == "127.0.0.1"
+    code, said = get(f"{live.url}{PROXIED}")       # without its slash it is sent there
+    assert (code, json.loads(said)["path"]) == (200, "/")
+    code, said = get(f"{live.url}/api/v1/namespaces/default/services/dead/proxy/")
+    assert (code, json.loads(said)["reason"]) == (503, "ServiceUnavailable")
+    assert "connect: connection refused" in json.loads(said)["message"]
+
+
+@pytest.mark.kubectl
+def test_a_real_kubectl_asks_a_pod_through_the_api_server(live: LiveCluster, tmp_path: Path) -> None:
+    done = live.kubectl(tmp_path, "get", "--raw", f"{PROXIED}/there")
+    assert json.loads(done.stdout)["path"] == "/there"
+
+
+@pytest.mark.kubectl
+def test_a_real_kubectl_proxy_stands_before_the_api_server(live: LiveCluster, tmp_path: Path) -> None:
+    command, env = [*live.command(tmp_path), "proxy", "--port=0"], {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as real:
+        try:
+            assert real.stdout is not None
+            said = real.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:\d+", said)
+            assert found, said
+            code, body = get(f"http://{found[0]}{PROXIED}/x")
+            assert (code, json.loads(body)["path"]) == (200, "/x")
+            assert json.loads(body)["headers"]["x-forwarded-for"] == "127.0.0.1, 127.0.0.1"
+            assert get(f"http://{found[0]}/api/v1/pods", Host="evil.example")[0] == 403
+        finally:
+            real.terminate()
+
+
+# --- in the emulator ----------------------------------------------------------------------------
+
+HEAD = "hosts: [{name: user, address: 203.0.113.10/24}]\nservices: {dns: false}\nsteps:\n"
+
+
+def steps(tmp_path: Path, *lines: str) -> list[dict[str, object]]:
+    """The results of steps on two Pods of a Service."""
+    manifests = find("kubectl-proxy").read_text().split("\n---\n", 1)[1]
+    head = "".join(f"  {line}\n" for line in (HEAD + "".join(f"  - {line}\n" for line in lines)).splitlines())
+    text = f"apiVersion: k8semu/v1\nkind: Scenario\nspec:\n{head}---\n{manifests}"
+    loaded = parse(text, "here.yaml", "here")
+    return [step.result for step in run(loaded, tmp_path).steps]
+
+
+def test_a_cluster_without_a_master_gets_one_that_takes_no_pods(tmp_path: Path) -> None:
+    nodes, pods = steps(
+        tmp_path, 'kubectl: {from: user, command: "get nodes --no-headers"}',
+        'kubectl: {from: user, command: "get pods -o wide --no-headers"}',
+    )  # fmt: skip
+    assert [row.split()[0] for row in str(nodes["output"]).splitlines()] == ["host1", "host2", "master"]
+    assert [row.split()[6] for row in str(pods["output"]).splitlines()] == ["host1", "host2"]
+
+
+def test_kubectl_get_prints_what_kubectl_prints(tmp_path: Path) -> None:
+    names, one, none, wide = steps(
+        tmp_path, 'kubectl: {from: user, command: "get pods,svc -l app=account -o name"}',
+        'kubectl: {from: user, command: "get pod/account-1 -o json"}',
+        'kubectl: {from: user, command: "get pods -n kube-public"}',
+        'kubectl: {from: user, command: "get svc account-service -o wide"}',
+    )  # fmt: skip
+    assert names == {"output": "pod/account-1\npod/account-2\n", "code": 0}
+    assert json.loads(str(one["output"]))["status"]["podIP"] == "172.17.0.2"
+    assert none == {"output": "No resources found in kube-public namespace.\n", "code": 0}
+    assert str(wide["output"]).splitlines()[1].split()[:5] == [
+        "account-service", "ClusterIP", "10.96.0.20", "<none>", "80/TCP"]  # fmt: skip
+
+
+def test_what_runs_in_the_background_is_there_until_it_is_interrupted(tmp_path: Path) -> None:
+    started, there, ended, gone = steps(
+        tmp_path, "name: p\n    kubectl: {from: user, command: proxy --port 9999, background: true}",
+        'http: {from: user, url: "http://localhost:9999/version"}', "interrupt: {step: p}",
+        'http: {from: user, url: "http://localhost:9999/version"}',
+    )  # fmt: skip
+    assert started == {"output": "Starting to serve on 127.0.0.1:9999\n", "code": None}
+    assert there["status"] == 200
+    assert ended == {"output": "Starting to serve on 127.0.0.1:9999\n", "code": 130}
+    assert gone["error"] == "ECONNREFUSED"
+
+
+def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+    proxy = "kubectl: {from: user, command: proxy, background: true}"
+    _, second = steps(tmp_path, f"name: a\n    {proxy}", f"name: b\n    {proxy}")
+    assert second == {"output": "error: listen tcp 127.0.0.1:8001: bind: address already in use\n", "code": 1}
+
+
+def test_an_api_server_on_the_wire_has_the_same_doors(tmp_path: Path) -> None:
+    manifests = find("kubectl-proxy").read_text().split("\n---\n", 1)[1]
+    text = f"""
+spec:
+  controlPlane: wire
+  services: {{dns: false}}
+  nodes:
+    - {{name: host1, address: 10.100.0.2/24}}
+    - {{name: host2, address: 10.100.0.3/24}}
+    - {{name: master, address: 10.100.0.10/24}}
+  steps:
+    - wait: 1s
+    - http: {{from: host1, url: "http://10.100.0.10:6443{PROXIED.replace("web:http", "account-service:80")}/"}}
+---
+{manifests}"""
+    _, answer = run(parse(text, "here.yaml", "here"), tmp_path).steps
+    assert (answer.result["status"], answer.result["clientAddress"]) == (200, "172.17.2.0")
