@@ -37,8 +37,12 @@ async def dial(host: str, port: int, tls: bool = False) -> tuple[asyncio.StreamR
     except TimeoutError:
         raise NoAnswer(f"dial tcp {host}:{port}: i/o timeout") from None
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise NoAnswer(f"dial tcp {host}:{port}: connect: {why}") from None
+        raise NoAnswer(f"dial tcp {host}:{port}: connect: {why_not(error)}") from None
+
+
+def why_not(error: OSError) -> str:
+    """``connection refused``: as Go says it."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _any_certificate() -> Any:

@@ -6,13 +6,13 @@ Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/cmd.go, pkg/cmd/util/helpers.go C
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from k8semu.apps.http_relay import why_not
 from k8semu.apps.kubectl.words import Line, Usage, read
 from k8semu.apps.terminal import Terminal, terminal
 from k8semu.kube.api.client import Client
@@ -119,8 +119,7 @@ async def _run(argv: list[str], server: str, stdin: str, said: Terminal) -> int:
         if isinstance(error, ConnectionRefusedError):
             said_so = f"The connection to the server {where} was refused - did you specify the right host or port?"
             raise Failed(said_so) from None
-        why = os.strerror(error.errno).lower()
-        raise Failed(f"Unable to connect to the server: dial tcp {where}: connect: {why}") from None
+        raise Failed(f"Unable to connect to the server: dial tcp {where}: connect: {why_not(error)}") from None
     finally:
         client.close()
 

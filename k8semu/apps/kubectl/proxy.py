@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import h11
 
 from k8semu.apps.http1 import Http1, asks_to_upgrade, headers_of, value_of
-from k8semu.apps.http_relay import NoAnswer, Relay, Where, forwarded_for
+from k8semu.apps.http_relay import NoAnswer, Relay, Where, forwarded_for, why_not
 from k8semu.apps.kubectl.main import Failed, Session
 from k8semu.apps.kubectl.words import Line
 
@@ -76,7 +76,7 @@ async def proxy(session: Session) -> int:
         listening = await asyncio.start_server(server.accept, line.flags["address"], port)
     except OSError as error:
         where = f"{line.flags['address']}:{port}"
-        raise Failed(f"error: listen tcp {where}: bind: {(error.strerror or str(error)).lower()}") from None
+        raise Failed(f"error: listen tcp {where}: bind: {why_not(error)}") from None
     host, port = listening.sockets[0].getsockname()[:2]
     session.terminal.print(f"Starting to serve on {host}:{port}")
     try:
