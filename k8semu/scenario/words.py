@@ -12,7 +12,7 @@ def asked(kind: str, action: Any) -> str:
         return f"{where}$ ping -c {action.count}{f' -s {action.size}' if action.size != 56 else ''} {action.to}"
     if kind == "http":
         times = f"  ({action.count} times)" if action.count > 1 else ""
-        return f"{where}$ curl {action.url}{times}"
+        return f"{where}$ curl {_curl_words(action)}{action.url}{times}"
     if kind in ("tcp", "udp"):
         flag = "-u " if kind == "udp" else ""
         return f"{where}$ nc {flag}{action.to.replace(':', ' ')}"
@@ -46,6 +46,14 @@ def asked(kind: str, action: Any) -> str:
     if kind == "wait":
         return f"wait {action:g} s"
     return f"{kind} {where}"
+
+
+def _curl_words(action: Any) -> str:
+    words = [f"-X {action.method}"] if action.method else []
+    words += [f"-u {action.user}"] if action.user else []
+    words += [f"-H '{name}: {value}'" for name, value in action.headers.items()]
+    words += [f"-d '{action.body[:40]}'"] if action.body else []
+    return "".join(f"{word} " for word in words)
 
 
 def _link_asked(action: Any) -> str:

@@ -20,8 +20,8 @@ import h11
 from k8semu.apps.ingress import head as heads
 from k8semu.apps.ingress.forward import Failed, Forward
 from k8semu.apps.ingress.pages import CLOSES, SENT_AS, page, reason
-from k8semu.apps.ingress.stream import Reader
-from k8semu.kube.ingress.configure import NO_BACKEND, Location
+from k8semu.apps.ingress.stream import Reader, within
+from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
 from k8semu.kube.ingress.headers import Client, Lines, to_backend, usable
 from k8semu.kube.ingress.matching import BadPathError, normal_path
 from k8semu.kube.ingress.rewriting import redirect, rewritten
@@ -54,7 +54,8 @@ class Request:
         self.http.next_event()
         length = head.values("content-length")
         self.content_length = int(length[0]) if length else None
-        self.has_body = bool(self.content_length) or bool(head.values("transfer-encoding"))
+        chunked = bool(head.values("transfer-encoding"))
+        self.has_body, self.says_length = chunked or bool(self.content_length), chunked or length != []
         self.most = 0
         """Bytes that the body may have; 0: any."""
         self.hsts = ""
@@ -101,7 +102,8 @@ class Request:
             kind.append(("Connection", "close"))
         else:
             kind.append(("Connection", "keep-alive"))
-        response = h11.Response(status_code=status, headers=kind + rest, reason=phrase)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kind + rest]
+        response = h11.Response(status_code=status, headers=headers, reason=phrase.encode("latin-1"))
         return self.http.send(response) or b""
 
     @property
@@ -121,7 +123,8 @@ class Request:
         """The answer 101."""
         self.answered = True
         kept = [line for line in lines if line[0].lower() not in ("server", "content-length", "transfer-encoding")]
-        event = h11.InformationalResponse(status_code=101, headers=kept, reason="Switching Protocols")
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
+        event = h11.InformationalResponse(status_code=101, headers=headers, reason="Switching Protocols")
         return self.http.send(event) or b""
 
     async def write(self, data: bytes | None) -> None:
@@ -138,6 +141,10 @@ class Request:
         if self.method != "HEAD":
             out += self.part(body)
         await self.write(out + self.end())
+
+    @property
+    def body_ended(self) -> bool:
+        return not self.has_body or self.http.their_state is not h11.SEND_BODY
 
     def give_up(self) -> None:
         """What was begun cannot be ended: the connection goes."""
@@ -180,7 +187,7 @@ class Conversation:
     async def more(self) -> bytes:
         """Bytes of the body; b'' at the end of the connection. Raises OSError, TimeoutError."""
         data = self.take_all()
-        return data or await asyncio.wait_for(self.reader.read(READ), self.proxy.config.globals.client_body_timeout)
+        return data or await within(self.reader.read(READ), self.proxy.config.globals.client_body_timeout)
 
     def take_all(self) -> bytes:
         data, self._buffer = bytes(self._buffer), bytearray()
@@ -191,7 +198,7 @@ class Conversation:
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
-        await asyncio.wait_for(self.writer.drain(), 60.0)
+        await within(self.writer.drain(), 60.0)
 
     async def _head(self) -> heads.Head | heads.Refused | None:
         """The next head; None when none comes. Empty lines before it are passed over."""
@@ -208,7 +215,7 @@ class Conversation:
             status = heads.too_long(self._buffer)
             if status:
                 return heads.Refused(status)
-            data = await asyncio.wait_for(self.reader.read(READ), limit)
+            data = await within(self.reader.read(READ), limit)
             if not data:
                 return None
             if not self._buffer:
@@ -252,7 +259,7 @@ class Conversation:
             await self._page(request, 400)
         if await request.finish():
             return True
-        await self._linger()
+        await self._linger(request.body_ended)
         return False
 
     async def _refuse(self, status: int) -> None:
@@ -262,15 +269,18 @@ class Conversation:
         await self.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         await self._linger()
 
-    async def _linger(self) -> None:
-        """Let the client read our last words before the connection goes. nginx: lingering_close"""
+    async def _linger(self, said_all: bool = True) -> None:
+        """Let the client read our last words before the connection goes. nginx: lingering_close
+
+        While it has not `said_all`, it is heard before we hang up.
+        """
         if self.reader.at_eof() or self.writer.is_closing():
             return
         with contextlib.suppress(OSError, TimeoutError):
-            if self.writer.can_write_eof():
+            if said_all and self.writer.can_write_eof():
                 self.writer.write_eof()
             async with asyncio.timeout(LINGER_TIME):
-                while await asyncio.wait_for(self.reader.read(READ), LINGER_TIMEOUT):
+                while await within(self.reader.read(READ), LINGER_TIMEOUT):
                     pass
 
     async def _page(self, request: Request, status: int, lines: Lines | None = None) -> None:
@@ -305,10 +315,14 @@ class Conversation:
         if moved is not None:
             await self._page(request, moved.status, [("Location", moved.location)])
             return
-        await self._forward(request, location, path, client)
+        await self._forward(request, server, location, path, client)
 
-    async def _forward(self, request: Request, location: Location, path: str, client: Client) -> None:
+    async def _forward(
+        self, request: Request, server: Server, location: Location, path: str, client: Client
+    ) -> None:
         config = self.proxy.config.globals
+        if config.hsts and self.listener.scheme == "https" and server.certificate is not None:
+            request.hsts = f"max-age={config.hsts_max_age}" + "; includeSubDomains" * config.hsts_include_subdomains
         backend = location.backend
         if not backend.upstreams:
             await self._page(request, 404 if backend.why == NO_BACKEND else 503)

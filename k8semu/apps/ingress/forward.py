@@ -119,7 +119,7 @@ class Forward:
                 raise
             if connection is not None:
                 connection.close()
-            if not kept:
+            if not kept or failure != "error":
                 tries -= 1  # that a kept connection had ended says nothing of its backend
             if not self._may_repeat(failure, body):
                 break
@@ -137,7 +137,7 @@ class Forward:
         if body.rest:
             length = self.request.content_length
             framing = [("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))]
-        elif body.data or self.request.has_body:
+        elif self.request.says_length:
             framing = [("Content-Length", str(len(body.data)))]
         out = connection.begin(self.request.method, self.target, self.lines + framing)
         if body.data:

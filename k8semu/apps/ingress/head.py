@@ -9,7 +9,7 @@ What is left is read by h11, which finds the body's end.
 
 nginx: src/http/ngx_http_parse.c ngx_http_parse_request_line(), ngx_http_parse_header_line();
        src/http/ngx_http_request.c ngx_http_process_request_header(), ngx_http_validate_host()
-Differs: HTTP/0.9 is refused.
+Differs: HTTP/0.9 is refused, and a target with bytes beyond ASCII. A chunk's size ends with CR LF only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_HEAD = 4 * LONGEST_LINE
 _REQUEST = re.compile(rb"([A-Z_-]+) +([^\x00-\x20\x7f]+) +HTTP/(\d{1,3})\.(\d{1,3}) *").fullmatch
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://([^/?#]*))?(/.*|\?.*|)", re.DOTALL).fullmatch
 _SPACED_NAME = re.compile(rb"[\x00-\x20\x7f]").search
-_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/:\[\]]+)(?::\d*)?").fullmatch
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/:]+)(?::[^\x00-\x20\x7f/]*)?").fullmatch
 _LENGTH = re.compile(rb"\d{1,18}").fullmatch
 ONCE = (b"content-length", b"transfer-encoding", b"host")
 
@@ -40,7 +40,7 @@ class Head(NamedTuple):
     target: str
     version: tuple[int, int]
     host: str
-    """Without a port, in small letters; '' if the client says none (HTTP/1.0)."""
+    """Of the target, if that is a whole URL, else of Host: without a port, in small letters; '' if there is none."""
     lines: list[tuple[str, str]]
     clean: bytes
 
@@ -79,11 +79,11 @@ def read(raw: bytes) -> Head | Refused:
     method, target, version = match[1], match[2], (int(match[3]), int(match[4]))
     if version[0] != 1:
         return Refused(505 if version[0] > 1 else 400)
-    if method in (b"TRACE", b"CONNECT"):
-        return Refused(405)
     place = _TARGET(target)
     if place is None:
         return Refused(400)
+    if method in (b"TRACE", b"CONNECT"):
+        return Refused(405)
     lines = _lines(rows[1:])
     if lines is None:
         return Refused(400)
@@ -94,16 +94,16 @@ def read(raw: bytes) -> Head | Refused:
 
 
 def _lines(rows: list[bytes]) -> list[tuple[bytes, bytes]] | None:
-    """The header lines; None where nginx refuses them all: a space in a name, a line that goes on."""
+    """The header lines (also one without a colon); None where nginx refuses them all: a space in a name, a line
+    that goes on."""
     lines = []
     for row in rows:
         if not row:
             break
         name, _, value = row.partition(b":")
-        if _SPACED_NAME(name):
+        if not name or _SPACED_NAME(name):
             return None
-        if (name and value.strip(b" \t")) or b":" in row:
-            lines.append((name, value.strip(b" \t")))
+        lines.append((name, value.strip(b" \t")))
     return lines
 
 
@@ -133,14 +133,24 @@ def _whole(
     method: bytes, place: re.Match[bytes], version: tuple[int, int], lines: list[tuple[bytes, bytes]]
 ) -> Head | Refused:
     said = next((value for name, value in lines if name.lower() == b"host"), b"")
-    host = (place[1] if place[1] is not None else said).decode("latin-1")
-    if (host or place[1] is not None or version >= (1, 1)) and not _HOST(host):
+    wanted = [text.decode("latin-1") for text in (place[1], said) if text is not None]
+    if (any(wanted) or version >= (1, 1)) and not all(map(_is_host, wanted)):
         return Refused(400)
     path = place[2] if place[2].startswith(b"/") else b"/" + place[2]
     kept = [(name, value) for name, value in lines if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)]
-    kept = [(name, host.encode("latin-1") if name.lower() == b"host" else value) for name, value in kept]
     minor = b"1" if version >= (1, 1) else b"0"
     rows = [b"%s %s HTTP/1.%s" % (method, path, minor), *(b"%s: %s" % line for line in kept)]
     text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
-    plain = re.sub(r":\d*$", "", host).rstrip(".").lower()
-    return Head(method.decode(), path.decode("latin-1"), version, plain, text, b"\r\n".join(rows) + b"\r\n\r\n")
+    clean = b"\r\n".join(rows) + b"\r\n\r\n"
+    return Head(method.decode(), path.decode("latin-1"), version, _plain(wanted[0]), text, clean)
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST(text)
+    return match is not None and ".." not in match[1] and match[1] != "."
+
+
+def _plain(host: str) -> str:
+    """``Shop.Example.com.:8080`` as the name of a server."""
+    match = _HOST(host)
+    return match[1].removesuffix(".").lower() if match is not None else ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 LIMIT = 1 << 16
 """Bytes that wait to be read before the other side is slowed down."""
@@ -27,6 +30,12 @@ class Reader(asyncio.StreamReader):
         told, self.on_eof = self.on_eof, None
         if told is not None:
             told()
+
+
+async def within(awaitable: Awaitable[T], seconds: float) -> T:
+    """Its result, or TimeoutError. Unlike `wait_for` before Python 3.12, no cancellation is lost on the way."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
 
 
 async def connect(host: str, port: int) -> tuple[Reader, asyncio.StreamWriter]:

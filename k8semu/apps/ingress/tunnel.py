@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from k8semu.apps.ingress.stream import within
+
 READ = 1 << 16
 
 
@@ -15,7 +17,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, firs
     if first:
         writer.write(first)
     with contextlib.suppress(OSError, TimeoutError):
-        while data := await asyncio.wait_for(reader.read(READ), idle):
+        while data := await within(reader.read(READ), idle):
             writer.write(data)
             await writer.drain()
 

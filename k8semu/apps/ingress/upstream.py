@@ -13,7 +13,7 @@ from typing import Any
 
 import h11
 
-from k8semu.apps.ingress.stream import Reader, connect
+from k8semu.apps.ingress.stream import Reader, connect, within
 from k8semu.kube.ingress.configure import Upstream
 from k8semu.kube.ingress.settings import Globals
 
@@ -52,12 +52,13 @@ class Connection:
             self.http.start_next_cycle()
         self.used += 1
         self._received = 0
-        return self.http.send(h11.Request(method=method, target=target, headers=lines)) or b""
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
+        return self.http.send(h11.Request(method=method, target=target, headers=headers)) or b""
 
     async def send(self, data: bytes, timeout: float) -> None:
         """Raises OSError, TimeoutError."""
         self.writer.write(data)
-        await asyncio.wait_for(self.writer.drain(), timeout)
+        await within(self.writer.drain(), timeout)
 
     async def event(self, timeout: float) -> Any:
         """The next h11 event. Raises Broken, OSError, TimeoutError (after that long without a byte)."""
@@ -72,7 +73,7 @@ class Connection:
                 raise Broken("hung up", self._received > 0)
             if event is not h11.NEED_DATA:
                 return event
-            data = await asyncio.wait_for(self.reader.read(READ), timeout)
+            data = await within(self.reader.read(READ), timeout)
             if not data and not self._received:
                 raise Broken("hung up before it answered")
             self._received += len(data)
@@ -107,7 +108,7 @@ class Pool:
                 connection.expires.cancel()
             connection.reader.on_eof = None
             return connection
-        return Connection(upstream, *await asyncio.wait_for(connect(*upstream), timeout))
+        return Connection(upstream, *await within(connect(*upstream), timeout))
 
     def give(self, connection: Connection, config: Globals) -> None:
         """It has answered: keep it, or close it."""

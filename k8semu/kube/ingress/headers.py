@@ -9,6 +9,7 @@ X-Original-Forwarded-For.
 
 Kubernetes: ingress-nginx rootfs/etc/nginx/template/nginx.tmpl
 RFC: 9110 7.6.1
+Differs: nginx sends on what a client's Connection header names.
 """
 
 from __future__ import annotations
@@ -81,13 +82,18 @@ def to_backend(lines: Lines, client: Client, request_id: str, config: Globals, m
         ("X-Forwarded-Prefix", mine.x_forwarded_prefix if mine.rewrite_target else ""),
     ]  # fmt: skip
     out = [line for line in out if line[1]]
-    return out + [line for line in lines if line[0].lower() not in (*SET, *HOP_BY_HOP)]
+    dropped = {*SET, *HOP_BY_HOP, *_named(lines)}
+    return out + [line for line in lines if line[0].lower() not in dropped]
+
+
+def _named(lines: Lines) -> list[str]:
+    """Headers that Connection says are for this connection only."""
+    return [word.strip().lower() for key, value in lines if key.lower() == "connection" for word in value.split(",")]
 
 
 def to_client(lines: Lines, hsts: str = "") -> Lines:
     """The header lines of a response, without those for one connection, and without Server."""
     dropped = ("connection", "keep-alive", "transfer-encoding", "content-length", "server", "proxy-connection",
                "upgrade", "te", "trailer")  # fmt: skip
-    named = [word.strip().lower() for key, value in lines if key.lower() == "connection" for word in value.split(",")]
-    kept = [line for line in lines if line[0].lower() not in (*dropped, *named)]
+    kept = [line for line in lines if line[0].lower() not in {*dropped, *_named(lines)}]
     return [*kept, ("Strict-Transport-Security", hsts)] if hsts else kept

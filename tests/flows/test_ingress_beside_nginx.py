@@ -1,0 +1,150 @@
+"""The reverse proxy beside Debian's nginx, before the same backend: the same status, and the same told to the backend.
+
+Where they differ is said in `k8semu.apps.ingress.head` and `k8semu.kube.ingress.headers` (`Differs:`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ingress_lab import Backend, Client, Lab, free_port, ok, run
+from ingress_objects import ingress
+from real_nginx import NGINX, WHY_NOT, Nginx
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason=WHY_NOT)
+OBJECTS = (
+    ingress("i", {"a.example": {"/": "web:80", "/dead": "dead:80", "/empty": "empty:80"}}),
+    ingress("moved", {"a.example": {"/moved": "web:80"}}, force_ssl_redirect="true"),
+    ingress("slow", {"a.example": {"/slow": "web:80"}}, proxy_read_timeout="1", proxy_next_upstream_tries="1"),
+)
+GET, POST, HOST = b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\n", b"Host: a.example\r\n"
+
+
+def get(line: bytes) -> bytes:
+    """A request with this first line."""
+    return line + b"\r\n" + HOST + b"\r\n"
+
+
+def with_lines(*lines: bytes) -> bytes:
+    return GET + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def post(line: bytes, body: bytes = b"hello") -> bytes:
+    """A body that a header line says the length of."""
+    return POST + HOST + line + b"\r\n\r\n" + body
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+CASES: dict[str, list[bytes]] = {
+    "usual": [
+        get(b"GET / HTTP/1.1"), get(b"GET /x?y=1 HTTP/1.1"), get(b"HEAD / HTTP/1.1"), get(b"FOO /x HTTP/1.1"),
+        get(b"OPTIONS /x HTTP/1.1"), get(b"GET //a/../b HTTP/1.1"), get(b"GET / HTTP/1.0"), b"GET / HTTP/1.0\r\n\r\n",
+        b"\r\n\r\n" + get(b"GET / HTTP/1.1"), b"GET / HTTP/1.1\nHost: a.example\n\n", get(b"GET  / HTTP/1.1"),
+        get(b"GET /  HTTP/1.1"), get(b"GET / HTTP/1.1 "), get(b"GET / HTTP/1.2"), get(b"GET / HTTP/1.15"),
+    ],
+    "statuses": [
+        get(b"GET /dead HTTP/1.1"), get(b"GET /empty HTTP/1.1"), get(b"GET /slow HTTP/1.1"),
+        get(b"GET /moved/x HTTP/1.1"),
+        GET + b"Host: b.example\r\n\r\n", b"POST /empty HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+        b"POST /dead HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+    ],
+    "hosts": [GET + b"Host:" + host + b"\r\n\r\n" for host in (
+        b"", b" ", b"a b", b"a/b", b"a..example", b".", b"a.example:80", b"a.example:x", b"A.Example", b"a.example.",
+        b"a.example\r\nHost: a.example", b"[::1]", b"b.example:80:90",
+    )] + [GET + b"\r\n"] + [b"GET " + url + b" HTTP/1.1\r\nHost: b.example\r\n\r\n" for url in (
+        b"http://a.example/abs", b"http://a.example", b"http://a.example?x", b"http:///x", b"ftp://a.example/",
+    )],
+    "request lines": [get(line) for line in (
+        b"OPTIONS * HTTP/1.1", b"CONNECT a.example:80 HTTP/1.1", b"CONNECT /x HTTP/1.1", b"TRACE / HTTP/1.1",
+        b"get / HTTP/1.1", b"G-T / HTTP/1.1", b"G1T / HTTP/1.1", b" GET / HTTP/1.1", b"GET / HTTP/2.0",
+        b"GET / HTTP/0.9",
+        b"GET / HTTX/1.1", b"GET / http/1.1", b"GET /\x01 HTTP/1.1", b"GET /%zz HTTP/1.1", b"GET /%00 HTTP/1.1",
+        b"GET /../x HTTP/1.1", b"GET /a/../../x HTTP/1.1", b"GET /a b HTTP/1.1", b"GET x HTTP/1.1",
+        b"GET /" + b"a" * 8170 + b" HTTP/1.1", b"GET /" + b"a" * 8180 + b" HTTP/1.1",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1",
+    )],
+    "header lines": [
+        with_lines(b"X: 1", b" folded"), with_lines(b"X : 1"), with_lines(b"X"), with_lines(b": 1"),
+        with_lines(b"X: a\x00b"),
+        with_lines(b"X_y: 1", b"X!y: 2", b"X/y: 3", b"X-y: 4"), with_lines(b"X: \xe4"), with_lines(b"X:", b"Y: 1"),
+        with_lines(b"X: " + b"a" * 8100), with_lines(b"X: " + b"a" * 8187), with_lines(b"X: " + b"a" * 8200),
+        with_lines(b"X: " + b"a" * 90_000), with_lines(*(b"X%d: " % i + b"a" * 1000 for i in range(30))),
+        with_lines(*(b"X%d: " % i + b"a" * 1000 for i in range(35))), with_lines(b"Connection: close"),
+        with_lines(b"Connection: keep-alive", b"Keep-Alive: timeout=5", b"TE: trailers", b"Proxy: x"),
+        with_lines(b"Upgrade: h2c", b"Connection: Upgrade"), with_lines(b"Cookie: a=b", b"Cookie: c=d", b"Accept: */*"),
+        with_lines(b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Host: evil", b"X-Forwarded-Proto: https", b"X-Real-IP: 9",
+                   b"X-Request-ID: abc", b"X-Scheme: q", b"User-Agent: u"),
+    ],
+    "bodies": [
+        post(b"Content-Length: 5"), POST + HOST + b"\r\n", post(b"Content-Length: 0", b""), post(b"X: y", b""),
+        post(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"), post(CHUNKED, b"0\r\n\r\n"),
+        with_lines(b"Content-Length: 5") + b"hello",
+        post(b"Transfer-Encoding: CHUNKED", b"0\r\n\r\n"), post(CHUNKED, b"5;e=1\r\nhello\r\n0\r\nTrailer: 1\r\n\r\n"),
+        post(b"Content-Length: 2000000"), post(b"Content-Length: 1048577"),
+        post(b"Content-Length: 99999999999999999999"),
+    ],
+    "smuggling": [
+        post(b"Content-Length: 5\r\nContent-Length: 5"), post(b"Content-Length: 5\r\nContent-Length: 6"),
+        post(b"Content-Length: 5\r\n" + CHUNKED, b"0\r\n\r\n"), post(CHUNKED + b"\r\nContent-Length: 5", b"0\r\n\r\n"),
+        post(b"Content-Length: -5"), post(b"Content-Length: +5"), post(b"Content-Length: 5,5"),
+        post(b"Content-Length: 0x5"),
+        post(b"Content-Length:"), post(b"Content-Length: 5 5"), post(b"Transfer-Encoding: gzip", b""),
+        post(b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n"), post(b"Transfer-Encoding: identity", b""),
+        post(CHUNKED + b"\r\n" + CHUNKED, b"0\r\n\r\n"), post(b"Transfer-Encoding: xchunked", b"0\r\n\r\n"),
+        post(b"Transfer-Encoding : chunked", b"0\r\n\r\n"), post(b"Transfer-Encoding:\x0bchunked", b"0\r\n\r\n"),
+        post(CHUNKED, b"zz\r\n"), post(CHUNKED, b"5\r\nhelloX\r\n0\r\n\r\n"), post(CHUNKED, b"-1\r\n\r\n"),
+        post(CHUNKED, b" 5\r\nhello\r\n0\r\n\r\n"), post(CHUNKED, b"\r\n"),
+        b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n\r\n0\r\n\r\n",
+    ],
+}  # fmt: skip
+
+
+def answer(backend: Backend, asked: Any, body: bytes) -> list[bytes]:
+    return [b"HTTP/1.1 200 OK\r\n"] if asked.target.startswith(b"/slow") else ok(backend, asked, body)
+
+
+async def seen(lab: Lab, port: int, raw: bytes) -> dict[str, Any]:
+    """What the client got, whether the connection went on, and what the backend was told."""
+    before = len(lab.web.requests)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    client = Client(reader, writer)
+    try:
+        reply = await client.ask(raw)
+        lines = sorted((name, value) for name, value in reply.headers if name not in ("Date", "Server"))
+        asked = [
+            (method, target, told(headers, port), body) for method, target, headers, body in lab.web.requests[before:]
+        ]
+        goes_on = reply.header("Connection") == "keep-alive"
+        if goes_on:
+            goes_on = (await client.ask(get(b"GET /second HTTP/1.1"))).status == 200
+    finally:
+        client.close()
+    return {"status": reply.status, "headers": lines, "body": reply.body, "goes on": goes_on, "backend": asked}
+
+
+def told(lines: list[tuple[str, str]], port: int) -> list[tuple[str, str]]:
+    """Header lines in their order, without what is another in each proxy."""
+    free = {"X-Request-ID": lambda value: value if len(value) < 32 else "new",
+            "X-Forwarded-Port": lambda value: value.replace(str(port), "port")}  # fmt: skip
+    return [(name, free[name](value) if name in free else value) for name, value in lines]
+
+
+@pytest.mark.parametrize("group", CASES)
+def test_a_request_fares_as_with_nginx(group: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            Lab(*OBJECTS, web=answer) as lab, Nginx(tmp_path, free_port(), lab.web.port) as nginx,
+        ):  # fmt: skip
+            different = []
+            for raw in CASES[group]:
+                theirs, ours = await seen(lab, nginx.port, raw), await seen(lab, lab.port, raw)
+                if theirs != ours:
+                    different.append(
+                        (raw[:200], {key: (theirs[key], ours[key]) for key in ours if theirs[key] != ours[key]})
+                    )
+            assert different == []
+
+    run(main(), 60.0)
