@@ -33,6 +33,8 @@ _PROBES: dict[type[c.Command], tuple[str, list[c.Command]]] = {
     c.NftApply: ("nf_tables", [c.NftApply(
         text="add table ip t\nadd chain ip t c { type nat hook postrouting priority 100 ; }\n"
              "add rule ip t c masquerade fully-random\n")]),
+    c.IpvsadmRestore: ("ipvs", [c.IpvsadmRestore(text="-A -t 192.0.2.1:80 -s rr\n")]),
+    c.Ipvsadm: ("ipvs", [c.Ipvsadm(args=("-A", "-t", "192.0.2.1:80", "-s", "rr"))]),
     c.IpsetRestore: ("ipset", [c.IpsetRestore(text="create s hash:ip,port\nadd s 1.2.3.4,tcp:80\n")]),
     c.Ipset: ("ipset", [c.Ipset(args=("create", "s", "hash:ip"))]),
     c.Iptables: ("iptables", [c.Iptables(args=("-t", "nat", "-N", "T"))]),

@@ -354,6 +354,12 @@ class NetNs(Net):
     def _ipset_restore(self, cmd: c.IpsetRestore) -> None:
         self.netfilter.ipset.run(("restore", "-exist"), cmd.text)
 
+    def _ipvsadm(self, cmd: c.Ipvsadm) -> None:
+        self.netfilter.ipvs.run(list(cmd.args), origins={"": cmd.origin})
+
+    def _ipvsadm_restore(self, cmd: c.IpvsadmRestore) -> None:
+        self.netfilter.ipvs.run(["-R"], cmd.text, dict(cmd.origins))
+
     def _conntrack_del(self, cmd: c.ConntrackDel) -> None:
         self.netfilter.conntrack_delete(list(cmd.args))
 
@@ -410,5 +416,7 @@ _HANDLERS: dict[type[c.Command], Callable[[NetNs, Any], None]] = {
     c.NftApply: NetNs._nft_apply,
     c.Ipset: NetNs._ipset,
     c.IpsetRestore: NetNs._ipset_restore,
+    c.Ipvsadm: NetNs._ipvsadm,
+    c.IpvsadmRestore: NetNs._ipvsadm_restore,
     c.ConntrackDel: NetNs._conntrack_del,
 }

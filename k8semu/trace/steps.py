@@ -252,6 +252,18 @@ class NatStep(Step, frozen=True):
         return _because(f"nat: {self.what}", self.origin)
 
 
+class IpvsStep(Step, frozen=True):
+    """A virtual server chose a real one, or a packet belongs to a connection of one."""
+
+    place = "linux.netfilter.ipvs"
+    what: str
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        return _because(f"ipvs: {self.what}", self.origin)
+
+
 class IcmpStep(Step, frozen=True):
     """The kernel answered the packet with an ICMP message."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from k8semu.apps.shell import bridge, conntrack, docker, files, ip, ipset, iptables, nft, ss, sysctl
+from k8semu.apps.shell import bridge, conntrack, docker, files, ip, ipset, iptables, ipvsadm, nft, ss, sysctl
 from k8semu.apps.shell.machine import Machine
 from k8semu.apps.shell.network import NETWORK_COMMANDS
 from k8semu.apps.shell.output import Output, UsageError
@@ -28,6 +28,7 @@ PROGRAMS: dict[str, Answer] = {
     "iptables": lambda machine, args: iptables.run(machine.net, args),
     "iptables-save": lambda machine, args: iptables.save(machine.net, args),
     "ipset": lambda machine, args: ipset.run(machine.net, args),
+    "ipvsadm": lambda machine, args: ipvsadm.run(machine.net, args),
     "nft": lambda machine, args: nft.run(machine.net, args),
     "sysctl": lambda machine, args: sysctl.run(machine.net, args),
     "docker": lambda machine, args: docker.answer(machine.containers, args, machine.net.clock.now),

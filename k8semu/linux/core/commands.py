@@ -404,6 +404,30 @@ class IpsetRestore(Command, frozen=True, kw_only=True):
         return self.text
 
 
+class Ipvsadm(Command, frozen=True, kw_only=True):
+    """One `ipvsadm` call: ``-A -t 10.96.0.20:80 -s rr``."""
+
+    args: tuple[str, ...]
+
+    def words(self) -> list[str]:
+        return ["ipvsadm", *self.args]
+
+
+class IpvsadmRestore(Command, frozen=True, kw_only=True):
+    """Virtual and real servers, a line for each call of `ipvsadm`."""
+
+    text: str
+    origins: tuple[tuple[str, str], ...] = ()
+    """(a line of the text, the object that asked for it): what a trace says of it."""
+
+    def words(self) -> list[str]:
+        return ["ipvsadm", "-R"]
+
+    @property
+    def stdin(self) -> str:
+        return self.text
+
+
 class ConntrackDel(Command, frozen=True, kw_only=True):
     """Forget connections that match: ``conntrack -D -p udp --orig-dst …``."""
 

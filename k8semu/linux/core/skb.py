@@ -52,7 +52,7 @@ class Skb:
     """
 
     __slots__ = (
-        "bridge_port", "ct", "ctinfo", "data", "dev", "dst", "ended", "frag_max", "id", "iif", "life",
+        "bridge_port", "ct", "ctinfo", "data", "dev", "dst", "ended", "frag_max", "id", "iif", "ipvs", "life",
         "mark", "net", "rec", "sighting", "start", "steps", "told",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class Skb:
         self.ct: Any = None                        # netfilter.conntrack's entry
         self.ctinfo = CtInfo.NEW
         self.dst: Any = None                       # ipv4's route
+        self.ipvs = False                          # netfilter.ipvs has done with it. Linux: skb->ipvs_property
         self.frag_max = 0                          # largest fragment of a reassembled packet (bytes)
         self.steps: list[Step] = [first]
         self.told = 0
@@ -82,7 +83,7 @@ class Skb:
         twin.net, twin.data, twin.id = self.net, bytearray(self.data), self.id
         twin.dev, twin.iif, twin.bridge_port = self.dev, self.iif, self.bridge_port
         twin.mark, twin.ct, twin.ctinfo, twin.dst = self.mark, self.ct, self.ctinfo, self.dst
-        twin.frag_max = self.frag_max
+        twin.frag_max, twin.ipvs = self.frag_max, self.ipvs
         twin.steps, twin.told, twin.start = self.steps.copy(), self.told, self.start
         twin.sighting = None
         twin.rec = None
@@ -100,6 +101,7 @@ class Skb:
         self.dst = None
         self.iif = None
         self.bridge_port = None
+        self.ipvs = False
 
     def _end(self, step: Step) -> None:
         assert not self.ended, f"packet {self.id} ends twice: {[s.text for s in self.steps]} then {step.text!r}"

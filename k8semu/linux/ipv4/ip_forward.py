@@ -50,4 +50,4 @@ def ip_forward(ipv4: Ipv4, skb: Skb, rt: Rtable) -> None:
     hooks = ipv4.net.hooks
     if hooks.chains[FORWARD] and not nf_hook(hooks, FORWARD, skb, skb.iif, rt.dev):
         return
-    output(ipv4, skb, rt)
+    output(ipv4, skb, skb.dst if skb.ipvs else rt)

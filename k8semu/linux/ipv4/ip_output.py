@@ -38,7 +38,7 @@ def local_out(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
     if hooks.chains[LOCAL_OUT]:
         before = (bytes(skb.data[IP_SADDR : IP_DADDR + 4]), skb.mark)
         if not nf_hook(hooks, LOCAL_OUT, skb, None, rt.dev):
-            return errno.EPERM if skb.ended else 0
+            return errno.EPERM if skb.ended and not skb.ipvs else 0
         if before != (bytes(skb.data[IP_SADDR : IP_DADDR + 4]), skb.mark):
             return _route_me_harder(ipv4, skb)
     skb.steps.append(rt.step)

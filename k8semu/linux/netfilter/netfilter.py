@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
     from k8semu.linux.core.net import Net
     from k8semu.linux.netfilter.ipset.sets import IpSets
+    from k8semu.linux.netfilter.ipvs.core import Ipvs
     from k8semu.linux.netfilter.nft.engine import Nft
 
 _CHAIN_OF = {hook: chain for chain, hook in CHAIN_HOOK.items()}
@@ -56,8 +57,8 @@ def _end_step(chain: str, table: str, verdict: str, walked: int) -> HookStep:
 class Netfilter:
     """`net.netfilter`. `recent` and `memory` are what matches remember."""
 
-    __slots__ = ("_ipset", "_nft", "_registered", "br", "conntrack", "memory", "nat", "needs_defrag", "net", "recent",
-                 "tables")  # fmt: skip
+    __slots__ = ("_ipset", "_ipvs", "_nft", "_registered", "br", "conntrack", "memory", "nat", "needs_defrag",
+                 "net", "recent", "tables")  # fmt: skip
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -67,6 +68,7 @@ class Netfilter:
         self.br = BrNetfilter(self)
         self._nft: Nft | None = None
         self._ipset: IpSets | None = None
+        self._ipvs: Ipvs | None = None
         self.recent: dict[str, Recent] = {}
         self.memory: dict[object, int] = {}
         self.needs_defrag = False
@@ -137,6 +139,15 @@ class Netfilter:
             self._ipset = IpSets(self)
         return self._ipset
 
+    @property
+    def ipvs(self) -> Ipvs:
+        """Virtual servers; made when they are first asked for."""
+        if self._ipvs is None:
+            from k8semu.linux.netfilter.ipvs.core import Ipvs
+
+            self._ipvs = Ipvs(self)
+        return self._ipvs
+
     def put(self, table: Table) -> None:
         """Put a table into force."""
         self.tables[table.name] = table
@@ -145,7 +156,7 @@ class Netfilter:
         self._register()
 
     def changed(self) -> None:
-        """nf_tables' chains are others now."""
+        """nf_tables' chains are others now, or there is a first virtual server."""
         self._register()
 
     # --- the hooks ----------------------------------------------------------------------------
@@ -164,7 +175,9 @@ class Netfilter:
         nft = self._nft
         if nft is not None:
             wanted.update(nft.hooks())
-        if (nft is not None and nft.needs_ct) or any(table.needs_ct for table in self.tables.values()):
+        virtual = self._ipvs.hooks() if self._ipvs is not None else {}
+        wanted.update(virtual)
+        if virtual or (nft is not None and nft.needs_ct) or any(table.needs_ct for table in self.tables.values()):
             for hook in (Hook.PREROUTING, Hook.LOCAL_OUT):
                 wanted[hook, "conntrack"] = (Priority.CONNTRACK, self.conntrack.track)
             for hook in (Hook.POSTROUTING, Hook.LOCAL_IN):
