@@ -64,6 +64,7 @@ class ServiceNetwork:
         self.slices: dict[str, EndpointSlice] = {}
         self._nodes = {node.name: node for node in nodes}
         self._proxiers: dict[str, Proxier] = {}
+        self._again: dict[str, int] = {}         # node -> when its proxy is asked again though nothing changed
         self._told: dict[str, ProxyState] = {}   # what the health checks of a node are answered by
 
     def start(self) -> None:
@@ -93,10 +94,20 @@ class ServiceNetwork:
         for message in proxier.messages():
             self.cluster.feed(_pid(node), message)
         self.cluster.tell_all(node.netns_name, commands)
+        again = getattr(proxier, "look_again", None)
+        if again is not None and node.name not in self._again:
+            self._again[node.name] = again
+            self.cluster.clock.post(again - self.cluster.clock.now, self._look_again, node)
         if self.spec.mode not in KNOWS_NO_POLICY:
             for message in healthcheck.messages(self._told.get(node.name), state):
                 self.cluster.feed(_health_pid(node), message)
             self._told[node.name] = state
+
+    def _look_again(self, node: Node) -> None:
+        """A proxy asked for it. Kubernetes: graceful_termination.go Run()."""
+        self._again.pop(node.name, None)
+        if node.name in self._proxiers:
+            self._sync(node)
 
     def state(self, node: Node) -> ProxyState:
         """What kube-proxy on `node` decides."""
@@ -105,10 +116,14 @@ class ServiceNetwork:
 
     def balances(self, node: str, origin: str) -> list[Balance]:
         """Who answers to whom at a Service port (``Service default/account-service:http``) on `node`, in all modes."""
-        from k8semu.kube.proxy.iptables_chances import balances
+        from k8semu.kube.proxy import iptables_chances, ipvs_servers
 
         ports = self.state(self._nodes[node]).ports if node in self._nodes else ()
-        return [balance for info in ports if info.name.origin == origin for balance in balances(info)]
+        chosen = [info for info in ports if info.name.origin == origin]
+        if self.spec.mode == "ipvs":
+            scheduler = self.spec.proxy.ipvs_scheduler
+            return [found for info in chosen for found in ipvs_servers.balances(info, scheduler)]
+        return [found for info in chosen for found in iptables_chances.balances(info)]
 
 
 def kubelet_rules() -> list[Command]:
@@ -145,6 +160,17 @@ def _userspace(node: Node, spec: ServiceNetworkSpec) -> Proxier:
     return Userspace(node.random("kube-proxy"))
 
 
+def _ipvs(node: Node, spec: ServiceNetworkSpec) -> Proxier:
+    """It reads the node's addresses, and how many connections a real server has, from the kernel."""
+    from k8semu.kube.proxy.ipvs import Ipvs, addresses_of
+
+    def addresses() -> tuple[str, ...]:
+        devs = node.net.devs.values()
+        return addresses_of((dev.name, (str(a.iface).partition("/")[0] for a in dev.addresses)) for dev in devs)
+
+    return Ipvs(addresses, node.net.netfilter.ipvs.connections)
+
+
 PROXIERS: dict[str, Callable[[Node, ServiceNetworkSpec], Proxier]] = {
-    "iptables": _iptables, "nftables": _nftables, "userspace": _userspace,
+    "iptables": _iptables, "ipvs": _ipvs, "nftables": _nftables, "userspace": _userspace,
 }  # fmt: skip

@@ -40,11 +40,15 @@ _PROBES: dict[type[c.Command], tuple[str, list[c.Command]]] = {
     c.Iptables: ("iptables", [c.Iptables(args=("-t", "nat", "-N", "T"))]),
 }  # fmt: skip
 
+_SELDOM = (c.IpvsadmRestore, c.Ipvsadm)
+"""What is lacking first is the better answer."""
+
 
 def why_not(entries: Iterable[Entry]) -> str:
     """Why a journal cannot be replayed here, or ''."""
     commands = [entry.command for entry in entries if isinstance(entry, Tell)]
-    return _why_not_kinds(tuple(dict.fromkeys(type(command) for command in commands)))
+    kinds = dict.fromkeys(type(command) for command in commands)
+    return _why_not_kinds(tuple(sorted(kinds, key=lambda kind: kind not in _SELDOM)))
 
 
 @lru_cache
@@ -75,7 +79,7 @@ def _why_not_kind(kind: type[c.Command]) -> str:
         with Twin(captured=lambda _: False) as twin:
             twin.build([NetnsAdd(netns=_PROBE), *(Tell(netns=_PROBE, command=command) for command in commands)])
     except CommandError as error:
-        return f"no {what} here: {error.what}"
+        return f"no {what} here: {error.what.splitlines()[0]}"
     return ""
 
 

@@ -268,8 +268,6 @@ def _no_overlap(loaded: Loaded, subnets: list[Subnet]) -> None:
 
 def _check_plugin(loaded: Loaded) -> None:
     spec = loaded.scenario.spec
-    if spec.services.proxy_mode == "ipvs":
-        raise loaded.error("ipvs is not modelled yet", "spec.services.proxyMode", "iptables, nftables or userspace")
     network = spec.pod_network
     if network.bridge and not DEVICE.fullmatch(network.bridge):
         what = f"{network.bridge!r} is no name of a device"

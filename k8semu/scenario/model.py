@@ -75,6 +75,9 @@ class Services(Model, kw_only=True):
     cidr: str = ""
     """The ClusterIPs: 10.96.0.0/12, or under nftables mode 10.96.0.0/16, unless given."""
     proxy_mode: Literal["iptables", "ipvs", "nftables", "userspace"] = "iptables"
+    ipvs_scheduler: Literal["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq"] = "rr"
+    strict_arp: bool = msgspec.field(default=False, name="strictARP")
+    """ipvs: a node answers ARP only for the addresses of the interface that it is asked by."""
     masquerade_all: bool = False
     local_detector: Literal["ClusterCIDR", "None"] = msgspec.field(default="ClusterCIDR", name="localDetector")
     localhost_node_ports: bool = True

@@ -166,8 +166,9 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     said = spec.services
     detector = LocalDetector("CIDR", spec.pod_network.cidr) if said.local_detector == "ClusterCIDR" else LocalDetector()
     proxy = ProxyConfig(
-        detector=detector, masquerade_all=said.masquerade_all, localhost_node_ports=said.localhost_node_ports
-    )
+        detector=detector, masquerade_all=said.masquerade_all, localhost_node_ports=said.localhost_node_ports,
+        ipvs_scheduler=said.ipvs_scheduler, strict_arp=said.strict_arp,
+    )  # fmt: skip
     replicas = said.dns_replicas if said.dns else 0
     return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, seed=spec.seed, proxy=proxy, dns_replicas=replicas)
 

@@ -24,6 +24,7 @@ from k8semu.trace.steps import (
     FibStep,
     FragStep,
     IcmpStep,
+    IpvsStep,
     NatStep,
     NotModelled,
     Originate,
@@ -33,7 +34,7 @@ from k8semu.trace.steps import (
     Transmit,
 )
 
-_DECISIVE = (EncapStep, DecapStep, FragStep, IcmpStep, NatStep, NotModelled)
+_DECISIVE = (EncapStep, DecapStep, FragStep, IcmpStep, IpvsStep, NatStep, NotModelled)
 _TELLING = ("-j DNAT", "-j SNAT", "-j MASQUERADE", "-j REDIRECT", "-j DROP", "-j REJECT")
 """Rules that change a packet or end it; those that only pass it on are for `explain`."""
 

@@ -10,6 +10,7 @@
       _port          the rules of one service port    _text     the text while it grows
       _chances       which endpoint gets a connection, with what probability
     nftables       a sync as one text for `nft -f -`; _names, _fixed, _port, _text as for iptables
+    ipvs           virtual servers of the kernel; _servers (and their real ones), _sets (ipsets), _rules
     userspace      rules that lead to a program (`k8semu.apps.userspace_proxy`)
     healthcheck    what load balancers ask a node
 

@@ -47,6 +47,9 @@ class ProxyConfig(Struct, frozen=True, kw_only=True):
     """CIDRs of the node addresses on which node ports are open (none: all), or ``primary``: the first one."""
     random_fully: bool = True
     conntrack_tcp_be_liberal: bool = False
+    ipvs_scheduler: str = "rr"
+    strict_arp: bool = False
+    """ipvs mode: the node answers ARP for addresses of the interface that is asked by only, not for kube-ipvs0's."""
 
     @property
     def masquerade_mark(self) -> int:

@@ -71,6 +71,22 @@ class Ipvs:
 
         return text.run(self, args, stdin, origins or {})
 
+    def connections(self, service: str, server: str) -> int:
+        """How many connections a real server (``172.17.0.2:80``) of a virtual one (``-t 10.96.0.20:80``) has."""
+        from k8semu.linux.netfilter.ipvs.text import read
+
+        held = self.services.get(read(["-L", *service.split()]).service or ServiceKey())
+        self.conns.sweep()
+        dests = held.dests if held is not None else []
+        return next((dest.active + dest.inactive for dest in dests if dest.at == server), 0)
+
+    def virtual(self, data: bytearray) -> tuple[bytes, int] | None:
+        """Address and port of the virtual server whose connection a packet to a real server belongs to."""
+        key = get_tuple(data) if data[23] in (6, 17) else None
+        answer = invert(key) if key is not None else None
+        conn = self.conns.find_out(answer) if answer is not None else None
+        return (conn.vaddr, conn.vport) if conn is not None else None
+
     # --- what it is told ------------------------------------------------------------------------------
 
     def add_service(self, service: VirtualServer) -> None:

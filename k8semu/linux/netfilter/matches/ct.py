@@ -1,6 +1,6 @@
-"""Matches on connections: conntrack, state, connmark.
+"""Matches on connections: conntrack, state, connmark, ipvs.
 
-Linux: net/netfilter/xt_conntrack.c, xt_state.c, xt_connmark.c
+Linux: net/netfilter/xt_conntrack.c, xt_state.c, xt_connmark.c, xt_ipvs.c
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from k8semu.linux.core.skb import CtInfo
 from k8semu.linux.netfilter.matches.meta import MarkMatch, mark_text
-from k8semu.linux.netfilter.matches.ports import Ports
+from k8semu.linux.netfilter.matches.ports import Ports, parse_port
 from k8semu.linux.netfilter.rule import PROTOCOL_NAMES, PROTOCOLS, Address, Check, Given, Match, Pkt, UsageError
 
 if TYPE_CHECKING:
@@ -225,6 +225,72 @@ class ConntrackMatch(Match, frozen=True):
         if self.expire is not None:
             return self.expire.holds(ct.seconds_left(p.nf.net.clock.now))
         return True
+
+
+class IpvsMatch(Match, frozen=True):
+    """`-m ipvs`: does a packet belong to a connection of a virtual server? Only once that has seen it.
+
+    Not modelled: --vdir, --vmethod, --vportctl.
+    """
+
+    name: ClassVar[str] = "ipvs"
+    options: ClassVar[dict[str, tuple[str, int]]] = {
+        "--ipvs": ("--ipvs", 0), "--vproto": ("--vproto", 1), "--vaddr": ("--vaddr", 1), "--vport": ("--vport", 1),
+    }  # fmt: skip
+    invertible: ClassVar[frozenset[str]] = frozenset({"--ipvs", "--vproto", "--vaddr", "--vport"})
+
+    invert: bool = False
+    vproto: int = 0
+    vaddr: Address | None = None
+    vport: int = -1
+
+    @classmethod
+    def build(cls, given: Given) -> IpvsMatch:
+        if not given.opts:
+            raise UsageError("IPVS: At least one option is required")
+        if any(given.inverted(option) for option in ("--vproto", "--vport")):
+            raise UsageError("ipvs: `! --vproto' and `! --vport' are not modelled")
+        from k8semu.linux.netfilter.parse import parse_address
+
+        proto = given.get("--vproto").lower()
+        if proto and proto not in PROTOCOLS and not proto.isdecimal():
+            raise UsageError(f'unknown protocol "{proto}" specified')
+        vaddr = parse_address(given.get("--vaddr"), given.inverted("--vaddr")) if "--vaddr" in given else None
+        vport = parse_port(given.get("--vport")) if "--vport" in given else -1
+        return cls(given.inverted("--ipvs"), PROTOCOLS.get(proto) or int(proto or 0), vaddr, vport)
+
+    def text(self) -> str:
+        parts = ["-m ipvs"]
+        if not (self.vproto or self.vaddr or self.vport >= 0):
+            parts.append("! --ipvs" if self.invert else "--ipvs")
+        if self.vproto:
+            parts.append(f"--vproto {self.vproto}")
+        if self.vaddr is not None:
+            parts.append(f"{'! ' if self.vaddr.invert else ''}--vaddr {self.vaddr.text(hosts=False)}")
+        if self.vport >= 0:
+            parts.append(f"--vport {self.vport}")
+        return " ".join(parts)
+
+    def listing(self) -> str:
+        return self.text().removeprefix("-m ipvs ").replace("--", "")
+
+    def compile(self) -> Check | None:
+        """Linux: net/netfilter/xt_ipvs.c ipvs_mt()."""
+        if not (self.vproto or self.vaddr or self.vport >= 0):
+            return lambda p: p.skb.ipvs is not self.invert
+
+        def check(p: Pkt) -> bool:
+            if not p.skb.ipvs or (self.vproto and p.proto != self.vproto):
+                return False
+            virtual = p.nf.ipvs.virtual(p.skb.data)
+            if virtual is None or (self.vport >= 0 and virtual[1] != self.vport):
+                return False
+            if self.vaddr is None:
+                return True
+            bits = int.from_bytes(virtual[0], "big") & int.from_bytes(self.vaddr.mask, "big")
+            return (bits == int.from_bytes(self.vaddr.addr, "big")) is not self.vaddr.invert
+
+        return check
 
 
 assert set(PROTOCOL_NAMES) == set(PROTOCOLS.values())
