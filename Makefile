@@ -6,7 +6,7 @@ PYTHON ?= .venv/bin/python
 venv:            ## a virtual environment with everything
 	python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]'
 test:            ## all tests that this machine can run
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 quick:           ## the tests that need no kernel and no tshark
 	$(PYTHON) -m pytest -m 'not kernel and not tshark' -x -q
 kernel:          ## compare every scenario with the Linux kernel
