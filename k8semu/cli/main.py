@@ -6,7 +6,6 @@ Each command is imported when it is called, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -58,12 +57,6 @@ def cli() -> None:
     k8semu run pod-cross-node-vxlan
     k8semu explain pod-cross-node-vxlan
     """
-
-
-def main() -> None:
-    """The entry point. What a command leaves behind goes with the process; those of many runs collect in between."""
-    gc.disable()
-    sys.exit(call())
 
 
 def call(words: list[str] | None = None) -> int:
