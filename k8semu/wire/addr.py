@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 
 import msgspec
 
@@ -21,7 +22,10 @@ IP_LOOPBACK = b"\x7f\x00\x00\x01"
 @lru_cache(maxsize=65536)
 def ip_aton(text: str) -> bytes:
     """Pack an IPv4 address; ValueError says what is wrong with it."""
-    return ipaddress.IPv4Address(text).packed
+    try:
+        return inet_pton(AF_INET, text)
+    except OSError:
+        return ipaddress.IPv4Address(text).packed  # it says so
 
 
 @lru_cache(maxsize=65536)
@@ -30,6 +34,7 @@ def ip_ntoa(packed: bytes) -> str:
     return ".".join(map(str, packed))
 
 
+@lru_cache(maxsize=65536)
 def mac_aton(text: str) -> bytes:
     """Pack a MAC address such as ``02:42:ac:11:00:02``; ValueError if it is none."""
     parts = text.split(":")
@@ -64,6 +69,9 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
         """Read ``172.17.0.0/16`` (host bits must be zero), ``10.1.2.3`` (a /32) or ``default``."""
         if text == "default":
             return DEFAULT
+        plain = _plain(text)
+        if plain is not None and not int.from_bytes(plain[0], "big") & ~prefix_mask(plain[1]):
+            return cls(*plain)
         net = ipaddress.IPv4Network(text)
         return cls(net.network_address.packed, net.prefixlen)
 
@@ -91,6 +99,18 @@ def prefix_mask(plen: int) -> int:
     return (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
 
 
+@lru_cache(maxsize=65536)
+def _plain(text: str) -> tuple[bytes, int] | None:
+    """Address and length of ``1.2.3.4/24`` or ``1.2.3.4``; None: `ipaddress` knows what it is, or what is wrong."""
+    host, slash, length = text.partition("/")
+    if slash and not (len(length) <= 2 and length.isascii() and length.isdecimal() and int(length) <= 32):
+        return None
+    try:
+        return inet_pton(AF_INET, host), int(length) if slash else 32
+    except OSError:
+        return None
+
+
 DEFAULT = Prefix(IP_ANY, 0)
 
 
@@ -103,6 +123,9 @@ class Interface(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Interface:
         """Read ``172.17.0.1/24``; without a length it is a /32."""
+        plain = _plain(text)
+        if plain is not None:
+            return cls(*plain)
         iface = ipaddress.IPv4Interface(text)
         return cls(iface.ip.packed, iface.network.prefixlen)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from k8semu.linux.netfilter.parse import parse_rule
 from k8semu.linux.netfilter.rule import IpMatch, Jump, Rule, UsageError
-from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
+from k8semu.linux.netfilter.tables import BUILTIN, CHAIN_HOOK, Chain, RuleList, Table
 
 NO_CHAIN = "No chain/target/match by that name."
 BAD_RULE = "Bad rule (does a matching rule exist in that chain?)."
@@ -37,6 +37,8 @@ _OPS = {
     "--policy": "P", "-Z": "Z", "--zero": "Z", "-L": "L", "--list": "L", "-S": "S", "--list-rules": "S",
 }  # fmt: skip
 _FLAGS = {"-n": "n", "--numeric": "n", "-v": "v", "--verbose": "v", "--line-numbers": "l", "-x": "x", "--exact": "x"}
+_ELSE = frozenset({"-t", "--table", "-w", "--wait", *_OPS, *_FLAGS})
+"""What stands in a command line beside its chain and its rule."""
 _CHAIN_OPTIONAL = frozenset("XFZLS")
 
 
@@ -56,6 +58,9 @@ class IptablesCommand(msgspec.Struct, frozen=True, gc=False):
 
 def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
     """Understand a command line (without the program's name); UsageError in iptables' words."""
+    after = words[2:]
+    if after and words[0] == "-A" and not _is_option(words[1]) and _is_option(after[0]) and _ELSE.isdisjoint(after):
+        return _finish("A", "filter", words[1], [], after, "", origin)  # as nearly every line of a long text
     op, chain, table, flags = "", "", "filter", ""
     operands: list[str] = []
     rest: list[str] = []
@@ -96,7 +101,7 @@ def _is_option(word: str) -> bool:
 
 
 def _finish(
-    op: str, table: str, chain: str, operands: list[str], rest: list[str], flags: str, origin: str
+    op: str, table: str, chain: str, operands: list[str], rest: Sequence[str], flags: str, origin: str
 ) -> IptablesCommand:
     if len(chain) > 28 and op in "NAIEP":
         raise UsageError(f"chain name `{chain}' too long (must be under 29 chars)")
@@ -125,8 +130,9 @@ def _finish(
     if op == "R" and not number:
         raise UsageError("-R requires a rule number")
     parsed = parse_rule(rest, origin)
-    for rule in parsed.rules:
-        check_place(rule.ip, chain)
+    if chain in CHAIN_HOOK:
+        for rule in parsed.rules:
+            check_place(rule.ip, chain)
     return IptablesCommand(op, table, chain, number, tuple(parsed.rules), parsed.counters, flags=flags)
 
 

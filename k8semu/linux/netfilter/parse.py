@@ -8,7 +8,7 @@ Differs: names of services and protocols come from a short list, not from the ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from k8semu.linux.netfilter.matches import MATCHES
@@ -23,6 +23,8 @@ from k8semu.linux.netfilter.rule import (
     Rule,
     Target,
     UsageError,
+    need_ip,
+    parse_ip,
 )
 from k8semu.linux.netfilter.targets import TARGETS
 from k8semu.wire.addr import prefix_mask
@@ -87,31 +89,19 @@ def _split_slowly(line: str) -> list[str]:
 
 
 @lru_cache(maxsize=65536)
-def is_ip(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) == 4 and all(p.isdecimal() and len(p) <= 3 and int(p) < 256 for p in parts)
-
-
-def parse_ip(text: str) -> bytes:
-    """A dotted address; UsageError if it is none (names are not looked up)."""
-    if not is_ip(text):
-        raise UsageError(f"host/network `{text}' not found")
-    return bytes(int(part) for part in text.split("."))
-
-
-@lru_cache(maxsize=65536)
 def parse_address(text: str, invert: bool) -> Address | None:
     """``ADDR[/PLEN|/MASK]``; None for any address. Host bits are cleared, as iptables does."""
     host, slash, mask_text = text.partition("/")
-    addr = parse_ip(host)
+    addr = need_ip(host)
     if not slash:
-        mask = b"\xff\xff\xff\xff"
-    elif mask_text.isdecimal() and int(mask_text) <= 32:
+        return Address(addr, b"\xff\xff\xff\xff", invert)
+    if mask_text.isdecimal() and int(mask_text) <= 32:
         mask = prefix_mask(int(mask_text)).to_bytes(4, "big")
-    elif is_ip(mask_text):
-        mask = parse_ip(mask_text)
     else:
-        raise UsageError(f"invalid mask `{mask_text}' specified")
+        dotted = parse_ip(mask_text)
+        if dotted is None:
+            raise UsageError(f"invalid mask `{mask_text}' specified")
+        mask = dotted
     bits = int.from_bytes(addr, "big") & int.from_bytes(mask, "big")
     if mask == b"\0\0\0\0" and not invert:
         return None
@@ -146,11 +136,14 @@ class ParsedRule:
         self.rules, self.counters = rules, counters
 
 
+_ANY: list[Address | None] = [None]
+
+
 class _Builder:
     def __init__(self) -> None:
         self.seen: dict[str, str] = {}
-        self.src: list[Address | None] = []
-        self.dst: list[Address | None] = []
+        self.src: list[Address | None] = _ANY
+        self.dst: list[Address | None] = _ANY
         self.iif: IfName | None = None
         self.oif: IfName | None = None
         self.proto, self.proto_invert = 0, False
@@ -162,10 +155,9 @@ class _Builder:
 
     def base(self, option: str, value: str, invert: bool) -> None:
         if option == "-s" or option == "-d":
-            texts = value.split(",")
-            if invert and len(texts) > 1:
+            if invert and "," in value:
                 raise UsageError("! not allowed with multiple source or destination IP addresses")
-            addresses = [parse_address(text, invert) for text in texts]
+            addresses = [parse_address(text, invert) for text in value.split(",")]
             if option == "-s":
                 self.src = addresses
             else:
@@ -181,9 +173,10 @@ class _Builder:
         elif option == "-f":
             self.frag = not invert
         elif option == "-m":
-            if value not in MATCHES:
+            match = MATCHES.get(value)
+            if match is None:
                 raise UsageError(f"Couldn't load match `{value}':No such file or directory\n")
-            self.matches.append((MATCHES[value], Given()))
+            self.matches.append((match, Given()))
         elif option in ("-j", "-g"):
             self.set_target(value, option == "-g")
 
@@ -219,69 +212,62 @@ class _Builder:
         if self.target is not None:
             target = self.target[0].build(self.target[1])
             target.check_rule(proto)
+        asked = tuple(matches)
         return [
-            Rule(
-                IpMatch(src, dst, self.iif, self.oif, self.proto, self.proto_invert, self.frag),
-                tuple(matches), target, origin,
-            )
-            for src in self.src or [None]
-            for dst in self.dst or [None]
-        ]  # fmt: skip
+            Rule(IpMatch(src, dst, self.iif, self.oif, self.proto, self.proto_invert, self.frag), asked, target, origin)
+            for src in self.src
+            for dst in self.dst
+        ]
 
 
-def parse_rule(words: list[str], origin: str = "") -> ParsedRule:
+def parse_rule(words: Sequence[str], origin: str = "") -> ParsedRule:
     """The rule that `words` (what follows ``-A CHAIN``) say; UsageError in iptables' words."""
-    builder = _Builder()
-    at, invert = 0, False
-
-    def argument(option: str) -> str:
-        nonlocal at
-        if at >= len(words):
-            raise UsageError(f'option "{option}" requires an argument')
-        at += 1
-        return words[at - 1]
-
-    while at < len(words):
-        word = words[at]
-        at += 1
-        if word == "!":
+    builder, line, invert = _Builder(), iter(words), False
+    for word in line:
+        option = _BASE.get(word)
+        if option is not None:
+            if option == "-c":
+                builder.counters = _counters(_argument(word, line), _argument(word, line))
+            else:
+                value = _argument(word, line) if option != "-f" else ""
+                if option != "-m" and option in builder.seen:
+                    raise UsageError(f"multiple {option} flags not allowed")
+                if invert and option in ("-m", "-j", "-g"):
+                    raise UsageError(f'unexpected ! flag before {_LONG[option]}')
+                builder.seen[option] = value
+                builder.base(option, value, invert)
+        elif word == "!":
             if invert:
                 raise UsageError("multiple consecutive ! not allowed")
             invert = True
             continue
-        if word in _IGNORED:
+        elif word in _IGNORED:
             continue
-        option = _BASE.get(word, "")
-        if option == "-c":
-            builder.counters = _counters(argument(word), argument(word))
-        elif option:
-            value = argument(word) if option != "-f" else ""
-            if option != "-m" and option in builder.seen:
-                raise UsageError(f"multiple {option} flags not allowed")
-            if invert and option in ("-m", "-j", "-g"):
-                raise UsageError(f'unexpected ! flag before {_LONG[option]}')
-            builder.seen[option] = value
-            builder.base(option, value, invert)
         elif word.startswith("-") and len(word) > 1:
-            _extension_option(builder, word, invert, argument)
+            _extension_option(builder, word, invert, line)
         else:
             raise UsageError(f"Bad argument `{word}'")
         invert = False
     return ParsedRule(builder.finish(origin), builder.counters)
 
 
-def _extension_option(
-    builder: _Builder, word: str, invert: bool, argument: Callable[[str], str]
-) -> None:
+def _argument(option: str, line: Iterator[str]) -> str:
+    """The word after an option."""
+    for word in line:
+        return word
+    raise UsageError(f'option "{option}" requires an argument')
+
+
+def _extension_option(builder: _Builder, word: str, invert: bool, line: Iterator[str]) -> None:
     found = builder.find(word)
     if found is None:
         raise UsageError(f'unknown option "{word}"')
     cls, given = found
     canonical, count = cls.options[word]
-    values = [argument(word) for _ in range(min(count, 1))]
+    values = [_argument(word, line)] if count else []
     if count == 2:  # --tcp-flags, --match-set
         try:
-            values.append(argument(word))
+            values.append(_argument(word, line))
         except UsageError:
             values.append("-")
         if values[1].startswith(("-", "!")):

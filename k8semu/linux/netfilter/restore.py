@@ -221,10 +221,10 @@ class _Applier:
                         self._settle(last=False)
                         command.apply(self.table, line.command)
             self._settle(last=True)
-            jumps = [x for x in self.block.lines if type(x) is RuleLine and _jumps(x.command)]
-            if jumps:
-                line = jumps[-1]
-                command.check_loops(self.table, line.command.chain)
+            jump = next((x for x in reversed(self.block.lines) if type(x) is RuleLine and _jumps(x.command)), None)
+            if jump is not None:
+                line = jump
+                command.check_loops(self.table, jump.command.chain)
         except UsageError as error:  # a jump to nowhere: iptables-restore sees it when it commits
             raise usage_error(str(error), self.block.end) from None
         except Refused as error:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
+from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import msgspec
@@ -74,6 +76,26 @@ Ext = TypeVar("Ext", bound="Extension")
 
 class UsageError(Exception):
     """The words of a rule cannot be understood: the message is iptables' own."""
+
+
+@lru_cache(maxsize=65536)
+def parse_ip(text: str) -> bytes | None:
+    """A dotted address, or None: names are not looked up, and a part may begin with zeros."""
+    try:
+        return inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        parts = text.split(".")
+    if len(parts) != 4 or not all(p.isdecimal() and len(p) <= 3 and int(p) < 256 for p in parts):
+        return None
+    return bytes(map(int, parts))
+
+
+def need_ip(text: str) -> bytes:
+    """A dotted address; UsageError if it is none."""
+    addr = parse_ip(text)
+    if addr is None:
+        raise UsageError(f"host/network `{text}' not found")
+    return addr
 
 
 class Given:

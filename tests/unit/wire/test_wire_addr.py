@@ -50,6 +50,18 @@ def test_what_is_no_mac_is_refused(text: str) -> None:
         mac_aton(text)
 
 
+@given(st.from_regex(r"\A[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9.]{0,15})?\Z") | st.text("0123456789./ ٣", max_size=20))
+def test_text_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    for ours, theirs in ((Prefix.parse, ipaddress.IPv4Network), (Interface.parse, ipaddress.IPv4Interface)):
+        try:
+            expected = str(theirs(text))
+        except ValueError:
+            with pytest.raises(ValueError, match=r".+"):
+                ours(text)
+        else:
+            assert str(ours(text)) == expected
+
+
 @given(ADDRESS, PLEN, ADDRESS)
 def test_a_prefix_holds_the_addresses_of_its_network(addr: bytes, plen: int, other: bytes) -> None:
     network = ipaddress.IPv4Network((addr, plen), strict=False)

@@ -11,7 +11,7 @@ from k8semu.errors import CommandError
 from k8semu.linux.netfilter.conntrack.entry import ASSURED, SEEN_REPLY, CtEntry
 from k8semu.linux.netfilter.conntrack.tcp import STATE_NAMES
 from k8semu.linux.netfilter.conntrack.tuples import IPPROTO_SCTP
-from k8semu.linux.netfilter.rule import UsageError
+from k8semu.linux.netfilter.rule import UsageError, need_ip
 
 Filter = Callable[[CtEntry], bool]
 
@@ -52,11 +52,9 @@ def _address(option: str, text: str) -> Filter:
 
 def _nat(option: str, text: str) -> Filter:
     """`--src-nat [ADDR]`, `--dst-nat [ADDR]`: translated so, to that address."""
-    from k8semu.linux.netfilter.parse import parse_ip
-
     host, _, port = text.partition(":")
     try:
-        addr = parse_ip(host) if host else None
+        addr = need_ip(host) if host else None
     except UsageError:
         raise _fail(f"Invalid IP address `{host}'") from None
 

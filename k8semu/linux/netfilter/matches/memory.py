@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from k8semu.linux.netfilter.matches.meta import parse_u32
-from k8semu.linux.netfilter.rule import Check, Given, Match, Pkt, Rule, UsageError
+from k8semu.linux.netfilter.rule import Check, Given, Match, Pkt, Rule, UsageError, need_ip
 from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import ip_ntoa
 from k8semu.wire.header import IP_TTL
@@ -125,7 +125,6 @@ class RecentMatch(Match, frozen=True):
 
     @classmethod
     def build(cls, given: Given) -> RecentMatch:
-        from k8semu.linux.netfilter.parse import parse_ip
 
         actions = [a for a in ("--set", "--rcheck", "--update", "--remove") if a in given]
         if len(actions) != 1:
@@ -140,7 +139,7 @@ class RecentMatch(Match, frozen=True):
             raise UsageError("recent: option `--reap' requires `--seconds'")
         return cls(
             actions[0][2:], given.get("--name", "DEFAULT"), numbers[0], "--reap" in given, numbers[1],
-            "--rttl" in given, parse_ip(given.get("--mask", "255.255.255.255")), "--rdest" in given,
+            "--rttl" in given, need_ip(given.get("--mask", "255.255.255.255")), "--rdest" in given,
             given.inverted(actions[0]),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ import msgspec
 from k8semu.linux.core.hooks import Hook
 from k8semu.linux.netfilter.manip import DST, SRC
 from k8semu.linux.netfilter.nat import NatRange
-from k8semu.linux.netfilter.rule import Action, Given, Pkt, Target, UsageError, Verdict
+from k8semu.linux.netfilter.rule import Action, Given, Pkt, Target, UsageError, Verdict, parse_ip
 from k8semu.wire.addr import IP_LOOPBACK, ip_ntoa
 
 _FLAGS = ("--random", "--random-fully", "--persistent")
@@ -68,17 +68,20 @@ def _parse_ports(text: str) -> tuple[int, int]:
 
 def _parse_target(text: str) -> tuple[bytes | None, bytes | None, tuple[int, int] | None]:
     """``ADDR[-ADDR][:PORT[-PORT]]``."""
-    from k8semu.linux.netfilter.parse import is_ip, parse_ip
-
     addrs, colon, port = text.partition(":")
     ports = _parse_ports(port) if colon else None
     if not addrs:
         return None, None, ports
     low, dash, high = addrs.partition("-")
-    for addr in (low, *([high] if dash else [])):
-        if not is_ip(addr):
-            raise UsageError(f'Bad IP address "{addr}"')
-    return parse_ip(low), parse_ip(high if dash else low), ports
+    first = _parse_addr(low)
+    return first, _parse_addr(high) if dash else first, ports
+
+
+def _parse_addr(text: str) -> bytes:
+    addr = parse_ip(text)
+    if addr is None:
+        raise UsageError(f'Bad IP address "{text}"')
+    return addr
 
 
 class _ToAddress(NatTarget, frozen=True):
