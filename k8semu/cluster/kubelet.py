@@ -9,13 +9,14 @@ Differs: containers start at once; no image pulls, probes, or restarts.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from k8semu.apps.shell.docker import Container
 from k8semu.cluster.journal import Program
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
-from k8semu.kube.dns.resolv_conf import parse_resolv_conf, pod_resolv_conf
+from k8semu.kube.dns.resolv_conf import resolv_conf_text
 from k8semu.kube.images import base_name, command_line, launch, own_program
 from k8semu.kube.objects import Pod
 
@@ -34,13 +35,20 @@ def netns_of(pod: Pod) -> str:
 
 
 class PodMachine(Machine):
-    """A running Pod."""
+    """A running Pod. `sandbox` is there once its node is awake."""
 
-    def __init__(self, cluster: Cluster, pod: Pod, node: Node, netns_name: str, sandbox: Container) -> None:
-        super().__init__(cluster, netns_name, pod.metadata.name)
+    sandbox: Container
+
+    def __init__(self, cluster: Cluster, pod: Pod, node: Node) -> None:
+        super().__init__(cluster, node.netns_name if pod.spec.host_network else netns_of(pod), pod.metadata.name)
         self.pod = pod
         self.node = node
-        self.sandbox = sandbox
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What can be read in it, by path. Its node is awake from now on."""
+        self.cluster.sleepers.wake(self.netns_name)
+        return self._files
 
     @property
     def fields(self) -> dict[str, str]:
@@ -55,31 +63,43 @@ class PodMachine(Machine):
 def _runtime_name(container: str, pod: Pod) -> str:
     """k8s_CONTAINER_POD_NAMESPACE_UID_0, as the kubelet has always named them."""
     meta = pod.metadata
-    digest = hashlib.sha256(f"{meta.namespace}/{meta.name}".encode()).hexdigest()
-    uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
-    return f"k8s_{container}_{meta.name}_{meta.namespace}_{uid}_0"
+    return f"k8s_{container}_{meta.name}_{meta.namespace}_{_uid(meta.namespace, meta.name)}_0"
+
+
+@lru_cache(maxsize=8)
+def _uid(namespace: str, name: str) -> str:
+    """What the names of a Pod's containers, which start one after the other, have in common."""
+    digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
 def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
-    """SyncPod for a new Pod; CniError if the network cannot take it. On a sleeping node only its address is sure."""
-    sandbox = node.run_container(_runtime_name("POD", pod), PAUSE_IMAGE, "/pause")
-    machine = PodMachine(cluster, pod, node, node.netns_name if pod.spec.host_network else netns_of(pod), sandbox)
+    """SyncPod for a new Pod; CniError if the network cannot take it. On a sleeping node only its address is sure:
+    all else is done when it wakes, in the same order."""
+    machine = PodMachine(cluster, pod, node)
+    now = cluster.clock.now
     if pod.spec.host_network:
         machine.address = node.address
     elif cluster.sleepers.sleeps(node.netns_name):
         assert node.cni is not None
-        machine.address = node.cni.bridge.ipam.reserve(_cni_args(machine))[0].address.partition("/")[0]
+        machine.address = node.cni.bridge.ipam.promise()
         cluster.sleepers.pod(machine.netns_name, node.netns_name)
-        cluster.sleepers.later(node.netns_name, lambda: _sandbox(machine))
-    else:
-        _sandbox(machine)
-    _files(machine)
-    for container in pod.spec.containers:
-        node.run_container(_runtime_name(container.name, pod), container.image, command_line(container))
-    cluster.sleepers.later(node.netns_name, lambda: _start_containers(machine))
+    cluster.sleepers.later(node.netns_name, lambda: _bring_up(machine, now))
     if any(own_program(container.name, pod.metadata.annotations) for container in pod.spec.containers):
         cluster.sleepers.wake(node.netns_name)  # it may speak first
     return machine
+
+
+def _bring_up(machine: PodMachine, now: int) -> None:
+    """All that makes a Pod run; `now` is when that was decided."""
+    pod, node = machine.pod, machine.node
+    machine.sandbox = node.run_container(_runtime_name("POD", pod), PAUSE_IMAGE, "/pause", now)
+    if not pod.spec.host_network:
+        _sandbox(machine)
+    _write_files(machine)
+    for container in pod.spec.containers:
+        node.run_container(_runtime_name(container.name, pod), container.image, command_line(container), now)
+    _start_containers(machine)
 
 
 def _start_containers(machine: PodMachine) -> None:
@@ -110,26 +130,28 @@ def _sandbox(machine: PodMachine) -> None:
     cluster.add_netns(machine.netns_name)
     assert node.cni is not None
     try:
-        machine.address = node.cni.add(_cni_args(machine)).address()
+        address = node.cni.add(_cni_args(machine)).address()
+        assert machine.address in ("", address), "another address than was promised"
+        machine.address = address
     except Exception:
         cluster.del_netns(machine.netns_name)
         node.remove_container(_runtime_name("POD", machine.pod))
         raise
 
 
-def _files(machine: PodMachine) -> None:
+def _write_files(machine: PodMachine) -> None:
     name, ip = machine.hostname, machine.address
     machine.files["/etc/hosts"] = (
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
         f"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
     )
     spec, cluster = machine.pod.spec, machine.cluster
-    machine.files["/etc/resolv.conf"] = pod_resolv_conf(
+    machine.files["/etc/resolv.conf"] = resolv_conf_text(
         machine.pod.metadata.namespace, spec.dns_policy, spec.host_network, spec.dns_config,
-        parse_resolv_conf(machine.node.files.get("/etc/resolv.conf", "")), cluster.dns_servers, cluster.dns_domain,
-    ).text()  # fmt: skip
+        machine.node.files.get("/etc/resolv.conf", ""), cluster.dns_servers, cluster.dns_domain,
+    )  # fmt: skip
     if cluster.dns_runs and not spec.host_network:
-        cluster.sleepers.later(machine.node.netns_name, lambda: _resolver(machine))
+        _resolver(machine)
 
 
 def _resolver(machine: PodMachine) -> None:

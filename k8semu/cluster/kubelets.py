@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
 from k8semu.errors import CniError
-from k8semu.kube.objects import Pod
+from k8semu.kube.objects import ObjectMeta, Pod, PodSpec
 from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
 
@@ -64,6 +65,7 @@ class Kubelets:
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
         self._ending: dict[str, None] = {}                    # Pods on their way down, named as in `machines`
         self._due: dict[Key, None] = {}
+        self._like: tuple[JSON, PodSpec] = ({}, PodSpec(containers=[]))   # the last spec, and what it is, typed
         registry.subscribe("pods", self._heard)
 
     def _heard(self, event: Event) -> None:
@@ -93,7 +95,7 @@ class Kubelets:
     # --- up -------------------------------------------------------------------------------------
 
     def _start(self, key: Key, obj: JSON) -> None:
-        pod = msgspec.convert(obj, Pod)
+        pod = self._typed(obj)
         name = netns_of(pod)
         node = self.nodes.get(pod.spec.node_name)
         if name in self._ending or node is None:
@@ -112,6 +114,16 @@ class Kubelets:
         self._report(key, obj, machine, ready=not delay)
         if delay:
             self.cluster.clock.post(delay * NS_PER_S, self._ready, key, machine)
+
+    def _typed(self, obj: JSON) -> Pod:
+        """The Pod that an object says. The Pods of a workload follow one another, and share what they ask for."""
+        spec, (before, typed) = obj["spec"], self._like
+        if before.keys() == spec.keys() and all(spec[k] is v for k, v in before.items() if k != "nodeName"):
+            typed = replace(typed, node_name=spec.get("nodeName", ""))
+        else:
+            typed = msgspec.convert(spec, PodSpec)
+        self._like = (spec, typed)
+        return Pod(api_version="v1", kind="Pod", metadata=msgspec.convert(obj["metadata"], ObjectMeta), spec=typed)
 
     def _ready(self, key: Key, machine: PodMachine) -> None:
         pod = self.registry.caches["pods"].get(*key)

@@ -28,7 +28,12 @@ class Machine:
         self.netns_name = netns_name
         self.hostname = hostname
         self.address = address
-        self.files: dict[str, str] = {"/etc/hostname": f"{hostname}\n"}
+        self._files: dict[str, str] = {"/etc/hostname": f"{hostname}\n"}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What can be read on it, by path."""
+        return self._files
 
     @property
     def net(self) -> NetNs:
@@ -56,15 +61,15 @@ class Node(Machine):
 
     @property
     def containers(self) -> list[Container]:
-        """Newest last; `docker ps` turns it round."""
+        """Newest last; `docker ps` turns it round. The node is awake from now on."""
+        self.cluster.sleepers.wake(self.netns_name)
         return list(self._containers.values())
 
-    def run_container(self, name: str, image: str, command: str, ports: str = "") -> Container:
-        """The runtime starts a container."""
-        now = self.cluster.clock.now
+    def run_container(self, name: str, image: str, command: str, now: int) -> Container:
+        """The runtime starts a container, at the time `now`."""
         container = Container(
             id=self.random("container-id").hex(64), image=image, command=command, name=name,
-            created=now + len(self._containers), started=now, ports=ports,
+            created=now + len(self._containers), started=now,
         )  # fmt: skip
         self._containers[name] = container
         return container

@@ -12,7 +12,7 @@ Not modelled: addresses asked for by the runtime (`ips`), IPv6, resolvConf.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from k8semu.cni.node import Node
@@ -105,18 +105,24 @@ class HostLocal:
         self.files = node.cni_files
         self.sets = sets
         self.folder = f"{STORE}/{net}"
-        self._reserved: dict[tuple[str, str], list[IpConfig]] = {}
+        self._promised: dict[str, None] = {}
 
-    def reserve(self, args: Args) -> list[IpConfig]:
-        """What the next `add` for this container will give: for a Pod whose node does not do it yet."""
-        given = self._reserved[args.container_id, args.ifname] = self.add(args)
-        return given
+    def promise(self) -> str:
+        """The address of the first set that the next `add`, which is yet to be called, will give; then that of the
+        one after it, and so on: for Pods of a node that does nothing yet. CniError if there is none."""
+        last = next(reversed(self._promised), "") or self._last(0)
+        try:
+            address, _ = self._free(self.sets[0], last, self._promised)
+        except CniError as error:
+            raise CniError(error.code, f"failed to allocate for range 0: {error.msg}") from None
+        self._promised[address] = None
+        return address
+
+    def _last(self, number: int) -> str:
+        return self.files.get(f"{self.folder}/last_reserved_ip.{number}", "")
 
     def add(self, args: Args) -> list[IpConfig]:
         """Give the next free address of each set. Kubernetes: host-local/main.go cmdAdd()."""
-        reserved = self._reserved.pop((args.container_id, args.ifname), None)
-        if reserved is not None:
-            return reserved
         self.files.setdefault(f"{self.folder}/lock", "")
         given: list[IpConfig] = []
         for number, ranges in enumerate(self.sets):
@@ -130,37 +136,45 @@ class HostLocal:
 
     def _get(self, args: Args, number: int, ranges: RangeSet) -> IpConfig:
         """Kubernetes: allocator.go Get()."""
-        for held in self.held(args):
+        for held in self.held(args):  # seldom any
             if any(_number(held) in one for one in ranges):
                 raise CniError(
                     Code.INTERNAL,
                     f"{held} has been allocated to {args.container_id}, duplicate allocation is not allowed",
                 )
-        for one, candidate in self._candidates(number, ranges):
-            path = f"{self.folder}/{candidate}"
-            if candidate != one.gateway and path not in self.files:
-                self.files[path] = _owner(args)
-                self.files[f"{self.folder}/last_reserved_ip.{number}"] = candidate
-                return IpConfig(address=f"{candidate}/{one.prefix.plen}", gateway=one.gateway)
+        address, one = self._free(ranges, self._last(number))
+        self._promised.pop(address, None)
+        self.files[f"{self.folder}/{address}"] = _owner(args)
+        self.files[f"{self.folder}/last_reserved_ip.{number}"] = address
+        return IpConfig(address=f"{address}/{one.prefix.plen}", gateway=one.gateway)
+
+    def _free(self, ranges: RangeSet, last: str, promised: Container[str] = ()) -> tuple[str, Range]:
+        """The first address after `last` that may be given, and the range it is of."""
+        for one, numbers in self._candidates(ranges, _number(last) if last else -1):
+            for candidate in map(_ip, numbers):
+                held = f"{self.folder}/{candidate}" in self.files or candidate in promised
+                if candidate != one.gateway and not held:
+                    return candidate, one
         raise CniError(Code.INTERNAL, f"no IP addresses available in range set: {','.join(map(str, ranges))}")
 
-    def _candidates(self, number: int, ranges: RangeSet) -> Iterator[tuple[Range, str]]:
+    def _candidates(self, ranges: RangeSet, last: int) -> Iterator[tuple[Range, range]]:
         """Every address of the set once, starting after the one that was given last. Kubernetes: RangeIter.Next()."""
-        last = self.files.get(f"{self.folder}/last_reserved_ip.{number}")
-        begin = next((i for i, one in enumerate(ranges) if last and _number(last) in one), None)
-        if begin is None or last is None:
-            begin, after = 0, ranges[0].start
-        else:
-            after = _number(last) + 1
+        begin, after = 0, ranges[0].start
+        for i, one in enumerate(ranges):
+            if last in one:
+                begin, after = i, last + 1
+                break
         first = ranges[begin]
-        yield from ((first, _ip(n)) for n in range(after, first.end + 1))
+        yield first, range(after, first.end + 1)
         for one in [*ranges[begin + 1 :], *ranges[:begin]]:
-            yield from ((one, _ip(n)) for n in range(one.start, one.end + 1))
-        yield from ((first, _ip(n)) for n in range(first.start, min(after, first.end + 1)))
+            yield one, range(one.start, one.end + 1)
+        yield first, range(first.start, min(after, first.end + 1))
 
     def held(self, args: Args) -> list[str]:
         """The addresses that this container holds."""
         owner, folder = _owner(args), f"{self.folder}/"
+        if owner not in self.files.values():
+            return []
         return [
             path.removeprefix(folder) for path, text in self.files.items() if text == owner and path.startswith(folder)
         ]

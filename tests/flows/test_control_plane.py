@@ -153,6 +153,18 @@ def test_a_sleeping_node_has_no_pods_before_somebody_looks(monkeypatch: pytest.M
         this.close()
 
 
+def test_files_of_a_pod_and_containers_of_a_node_are_there_once_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SLEEP_FROM", 1)
+    this = Run(parse(HEAD.format(steps="", extra="") + pod("one"), "f.yaml", "f"))
+    try:
+        this.build()
+        assert this.built.pods["one"].files["/etc/hosts"].endswith("172.17.1.2\tone\n")
+        names = [container.name.split("_")[1] for container in this.built.nodes["host2"].containers]
+        assert names == ["POD", "web"]
+    finally:
+        this.close()
+
+
 def test_pods_on_the_nodes_own_network_end_one_by_one() -> None:
     own = "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {0}}}\nspec:\n  nodeName: host2\n  hostNetwork: true\n" \
         "  containers: [{{name: web, image: nginx, ports: [{{containerPort: {1}}}]}}]\n"  # fmt: skip

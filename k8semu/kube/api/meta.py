@@ -27,6 +27,8 @@ KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSec
 """What an update cannot change."""
 CHECKED = ("labels", "annotations", "ownerReferences", "finalizers")
 """What is checked again when it changes."""
+LIKE = ("generateName", "namespace", *CHECKED)
+"""What objects that are made from one template have in common."""
 
 
 def timestamp(seconds: int) -> str:
@@ -77,17 +79,22 @@ def generate_name(prefix: str, stream: Draw) -> str:
     return prefix[:GENERATED] + "".join(SAFE[stream.below(len(SAFE))] for _ in range(5))
 
 
+def alike(a: JSON, b: JSON, keys: tuple[str, ...]) -> bool:
+    """Whether two objects share, not only equal, what they say under `keys`."""
+    for key in keys:  # noqa: SIM110  (a generator would cost as much as what it asks)
+        if a.get(key) is not b.get(key):
+            return False
+    return True
+
+
 def validate_meta(resource: Resource, strategy: Strategy, meta: JSON) -> Errors:
     """What is wrong with the metadata of an object."""
     errors: Errors = []
-    prefix, name = meta.get("generateName"), meta.get("name")
+    prefix = meta.get("generateName")
     if prefix:
         sample = f"{prefix.rstrip('-')}a"
         errors += [invalid("metadata.generateName", prefix, said) for said in strategy.name_errors(sample)]
-    if not name:
-        errors.append(required("metadata.name", "name or generateName is required"))
-    else:
-        errors += [invalid("metadata.name", name, said) for said in strategy.name_errors(name)]
+    errors += validate_name(strategy, meta)
     if resource.namespaced and not meta.get("namespace"):
         errors.append(required("metadata.namespace"))
     elif resource.namespaced:
@@ -101,6 +108,14 @@ def validate_meta(resource: Resource, strategy: Strategy, meta: JSON) -> Errors:
     for i, word in enumerate(meta.get("finalizers") or []):
         errors += [invalid(f"metadata.finalizers[{i}]", word, said) for said in names.qualified_name(word)]
     return errors
+
+
+def validate_name(strategy: Strategy, meta: JSON) -> Errors:
+    """What is wrong with the name of an object."""
+    name = meta.get("name")
+    if not name:
+        return [required("metadata.name", "name or generateName is required")]
+    return [invalid("metadata.name", name, said) for said in strategy.name_errors(name)]
 
 
 def _owners(owners: list[JSON]) -> Errors:

@@ -55,7 +55,8 @@ CIDR_SAID = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 def dns_label(value: str) -> list[str]:
     """What is wrong with an RFC 1123 label."""
-    return _said(value, 63, _is_label(value) is not None, LABEL_SAID)
+    right = _is_label(value) is not None
+    return [] if right and len(value) <= 63 else _said(value, 63, right, LABEL_SAID)
 
 
 def dns_1035_label(value: str) -> list[str]:
@@ -64,7 +65,8 @@ def dns_1035_label(value: str) -> list[str]:
 
 
 def dns_subdomain(value: str) -> list[str]:
-    return _said(value, 253, _is_subdomain(value) is not None, SUBDOMAIN_SAID)
+    right = _is_subdomain(value) is not None
+    return [] if right and len(value) <= 253 else _said(value, 253, right, SUBDOMAIN_SAID)
 
 
 def _said(value: str, most: int, right: bool, what: str) -> list[str]:

@@ -64,11 +64,11 @@ class Registry:
         self.strategies = strategies(ranges or Ranges(), random, self.list)
         self.random, self._provision = random, provision
         self._uids = random["uids"]
-        self._listeners: dict[tuple[str, str], list[Listener]] = {
-            (only, plural): [] for only in ("", "-") for plural in RESOURCES
-        }
+        self._listeners: dict[str, tuple[Listener, ...]] = dict.fromkeys(RESOURCES, ())
+        self._on_deletion: dict[str, tuple[Listener, ...]] = dict.fromkeys(RESOURCES, ())
         self._history: dict[str, deque[Event]] = {r.plural: deque(maxlen=REMEMBERED) for r in TABLE}
         self._forgotten = dict.fromkeys(RESOURCES, 0)
+        self._right_meta: dict[str, JSON] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -92,9 +92,15 @@ class Registry:
 
     def subscribe(self, plural: str, listener: Listener, deletions: bool = False) -> Callable[[], None]:
         """Have every change of a kind told, or every deletion; returns how to stop it. A listener writes nothing."""
-        listeners = self._listeners["-" if deletions else "", plural]
-        listeners.append(listener)
-        return lambda: listeners.remove(listener)
+        told = self._on_deletion if deletions else self._listeners
+        told[plural] += (listener,)
+
+        def stop() -> None:
+            left = list(told[plural])
+            left.remove(listener)
+            told[plural] = tuple(left)
+
+        return stop
 
     def since(self, plural: str, version: int) -> Events:
         """The changes of a kind after `version`; ApiError 410 if they are no longer remembered."""
@@ -107,10 +113,10 @@ class Registry:
         if len(history) == REMEMBERED:
             self._forgotten[plural] = history[0].version
         history.append(event)
-        for listener in tuple(self._listeners["", plural]):
+        for listener in self._listeners[plural]:
             listener(event)
         if event.type == "DELETED":
-            for listener in tuple(self._listeners["-", plural]):
+            for listener in self._on_deletion[plural]:
                 listener(event)
 
     # --- writing --------------------------------------------------------------------------------
@@ -128,8 +134,7 @@ class Registry:
         transaction = Transaction()
         try:
             obj = strategy.allocate(obj, None, transaction)
-            errors = metadata.validate_meta(resource, strategy, meta) + strategy.validate(obj)
-            _refuse(resource, meta, errors)
+            _refuse(resource, meta, self._meta_errors(plural, meta) + strategy.validate(obj))
             if self.caches[plural].get(*key_of(obj)) is not None:
                 raise status.already_exists(resource, meta["name"])
         except ApiError:
@@ -140,6 +145,17 @@ class Registry:
             return obj
         transaction.commit()
         return self._keep(plural, obj, None)
+
+    def _meta_errors(self, plural: str, meta: JSON) -> Errors:
+        """What is wrong with the metadata of a new object. Most are made like the one before, but for the name."""
+        resource, strategy = RESOURCES[plural], self.strategies[plural]
+        before = self._right_meta.get(plural)
+        if before is not None and metadata.alike(meta, before, metadata.LIKE):
+            return metadata.validate_name(strategy, meta)
+        errors = metadata.validate_meta(resource, strategy, meta)
+        if not errors:
+            self._right_meta[plural] = meta
+        return errors
 
     def update(
         self, plural: str, obj: JSON, subresource: str = "", *, dry_run: bool = False, trusted: bool = False
@@ -177,7 +193,7 @@ class Registry:
     def _update_errors(self, plural: str, obj: JSON, old: JSON, subresource: str) -> Errors:
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         meta, before = obj["metadata"], old["metadata"]
-        same = all(meta.get(key) is before.get(key) for key in metadata.CHECKED)
+        same = metadata.alike(meta, before, metadata.CHECKED)
         errors = [] if same else metadata.validate_meta(resource, strategy, meta)
         errors += metadata.validate_meta_update(meta, before)
         check = strategy.validate_status if subresource == "status" else strategy.validate_update
@@ -320,6 +336,8 @@ def _check_preconditions(resource: Resource, old: JSON, uid: str, version: str) 
 
 def _kept_meta(said: JSON, old: JSON) -> JSON:
     """New metadata with what only the API server changes."""
+    if said is old:
+        return dict(old)
     meta = {**said, **{key: old[key] for key in metadata.KEPT if key in old}, "resourceVersion": old["resourceVersion"]}
     for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
         if key not in old:

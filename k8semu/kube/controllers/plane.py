@@ -68,15 +68,18 @@ class ControlPlane:
             return
         if plural not in self._by_owner:                  # one listener finds the owner for all
             self.registry.subscribe(plural, self._owner_listener(plural))
-        self._by_owner.setdefault(plural, {})[RESOURCES[controller.plural].kind] = controller
+        self._by_owner[plural][RESOURCES[controller.plural].kind] = controller
 
     def _owner_listener(self, plural: str) -> Callable[[Event], None]:
+        by_kind = self._by_owner.setdefault(plural, {})
+
         def listen(event: Event) -> None:
-            for obj in (event.object, event.old):
-                owner = controller_of(obj) if obj is not None else None
-                controller = self._by_owner[plural].get(owner["kind"]) if owner is not None else None
-                if owner is not None and controller is not None:
-                    self._add(controller, (event.object["metadata"].get("namespace", ""), owner["name"]))
+            owner = controller_of(event.object)
+            before = controller_of(event.old) if event.old is not None else owner
+            for each in (owner,) if owner is before else (owner, before):
+                controller = by_kind.get(each["kind"]) if each is not None else None
+                if each is not None and controller is not None:
+                    self._add(controller, (event.object["metadata"].get("namespace", ""), each["name"]))
 
         return listen
 

@@ -11,6 +11,7 @@ Linux: resolv.conf(5)
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -95,6 +96,26 @@ def pod_resolv_conf(
             _merged(base.options, config.options),
         )  # fmt: skip
     return ResolvConf(base.nameservers[:MAX_NAMESERVERS], _fitting(base.search), base.options)
+
+
+def resolv_conf_text(
+    namespace: str, policy: DnsPolicy, host_network: bool, config: DnsConfig | None, node: str,
+    cluster_dns: tuple[str, ...], domain: str,
+) -> str:  # fmt: skip
+    """The same as text, from the text that its node has."""
+    if config is None:
+        return _usual_text(namespace, policy, host_network, node, cluster_dns, domain)
+    mine = parse_resolv_conf(node)
+    return pod_resolv_conf(namespace, policy, host_network, config, mine, cluster_dns, domain).text()
+
+
+@lru_cache(maxsize=256)
+def _usual_text(
+    namespace: str, policy: DnsPolicy, host_network: bool, node: str, cluster_dns: tuple[str, ...], domain: str
+) -> str:
+    """One text for all Pods that say nothing of their own."""
+    mine = parse_resolv_conf(node)
+    return pod_resolv_conf(namespace, policy, host_network, None, mine, cluster_dns, domain).text()
 
 
 def _unique(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
 
 
 def _hash(text: str) -> str:
-    return base64.b32encode(hashlib.sha256(text.encode()).digest())[:16].decode()
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:10]).decode()  # 16 digits of 5 bits
 
 
 @lru_cache(maxsize=65536)

@@ -51,6 +51,15 @@ def test_an_exhausted_range_is_an_error_that_names_it_and_a_release_helps() -> N
     assert give(ipam, "f") == ["10.0.0.5/29"]
 
 
+def test_what_is_promised_beforehand_is_what_is_given_later() -> None:
+    ipam = allocator({**SMALL, "gateway": "10.0.0.3"})
+    give(ipam, "a")
+    promised = [ipam.promise() for _ in range(4)]
+    with pytest.raises(CniError, match=r"failed to allocate for range 0: no IP addresses available in range set"):
+        ipam.promise()
+    assert [address.partition("/")[0] for address in give(ipam, "b", "c", "d", "e")] == promised
+
+
 def test_a_range_may_be_a_part_of_its_subnet() -> None:
     ipam = allocator({"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.10", "rangeEnd": "10.0.0.11"})
     assert give(ipam, "a", "b") == ["10.0.0.10/24", "10.0.0.11/24"]

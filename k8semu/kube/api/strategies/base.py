@@ -21,6 +21,8 @@ Undo = Callable[[], None]
 class Transaction:
     """What was allocated for an object that is not kept yet: kept or given back with it."""
 
+    __slots__ = ("on_commit", "on_revert")
+
     def __init__(self) -> None:
         self.on_commit: list[Undo] = []
         self.on_revert: list[Undo] = []

@@ -61,10 +61,10 @@ class PodStrategy(Strategy):
 
     def prepare_status(self, obj: JSON, old: JSON) -> JSON:
         """The kubelet writes the status; the rest stays."""
-        meta = {**obj["metadata"]}
+        meta, before = obj["metadata"], old["metadata"]
         for key in ("deletionTimestamp", "ownerReferences"):
-            if key in old["metadata"]:
-                meta[key] = old["metadata"][key]
+            if key in before and meta.get(key) is not before[key]:
+                meta = {**meta, key: before[key]}
         return with_part({**obj, "metadata": meta, "status": obj.get("status") or {}}, old, "spec")
 
     def grace(self, obj: JSON, asked: int | None) -> int:
