@@ -3,6 +3,8 @@
     GET /          {"servedBy": "web", "clientAddress": "172.17.0.2", "headers": {…}}
     GET /bytes/N   N bytes
 
+With `proxy_protocol` each connection has to begin with a PROXY header, and the client is who that says.
+
 It writes head and body in one go, and closes when the client has closed or asked for
 `Connection: close`, so the frames of a call are the same on every machine.
 
@@ -34,12 +36,20 @@ def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes
     return 200, "application/json", json.dumps(answer).encode() + b"\n"
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, proxy_protocol: bool) -> None:
     import h11
 
     connection = h11.Connection(h11.SERVER)
     request: Any = None
+    peer = writer.get_extra_info("peername")
     try:
+        if proxy_protocol:
+            from k8semu.apps.balancer.proxy_protocol import ProxyProtocolError, read_header
+
+            try:
+                peer = await read_header(reader) or peer
+            except ProxyProtocolError:
+                return
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -47,7 +57,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nam
             elif isinstance(event, h11.Request):
                 request = event
             elif isinstance(event, h11.EndOfMessage):
-                status, kind, body = _body(request, name, writer.get_extra_info("peername"))
+                status, kind, body = _body(request, name, peer)
                 head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
                 if connection.their_state is h11.MUST_CLOSE or _wants_close(request):
                     head.append(("Connection", "close"))
@@ -72,10 +82,10 @@ def _wants_close(request: Any) -> bool:
     return any(key == b"connection" and value.lower() == b"close" for key, value in request.headers)
 
 
-async def http_echo(name: str, ports: list[int]) -> None:
+async def http_echo(name: str, ports: list[int], proxy_protocol: bool = False) -> None:
     """Serve on each port until cancelled."""
     servers = [
-        await asyncio.start_server(lambda r, w: _serve(r, w, name), "0.0.0.0", port) for port in ports
+        await asyncio.start_server(lambda r, w: _serve(r, w, name, proxy_protocol), "0.0.0.0", port) for port in ports
     ]  # fmt: skip
     try:
         await asyncio.gather(*(server.serve_forever() for server in servers))

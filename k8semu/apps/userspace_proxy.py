@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 from k8semu.apps.feed import next_message
 
@@ -64,6 +64,12 @@ class Balancer:
         if self.affinity_seconds:
             self._clients[client] = (endpoint, now)
         return endpoint
+
+
+class Chooser(Protocol):
+    """Who says where a client's datagrams go: an endpoint (``172.17.0.2:53``), or None."""
+
+    def next(self, client: str, now: float) -> str | None: ...
 
 
 def _address(endpoint: str) -> tuple[str, int]:
@@ -172,15 +178,15 @@ class _Backend(asyncio.DatagramProtocol):
 class UdpPort(asyncio.DatagramProtocol):
     """A UDP service port. Kubernetes: udpProxySocket"""
 
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, balancer: Chooser) -> None:
         self.balancer = balancer
         self._clients: dict[tuple[str, int], _Backend] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: Any = None
 
-    async def open(self, port: int) -> None:
+    async def open(self, port: int, address: str = "0.0.0.0") -> None:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, ("0.0.0.0", port))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (address, port))
 
     def close(self) -> None:
         """The clients' sockets go with it."""

@@ -29,6 +29,9 @@ from k8semu.wire.addr import Interface, Prefix
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from k8semu.cluster.cloud import CloudMachine
+    from k8semu.kube.cloud import CloudSpec
+
 SERVICE_CIDR = "10.96.0.0/12"
 
 
@@ -68,6 +71,7 @@ class Built:
         self.services: ServiceNetwork | None = None
         self.api: Machine | None = None     # where an API server listens
         self.jobs: dict[str, Process] = {}  # what steps left running in the background, by the step's name
+        self.cloud: CloudMachine | None = None
         self.master: Master
 
     def machine(self, name: str) -> Machine:
@@ -111,10 +115,12 @@ def build(
     services: ServiceNetworkSpec | None = None,
     api: str = "",
     wire: bool = False,
+    cloud: CloudSpec | None = None,
 ) -> Built:
     """Build everything; what is wrong with a manifest is a ManifestError.
 
     `api`: the machine on which an API server listens; `wire`: the control plane talks to it over the node network.
+    `cloud`: who serves Services of type LoadBalancer, with a machine that is one of `hosts`.
     """
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
@@ -146,6 +152,8 @@ def build(
         built.api = built.machine(api)
         if not wire:
             start_api_server(cluster, built.api)
+    if cloud is not None:
+        _cloud(built, cloud)
     return built
 
 
@@ -167,6 +175,20 @@ def start_api_server(cluster: Cluster, machine: Machine) -> None:
     cluster.start(machine.netns_name, pid, program)
     assert cluster.on_watch is not None
     cluster.on_watch(pid, KINDS)
+
+
+def _cloud(built: Built, spec: CloudSpec) -> None:
+    """Load balancers outside the cluster, on a machine between the public network and the nodes'."""
+    from k8semu.cluster.cloud import CloudMachine
+    from k8semu.kube.controllers.service_lb import ServiceController
+
+    machine = built.hosts[spec.machine]
+    dev = built.underlay.plug(spec.machine, spec.inside) if spec.inside else "eth0"
+    cloud = built.cloud = CloudMachine(built.cluster, machine, dev, spec)
+    cloud.start()
+    plane = built.master.plane
+    plane.add(ServiceController(built.master.registry.caches, built.cluster.clock, cloud))
+    built.master.settle()
 
 
 def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> None:

@@ -20,12 +20,15 @@ prints it. Because both worlds are driven by the same entries, they are the same
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from k8semu.apps.program import Program
 from k8semu.linux.core.commands import Command
+from k8semu.sim.clock import NS_PER_S
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +112,11 @@ class Exec(Entry, frozen=True, kw_only=True):
 
 
 class Wait(Entry, frozen=True, kw_only=True):
+    """A wait in which something is done is several of these, with what is done between them."""
+
     seconds: float
+    whole: float = 0.0
+    """Seconds of the whole wait, where this is a part of one."""
 
 
 __all__ = [
@@ -123,6 +130,28 @@ class Journal:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self._clock: Callable[[], int] | None = None
+        self._since = 0
+        self._whole = 0.0
 
     def add(self, entry: Entry) -> None:
+        self._part()
         self.entries.append(entry)
+
+    @contextmanager
+    def waiting(self, clock: Callable[[], int], seconds: float) -> Iterator[None]:
+        """Within it, time goes on (`clock`, in ns) for so long; what is done meanwhile has its place in it."""
+        self._clock, self._since, self._whole = clock, clock(), seconds
+        try:
+            yield
+        finally:
+            self._part()
+            self._clock = None
+
+    def _part(self) -> None:
+        if self._clock is None:
+            return
+        now = self._clock()
+        if now > self._since:
+            self.entries.append(Wait(seconds=(now - self._since) / NS_PER_S, whole=self._whole))
+        self._since = now

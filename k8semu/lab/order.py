@@ -103,7 +103,7 @@ def _schedule(tells: list[Tell]) -> list[Run]:
 
 
 _NOTHING = c.Command()
-_FREE = (c.NeighAdd, c.NeighDel, c.RouteAdd, c.RouteDel, c.AddrAdd, c.RuleAdd)
+_FREE = (c.NeighAdd, c.NeighDel, c.RouteAdd, c.RouteDel, c.AddrAdd, c.RuleAdd, c.RuleDel)
 
 
 def _runs(netns: str, commands: list[c.Command]) -> list[Run]:

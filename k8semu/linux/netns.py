@@ -287,6 +287,9 @@ class NetNs(Net):
             )
         )  # fmt: skip
 
+    def _rule_del(self, cmd: c.RuleDel) -> None:
+        self.ipv4.fib.remove_rule(cmd.priority, table_id(cmd.table))
+
     def _neigh_add(self, cmd: c.NeighAdd) -> None:
         """Linux: net/core/neighbour.c neigh_add()."""
         dev = self.dev(cmd.dev)
@@ -406,6 +409,7 @@ _HANDLERS: dict[type[c.Command], Callable[[NetNs, Any], None]] = {
     c.RouteAdd: NetNs._route_add,
     c.RouteDel: NetNs._route_del,
     c.RuleAdd: NetNs._rule_add,
+    c.RuleDel: NetNs._rule_del,
     c.NeighAdd: NetNs._neigh_add,
     c.NeighDel: NetNs._neigh_del,
     c.FdbAdd: NetNs._fdb_add,

@@ -19,7 +19,7 @@ _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool":
           "array": "a list", "object": "a mapping", "null": "nothing"}  # fmt: skip
 _DURATION = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-DURATIONS = ("wait", "timeout", "interval", "delay")
+DURATIONS = ("wait", "timeout", "interval", "delay", "connectTimeout")
 
 
 class WrongValue(K8semuError):
@@ -141,6 +141,9 @@ def in_seconds(value: Any) -> Any:
     spec = value.get("spec") if isinstance(value, dict) else None
     if not isinstance(spec, dict):
         return value
+    balancer = spec.get("loadBalancer")
+    _durations(balancer)
+    _durations(balancer.get("healthCheck") if isinstance(balancer, dict) else None)
     for listed in ("steps", "links"):
         entries = spec.get(listed)
         for entry in entries if isinstance(entries, list) else []:

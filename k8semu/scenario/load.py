@@ -154,7 +154,16 @@ def parse(text: str, file: str, name: str) -> Loaded:
     for number in range(start, len(docs)):
         _manifest(loaded, docs[number], Place(number))
     default_nodes(loaded)
+    balanced = loaded.scenario.spec.load_balancer is not None or "LoadBalancer" in text
+    if balanced:
+        from k8semu.scenario.check_cloud import add_cloud
+
+        add_cloud(loaded)
     check(loaded)
+    if balanced:
+        from k8semu.scenario.check_cloud import check_cloud
+
+        check_cloud(loaded)
     return loaded
 
 

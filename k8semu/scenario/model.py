@@ -86,6 +86,39 @@ class Services(Model, kw_only=True):
     dns_replicas: Annotated[int, Meta(ge=1, le=10)] = 1
 
 
+class HealthCheck(Model, kw_only=True):
+    """How a load balancer finds out which nodes are well."""
+
+    protocol: Literal["HTTP", "TCP"] = "HTTP"
+    """HTTP asks kube-proxy (10256, or the Service's own health check port), TCP the node port."""
+    interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 0.5
+    healthy_threshold: Annotated[int, Meta(ge=1, le=10)] = 2
+    unhealthy_threshold: Annotated[int, Meta(ge=1, le=10)] = 2
+
+
+class LoadBalancer(Model, kw_only=True):
+    """The cloud that serves Services of type LoadBalancer: there as soon as the file has one."""
+
+    pool: str | list[str] = "203.0.113.100-203.0.113.110"
+    """Public addresses: one, a range, a network, or a list of them; '' is an empty pool."""
+    name: str = "slb"
+    """The machine that balances."""
+    address: str = ""
+    """Its own address in the public network: the second one of that network, unless given."""
+    inside: str = ""
+    """Its address in the nodes' network: the last one that is free, unless given."""
+    class_: str = msgspec.field(default="", name="class")
+    """The loadBalancerClass that it serves; unless given, Services without any."""
+    policy: Literal["roundRobin", "weightedRoundRobin", "sourceHash"] = "roundRobin"
+    forwarding: Literal["proxy", "dsr"] = "proxy"
+    proxy_protocol: Literal["", "v1", "v2"] = ""
+    ip_mode: Literal["", "VIP", "Proxy"] = ""
+    weights: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
+    connect_timeout: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    health_check: HealthCheck = msgspec.field(default_factory=HealthCheck)
+
+
 class Http(Model, kw_only=True):
     """Ask for `url`, `count` times, each on a connection of its own, as `curl -X METHOD -d BODY -u USER URL` does."""
 
@@ -354,6 +387,8 @@ class Spec(Model, kw_only=True):
     """A router between the machines: there where hosts or routing need one, unless said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)
     services: Services = msgspec.field(default_factory=Services)
+    load_balancer: LoadBalancer | None = None
+    """None: the usual one, if a Service of type LoadBalancer wants one."""
     sysctls: dict[str, int | str] = {}
     """Kernel settings of every node: ``net.bridge.bridge-nf-call-iptables: 0``."""
     links: list[LinkSpec] = []

@@ -28,6 +28,7 @@ from k8semu.scenario.model import Scenario, Step, action_of
 from k8semu.scenario.steps import TAKE, fault_link
 
 if TYPE_CHECKING:
+    from k8semu.kube.cloud import CloudSpec
     from k8semu.linux.core.dev import NetDevice
     from k8semu.linux.core.net import Net
     from k8semu.trace.hop import TraceSink
@@ -89,6 +90,7 @@ class Run:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
                 self.loaded.manifests, services_of(self.loaded), spec.api_server, spec.control_plane == "wire",
+                _cloud_of(self.loaded),
             )  # fmt: skip
             for name, address in spec.names.items():
                 self.cluster.name(name, address)
@@ -171,6 +173,14 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     )  # fmt: skip
     replicas = said.dns_replicas if said.dns else 0
     return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, seed=spec.seed, proxy=proxy, dns_replicas=replicas)
+
+
+def _cloud_of(loaded: Loaded) -> CloudSpec | None:
+    if loaded.scenario.spec.load_balancer is None:
+        return None
+    from k8semu.scenario.check_cloud import cloud_of
+
+    return cloud_of(loaded.scenario.spec.load_balancer)
 
 
 def open_sink(out: Path, name: str, form: str) -> tuple[Any, Path]:

@@ -15,7 +15,7 @@ from k8semu.apps.shell.commands import NETWORK_COMMANDS, answer
 from k8semu.apps.shell.network import program_of
 from k8semu.apps.shell.output import Output
 from k8semu.cluster.build import Built
-from k8semu.cluster.journal import Exec, Program, Wait
+from k8semu.cluster.journal import Exec, Program
 from k8semu.cluster.kubelet import PodMachine
 from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
@@ -303,8 +303,9 @@ def _why_pending(pods: list[dict[str, Any]]) -> str:
 
 
 async def wait(built: Built, action: float) -> Any:
-    built.cluster.journal.add(Wait(seconds=action))
-    await asyncio.sleep(action)
+    cluster = built.cluster
+    with cluster.journal.waiting(lambda: cluster.clock.now, action):
+        await asyncio.sleep(action)
     return {"error": ""}
 
 

@@ -20,6 +20,7 @@ from k8semu.linux.core.commands import (
     RouteAdd,
     RouteDel,
     RuleAdd,
+    RuleDel,
     Sysctl,
     VethAdd,
     VxlanAdd,
@@ -339,6 +340,7 @@ def words_of_the_tools() -> Lab:
         setting("net.ipv4.conf.nope.rp_filter", 1),
         RuleAdd(priority=100, table="100", src="10.0.0.0/8"),
         RuleAdd(priority=100, table="100", src="10.0.0.0/8"),
+        RuleDel(priority=101, table="100"),
         R(dst="10.0.77.0/24", dev="e0", table="bogus"),
     )
     lab.show("a", "ip route")

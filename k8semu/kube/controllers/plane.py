@@ -53,12 +53,17 @@ class ControlPlane:
         self._tries: dict[tuple[str, Key], int] = {}
         self._settling = False
         self._by_owner: dict[str, dict[str, Controller]] = {}
-        self.controllers = [make(registry.caches, clock) for make in controllers]
-        for controller in self.controllers:
-            for plural, concerns in controller.watches().items():
-                self._subscribe(controller, plural, concerns)
-            for plural, concerns in controller.deletions().items():
-                registry.subscribe(plural, self._listener(controller, concerns), deletions=True)
+        self.controllers: list[Controller] = []
+        for make in controllers:
+            self.add(make(registry.caches, clock))
+
+    def add(self, controller: Controller) -> None:
+        """One more; what is there already is news for it."""
+        self.controllers.append(controller)
+        for plural, concerns in controller.watches().items():
+            self._subscribe(controller, plural, concerns)
+        for plural, concerns in controller.deletions().items():
+            self.registry.subscribe(plural, self._listener(controller, concerns), deletions=True)
 
     def _subscribe(self, controller: Controller, plural: str, concerns: Callable[[Event], Any]) -> None:
         for obj in self.registry.list(plural):            # what is there already is news

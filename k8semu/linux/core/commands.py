@@ -275,6 +275,16 @@ class RuleAdd(Command, frozen=True, kw_only=True):
         ]  # fmt: skip
 
 
+class RuleDel(Command, frozen=True, kw_only=True):
+    """A policy routing rule goes: the first of that priority and table."""
+
+    priority: int
+    table: str
+
+    def words(self) -> list[str]:
+        return ["ip", "rule", "del", "priority", str(self.priority), "lookup", self.table]
+
+
 class NeighAdd(Command, frozen=True, kw_only=True):
     """A neighbour entry set by hand; `state` is a NUD state, `permanent` unless said."""
 

@@ -208,6 +208,14 @@ class Fib:
         self.rules.sort(key=lambda r: r.priority)
         self.changed()
 
+    def remove_rule(self, priority: int, table: int) -> None:
+        """Linux: net/core/fib_rules.c fib_nl_delrule()."""
+        found = next((rule for rule in self.rules if (rule.priority, rule.table) == (priority, table)), None)
+        if found is None:
+            raise CommandError("RTNETLINK answers: No such file or directory")
+        self.rules.remove(found)
+        self.changed()
+
     def changed(self) -> None:
         """Something that lookups depend on changed (a device, an address, a setting)."""
         self.generation += 1

@@ -4,7 +4,7 @@
                                                                                  └─▶ show: `nft list ruleset`
 
     datatypes    what a key is made of: ipv4_addr, inet_service, …
-    expr         what a rule asks of a packet: `ip daddr`, `meta mark`, `numgen random mod 3`
+    expr         what a rule asks of a packet: `ip daddr`, `meta mark`, `numgen random mod 3`; hash: `jhash`
     values       what it compares with: a value, a prefix, a range; sources: a set
     stmt         what it does: match, vmap, verdict, update @set; stmt_nat: dnat, masquerade, reject
     sets         sets, maps and verdict maps with their elements

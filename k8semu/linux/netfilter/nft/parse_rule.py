@@ -18,6 +18,7 @@ from k8semu.linux.netfilter.nft import stmt as s
 from k8semu.linux.netfilter.nft import stmt_nat as n
 from k8semu.linux.netfilter.nft.cmd import RawRange
 from k8semu.linux.netfilter.nft.datatypes import DataType, DataTypes
+from k8semu.linux.netfilter.nft.hash import Jhash
 from k8semu.linux.netfilter.nft.lexer import NftError, Token
 from k8semu.linux.netfilter.nft.objects import RuleSpec
 from k8semu.linux.netfilter.nft.sets import Data
@@ -180,6 +181,8 @@ class RuleParser(Words):
             return e.Fib(side)
         if text == "numgen":
             return self.numgen()
+        if text == "jhash":
+            return self.jhash()
         if word.kind == "word" and text not in KEYWORDS:
             raise self.unexpected()  # nft takes the word for the name of a value, and stumbles over the next
         raise self.unexpected_at(word)
@@ -193,11 +196,23 @@ class RuleParser(Words):
     def numgen(self) -> e.Expr:
         at = self.last
         kind = self.choice(("random", "inc"))
+        modulus = self.modulus(at)
+        return e.Numgen(kind, modulus, self.number() if self.accept("offset") else 0)
+
+    def modulus(self, at: Token) -> int:
         self.expect("mod")
         modulus = self.number()
         if not 0 < modulus < 1 << 32:
             raise NftError(at, "Could not process rule: Numerical result out of range", self.last)
-        return e.Numgen(kind, modulus, self.number() if self.accept("offset") else 0)
+        return modulus
+
+    def jhash(self) -> e.Expr:
+        at = self.last
+        of = self.expression()
+        modulus = self.modulus(at)
+        if not self.accept("seed"):
+            raise NftError(at, "k8semu draws no seed: say one, as in `jhash ip saddr mod 2 seed 0x1`", self.last)
+        return Jhash(of, modulus, self.number(), self.number() if self.accept("offset") else 0)
 
     def right_side(self, expr: e.Expr) -> Range | Source:
         dtypes = expr.dtypes

@@ -72,6 +72,11 @@ numgen random mod 1 vmap { 0 : accept }
 numgen inc mod 3 vmap { 0 : accept, 1 : drop }
 numgen random mod 3 offset 5 vmap { 5 : accept }
 numgen random mod 10 < 3 accept
+jhash ip saddr mod 2 seed 0x1 vmap { 0 : accept, 1 : drop }
+jhash ip saddr . th sport mod 24 seed 0xdeadbeef vmap { 0 : goto other, 23 : accept }
+jhash ip saddr . tcp sport . ip daddr . tcp dport mod 3 seed 0x7 offset 5 vmap { 5 : drop }
+tcp dport 80 jhash ip saddr . tcp sport mod 4 seed 0x0 < 2 accept
+jhash th sport mod 4 seed 0x9 0 drop
 update @seen { ip saddr }
 update @seen { ip saddr timeout 1h } drop
 add @seen { ip saddr timeout 5s }

@@ -1,0 +1,50 @@
+"""Which backend takes the next connection.
+
+    roundRobin           one after the other
+    weightedRoundRobin   in turn, as often as its weight says, spread evenly (a a b a, not a a a b)
+    sourceHash           always the same one for a client, as long as it is well
+
+A hash leads to a slot of a table. Each backend has slots according to its weight; where one is down, its slots, and
+no others, are shared among the rest: the clients of those that are well stay where they are.
+
+Compare: ip_vs_wrr.c, ip_vs_mh.c (Maglev hashing), nginx's smooth weighted round robin
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+SLOTS = 12
+"""Per unit of weight: so that two, three, four or six can share those of one that is down evenly."""
+
+
+class Turns:
+    """Smooth weighted round robin; with equal weights one after the other."""
+
+    def __init__(self) -> None:
+        self._current: dict[str, int] = {}
+
+    def next(self, weights: Mapping[str, int]) -> str | None:
+        """The next of those named; None if there are none."""
+        self._current = {name: self._current.get(name, 0) + weight for name, weight in weights.items()}
+        if not self._current:
+            return None
+        best = max(self._current, key=lambda name: self._current[name])   # of several, the first
+        self._current[best] -= sum(weights.values())
+        return best
+
+
+def slots(weights: Mapping[str, int], well: Collection[str]) -> list[str]:
+    """Whose each slot of the table is; [] if nobody is well."""
+    alive = {name: weight for name, weight in weights.items() if name in well}
+    if not alive:
+        return []
+    home, heirs = Turns(), Turns()
+    table = [home.next(weights) or "" for _ in range(SLOTS * sum(weights.values()))]
+    return [name if name in alive else heirs.next(alive) or "" for name in table]
+
+
+def source_slot(client: str, count: int) -> int:
+    """The slot of a client's address, of so many."""
+    return int.from_bytes(hashlib.sha256(client.encode()).digest()[:4], "big") * count >> 32
