@@ -6,6 +6,7 @@ Left out or made relative:
   sequence numbers  relative to the SYN's; ICMP echo ids become #1, #2 … likewise
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
+  PROXY headers     the caller's port in the first bytes of a connection that a load balancer passed on
   DNS ids           of messages by UDP; and whether the answer to the first question comes before the
                     second, when a resolver asks two at a time: questions are compared first
   TLS               what its records hold; which there are, of what type and length, is compared
@@ -18,6 +19,7 @@ the tunnel and the inner flow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -36,6 +38,9 @@ DNS_PORT = 53
 QUESTION, ANSWER = 1, 2
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
+_PROXY_V1 = re.compile(rb"\A(PROXY TCP4 [\d.]+ [\d.]+ )\d+( \d+\r\n)")
+_PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+"""Version 2, TCP over IPv4, no more than the addresses; those follow, then the caller's port and the other."""
 INITIAL_WINDOW = 13_000
 """Bytes that a sender puts on the wire at once: ten segments, also of a tunnel's smaller ones (RFC 6928)."""
 
@@ -313,6 +318,8 @@ class _Normaliser:
         if pieces:
             data = mask(data, pieces)
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
+        if tcp and self.seq == 1:
+            data = _without_proxied_port(data)
         if tcp:
             self.segment = Segment(self.sender, self.seq, data, records)
         if not tcp or not self.options.stream:
@@ -322,6 +329,14 @@ class _Normaliser:
 
     def _is_tcp_payload(self, layer: Layer) -> bool:
         return bool(self.direction) and layer.kind == "payload"
+
+
+def _without_proxied_port(data: bytes) -> bytes:
+    """The beginning of a connection, without the port in a PROXY header."""
+    if data.startswith(_PROXY_V2):
+        at = len(_PROXY_V2) + 8
+        return data[:at] + bytes(2) + data[at + 2 :]
+    return _PROXY_V1.sub(rb"\1#\2", data)
 
 
 def _tcp_options(options: bytes) -> str:

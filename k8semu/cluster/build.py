@@ -96,6 +96,9 @@ class Built:
         for service in self.services.services.values() if self.services is not None else ():
             if (address := service.spec.cluster_ip) not in ("", "None"):
                 names.setdefault(Interface.parse(address).addr, service.metadata.name)
+            for way in service.status.load_balancer.ingress:
+                if way.ip:
+                    names.setdefault(Interface.parse(way.ip).addr, service.metadata.name)
         return names
 
 

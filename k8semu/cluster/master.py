@@ -114,6 +114,14 @@ class Master:
         held = self.registry.get(resource.plural, namespace, name)
         self.registry.update(resource.plural, {**held, "spec": {**held["spec"], "replicas": replicas}})
 
+    def last_warning(self, namespace: str, name: str) -> str:
+        """What a component last complained of about an object, as `kubectl describe` shows; '' if nothing."""
+        found = ""
+        for event in self.registry.list("events", namespace):
+            if event["type"] == "Warning" and event["involvedObject"]["name"] == name:
+                found = event["message"]
+        return found
+
     # --- nodes ----------------------------------------------------------------------------------
 
     def node_heard(self, name: str, up: bool) -> None:

@@ -103,13 +103,17 @@ class Run:
                 error.file = self.loaded.file
             raise
 
-    def steps(self, each: Callable[[StepResult], None] | None = None) -> list[StepResult]:
-        """Take all steps, in order; `each` is told of each result."""
+    def steps(
+        self, each: Callable[[StepResult], None] | None = None, begins: Callable[[], None] | None = None
+    ) -> list[StepResult]:
+        """Take all steps, in order; `each` is told of each result, `begins` before each begins."""
         results: list[StepResult] = []
 
         async def take_all() -> None:
             await asyncio.sleep(SETTLE)
             for number, step in enumerate(self.loaded.scenario.spec.steps, 1):
+                if begins is not None:
+                    begins()
                 result = await self._take(step, number)
                 results.append(result)
                 await asyncio.sleep(SETTLE)
@@ -203,6 +207,7 @@ def run(
     trace: TraceSink | None = None,
     each: Callable[[StepResult], None] | None = None,
     built: Callable[[Run], None] | None = None,
+    begins: Callable[[], None] | None = None,
 ) -> RunResult:
     """Run a scenario; with `out`, its capture is written there. `built` is called once the cluster stands."""
     sink, path = open_sink(out, loaded.name, form) if out is not None else (None, None)
@@ -217,7 +222,7 @@ def run(
             sink.names(this.built.names())
         if built is not None:
             built(this)
-        steps = this.steps(each)
+        steps = this.steps(each, begins)
         frames = this.finish()
     except BaseException:
         if sink is not None:

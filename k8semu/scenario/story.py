@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import action_of
@@ -18,6 +18,9 @@ from k8semu.scenario.run import Run, RunResult, StepResult, run
 from k8semu.scenario.words import answered, asked, parts
 from k8semu.trace.hop import Hop
 from k8semu.trace.steps import Originate, Step
+
+if TYPE_CHECKING:
+    from k8semu.kube.services import Service
 
 Say = Callable[..., None]
 """Takes pieces of a line: text, or (style, text)."""
@@ -85,6 +88,7 @@ class Story:
         result = run(
             loaded, out, form=form, seed=seed, trace=None if self.brief else self.trace,
             each=None if self.brief else self._step, built=None if self.brief else self._built,
+            begins=None if self.brief else self._begin,
         )  # fmt: skip
         if self.brief:
             mark = ("good", "ok    ") if result.ok else ("bad", "FAILED")
@@ -125,12 +129,20 @@ class Story:
             self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or none}{more}")
         for service in built.services.services.values() if built.services is not None else ():
             ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
-            self.say("  ", ("name", f"Service {service.metadata.name}"), f" {service.spec.cluster_ip}   {ports}")
+            outside = self._outside(this, service)
+            self.say("  ", ("name", f"Service {service.metadata.name}"), f" {service.spec.cluster_ip}   {ports}{outside}")
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
-        self._next()
 
-    def _next(self) -> None:
+    def _outside(self, this: Run, service: Service) -> str:
+        """Where a Service of type LoadBalancer is found outside, or why nowhere."""
+        if service.spec.type != "LoadBalancer":
+            return ""
+        addresses = [way.ip or way.hostname for way in service.status.load_balancer.ingress]
+        why = "" if addresses else this.built.master.last_warning(service.metadata.namespace, service.metadata.name)
+        return f"   outside: {', '.join(addresses) or '<pending>'}{f' ({why})' if why else ''}"
+
+    def _begin(self) -> None:
         """Look for the packet of the step that comes now."""
         assert self._run is not None
         steps = self._run.loaded.scenario.spec.steps
@@ -154,7 +166,6 @@ class Story:
             self.say("   ", ("bad", failure))
         if self.trace.hops:
             self._way()
-        self._next()
 
     def _way(self) -> None:
         from k8semu.trace.way import way
