@@ -61,6 +61,50 @@ NODE_PORT: list[tuple[str, str, str, Seen]] = [
 ]
 
 
+BRIDGE2, TUNNEL2, SLB = "172.17.1.1", "172.17.1.0", "10.100.0.254"
+CLOSED = "ECONNRESET"
+"""The load balancer takes the connection, and closes it at once: no node is well."""
+FROM_ANYWHERE = ("outside", "the node", "another node", "Pod on the node", "Pod on another node")
+
+LOAD_BALANCER: list[tuple[str, str, str, str, Seen]] = [
+    # forwarding, policy, the Pod is, the client is, which address the Pod sees (or how it fails)
+    # Proxied, slb is the client; and then the node, unless it need not pass on.
+    ("proxy", "Cluster", "here", "outside", BRIDGE1),
+    ("proxy", "Cluster", "there", "outside", TUNNEL1),
+    ("proxy", "Local", "here", "outside", {"*": SLB, "userspace": CLOSED}),
+    ("proxy", "Local", "there", "outside", {"*": SLB, "userspace": CLOSED}),
+    # Forwarded by the kernel the packet keeps its address up to the node: of the two, user's hash leads to host2.
+    ("dsr", "Cluster", "here", "outside", TUNNEL2),
+    ("dsr", "Cluster", "there", "outside", BRIDGE2),
+    ("dsr", "Local", "here", "outside", {"*": OWN, "userspace": REFUSED}),
+    ("dsr", "Local", "there", "outside", {"*": OWN, "userspace": REFUSED}),
+    # The short cut: nothing that starts in the cluster goes out to slb, whatever slb does.
+    *[
+        (forwarding, policy, at, where, row)
+        for forwarding in ("proxy", "dsr")
+        for policy, at, where, row in [
+            ("Cluster", "here", "the node", BRIDGE1),
+            ("Cluster", "here", "another node", TUNNEL2),
+            ("Cluster", "here", "Pod on the node", BRIDGE1),
+            ("Cluster", "here", "Pod on another node", TUNNEL2),
+            ("Cluster", "there", "the node", TUNNEL1),
+            ("Cluster", "there", "another node", BRIDGE2),
+            ("Cluster", "there", "Pod on the node", TUNNEL1),
+            ("Cluster", "there", "Pod on another node", BRIDGE2),
+            # Local binds only what comes from outside: a node may go anywhere (masqueraded), a Pod too (as itself).
+            ("Local", "here", "the node", BRIDGE1),
+            ("Local", "here", "another node", TUNNEL2),
+            ("Local", "here", "Pod on the node", {"*": OWN, "userspace": BRIDGE1}),
+            ("Local", "here", "Pod on another node", {"*": OWN, "userspace": TUNNEL2}),
+            ("Local", "there", "the node", TUNNEL1),
+            ("Local", "there", "another node", BRIDGE2),
+            ("Local", "there", "Pod on the node", {"*": OWN, "userspace": TUNNEL1}),
+            ("Local", "there", "Pod on another node", {"*": OWN, "userspace": BRIDGE2}),
+        ]
+    ],
+]
+
+
 def seen(row: Seen, mode: str) -> str:
     return row if isinstance(row, str) else row.get(mode, row.get("*", ""))
 
@@ -111,6 +155,29 @@ def node_port_scenario(mode: str) -> str:
         for policy, at, where, _ in NODE_PORT
     ]
     return text(cluster(mode, steps), *PODS, *(_service(*key, port) for key, port in SERVICES.items()))
+
+
+def _public_address(forwarding: str, policy: str, at: str) -> str:
+    return f"203.0.113.{100 + 10 * (forwarding == 'dsr') + list(SERVICES).index((policy, at))}"
+
+
+def _balanced(forwarding: str, policy: str, at: str) -> dict[str, Any]:
+    name = f"{forwarding}-{policy.lower()}-{at}"
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": policy, "selector": {"at": at}, "ports": [{"port": 80}],
+            "loadBalancerIP": _public_address(forwarding, policy, at)}  # fmt: skip
+    annotations = {"k8semu/load-balancer": json.dumps({"forwarding": forwarding})}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations}, "spec": spec}
+
+
+def load_balancer_scenario(mode: str) -> str:
+    """Every row of LOAD_BALANCER, a step each."""
+    steps = [
+        call(CLIENTS[where], _public_address(forwarding, policy, at), 80)
+        for forwarding, policy, at, where, _ in LOAD_BALANCER
+    ]
+    spec = {**cluster(mode, steps), "loadBalancer": {"pool": "203.0.113.100-203.0.113.120"}}
+    services = [_balanced(forwarding, *key) for forwarding in ("proxy", "dsr") for key in SERVICES]
+    return text(spec, *PODS, *services)
 
 
 def answer(result: dict[str, Any], client: str, own: dict[str, str]) -> str:

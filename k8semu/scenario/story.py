@@ -129,8 +129,8 @@ class Story:
             self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or none}{more}")
         for service in built.services.services.values() if built.services is not None else ():
             ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
-            outside = self._outside(this, service)
-            self.say("  ", ("name", f"Service {service.metadata.name}"), f" {service.spec.cluster_ip}   {ports}{outside}")
+            reached = f" {service.spec.cluster_ip}   {ports}{self._outside(this, service)}"
+            self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
 

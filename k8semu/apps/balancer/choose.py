@@ -20,16 +20,17 @@ SLOTS = 12
 
 
 class Turns:
-    """Smooth weighted round robin; with equal weights one after the other."""
+    """Smooth weighted round robin; with equal weights one after the other. With others it begins anew."""
 
     def __init__(self) -> None:
         self._current: dict[str, int] = {}
 
     def next(self, weights: Mapping[str, int]) -> str | None:
         """The next of those named; None if there are none."""
-        self._current = {name: self._current.get(name, 0) + weight for name, weight in weights.items()}
-        if not self._current:
+        if not weights:
             return None
+        before = self._current if self._current.keys() == weights.keys() else {}
+        self._current = {name: before.get(name, 0) + weight for name, weight in weights.items()}
         best = max(self._current, key=lambda name: self._current[name])   # of several, the first
         self._current[best] -= sum(weights.values())
         return best

@@ -1,0 +1,171 @@
+"""A load balancer outside the cluster: whom it leads where, and what becomes of that when something changes.
+
+    user 203.0.113.10, other 203.0.113.20 ── slb 203.0.113.100 … ── host1 (Pod here), host2 (Pod there)
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from outside_in import PODS, cluster, text
+
+from k8semu.scenario.load import parse
+from k8semu.scenario.run import Run
+
+JSON = dict[str, Any]
+VIP = "203.0.113.100"
+FAST = {"interval": "300ms", "timeout": "100ms"}
+
+
+def service(name: str = "web", options: JSON | None = None, **spec: Any) -> JSON:
+    annotations = {"k8semu/load-balancer": json.dumps(options)} if options else {}
+    spec = {"type": "LoadBalancer", "selector": {"web": "yes"}, "ports": [{"port": 80}], **spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations}, "spec": spec}
+
+
+def pods() -> list[JSON]:
+    """`here` and `there` belong to the Service, the others do not."""
+    web = {"web": "yes"}
+    return [
+        {**pod, "metadata": {**pod["metadata"], "labels": pod["metadata"]["labels"] | web}} if i < 2 else pod
+        for i, pod in enumerate(PODS)
+    ]
+
+
+def run(steps: list[JSON], *services: JSON, mode: str = "iptables", **balancer: Any) -> list[Any]:
+    """The results of steps."""
+    spec = cluster(mode, steps)
+    spec["hosts"].append({"name": "other", "address": "203.0.113.20/24"})
+    spec["loadBalancer"] = {"healthCheck": FAST, "connectTimeout": "200ms", **balancer}
+    this = Run(parse(text(spec, *pods(), *(services or (service(),))), "lb.yaml", "lb"))
+    try:
+        this.build()
+        return [step.result for step in this.steps()]
+    finally:
+        this.close()
+
+
+def calls(client: str = "user", count: int = 1, host: str = VIP, port: int = 80) -> JSON:
+    return {"http": {"from": client, "url": f"http://{host}:{port}/", "count": count, "timeout": 0.5}}
+
+
+STATE = {"exec": {"on": "slb", "command": "curl -s http://10.100.0.254:8404/"}}
+LOCAL = {"externalTrafficPolicy": "Local"}
+
+
+def by_node(state: JSON) -> dict[str, int]:
+    """How many connections each node has had."""
+    rows = [line.split() for line in state["output"].splitlines() if line.startswith("  host")]
+    return {row[0]: int(row[5]) for row in rows}
+
+
+def test_nodes_take_turns() -> None:
+    assert by_node(run([calls(count=6), STATE])[1]) == {"host1": 3, "host2": 3}
+
+
+def test_a_heavier_node_gets_more() -> None:
+    options = {"policy": "weightedRoundRobin", "weights": {"host1": 3}}
+    assert by_node(run([calls(count=8), STATE], service(options=options))[1]) == {"host1": 6, "host2": 2}
+
+
+def test_by_policy_local_a_node_weighs_as_much_as_it_has_endpoints() -> None:
+    more = {"http": {"from": "user", "url": f"http://{VIP}/", "count": 9}}
+    second = {**PODS[0], "metadata": {"name": "here-2", "labels": {"web": "yes"}}}
+    wait = {"wait": "500ms"}
+    got = run([{"apply": [second]}, wait, more, STATE], service(**LOCAL), policy="weightedRoundRobin")
+    assert by_node(got[3]) == {"host1": 6, "host2": 3}
+    assert set(Counter(call["servedBy"] for call in got[2]["calls"])) == {"here", "here-2", "there"}
+
+
+@pytest.mark.parametrize("forwarding", ["proxy", "dsr"])
+def test_a_client_stays_at_its_node_and_moves_only_when_that_dies(forwarding: str) -> None:
+    steps = [
+        calls(count=4), calls("other", 4), {"node": {"name": "host2"}}, {"wait": "700ms"}, calls(count=4),
+        calls("other", 4),
+    ]  # fmt: skip
+    options = {"policy": "sourceHash", "forwarding": forwarding}
+    user, other, _, _, user_then, other_then = run(steps, service(options=options, **LOCAL))
+    assert {user["servedBy"], other["servedBy"]} <= {"here", "there"}, "each at one node"
+    assert (user_then["servedBy"], other_then["servedBy"]) == ("here", "here")
+
+
+def test_a_service_with_client_affinity_has_it_at_the_load_balancer_too() -> None:
+    state = run([calls(count=4), STATE], service(sessionAffinity="ClientIP", **LOCAL))[1]
+    assert sorted(by_node(state).values()) == [0, 4]
+
+
+@pytest.mark.parametrize("forwarding", ["proxy", "dsr"])
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_who_is_not_in_the_source_ranges_is_dropped(mode: str, forwarding: str) -> None:
+    ranges = {"loadBalancerSourceRanges": ["203.0.113.0/28"]}
+    user, other = run(
+        [calls(), calls("other")], service(options={"forwarding": forwarding}, **ranges, **LOCAL), mode=mode
+    )
+    assert (user["status"], other["error"]) == (200, "ETIMEDOUT")
+
+
+@pytest.mark.parametrize("forwarding", ["proxy", "dsr"])
+def test_datagrams_are_balanced_too(forwarding: str) -> None:
+    echo = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "echo", "labels": {"app": "echo"}}, "spec": {
+        "nodeName": "host2",
+        "containers": [{"name": "c", "image": "udp-echo", "ports": [{"containerPort": 7, "protocol": "UDP"}]}],
+    }}  # fmt: skip
+    ports = [{"port": 7, "protocol": "UDP"}]
+    steps = [{"apply": [echo]}, *({"udp": {"from": "user", "to": f"{VIP}:7", "send": word}} for word in ("a", "b"))]
+    got = run(steps, service(options={"forwarding": forwarding}, selector={"app": "echo"}, ports=ports))
+    assert [result["reply"] for result in got[1:]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_pod_hears_of_the_client_by_the_proxy_protocol(version: str) -> None:
+    told = {**PODS[0], "metadata": {"name": "told", "labels": {"app": "told"}, "annotations": {
+        "k8semu/program": "k8semu.apps.http_echo:http_echo",
+        "k8semu/args": '{"name": "told", "ports": [80], "proxy_protocol": true}',
+    }}}  # fmt: skip
+    steps = [{"apply": [told]}, calls(), calls("beside", host="VIP"), calls("beside")]
+    steps[2]["http"]["url"] = "http://told/"
+    got = run(steps, service(options={"proxyProtocol": version}, selector={"app": "told"}))
+    assert got[1]["clientAddress"] == "203.0.113.10"
+    assert got[2]["error"], "it takes no connection without a header"
+    assert got[3]["clientAddress"] == "10.100.0.2", "ipMode Proxy: a Pod, too, goes by the load balancer"
+
+
+def test_with_ip_mode_proxy_a_pods_call_goes_out_and_comes_in_again() -> None:
+    short, long = (run([calls("beside", 2), STATE], service(options={"ipMode": mode})) for mode in ("VIP", "Proxy"))
+    assert sum(by_node(short[1]).values()) == 0
+    assert sum(by_node(long[1]).values()) == 2
+    assert (short[0]["status"], long[0]["status"]) == (200, 200)
+
+
+def test_an_address_is_free_again_when_its_service_goes() -> None:
+    steps: list[JSON] = [
+        calls(), {"delete": {"object": "service/web"}}, calls(), {"apply": [service("next")]}, calls(),
+    ]  # fmt: skip
+    first, _, gone, _, again = run(steps, pool=VIP)
+    assert (first["status"], gone["error"], again["status"]) == (200, "ETIMEDOUT", 200)
+
+
+def test_a_node_that_is_excluded_is_not_behind_it() -> None:
+    spec = cluster("iptables", [calls(count=4), STATE])
+    spec["nodes"][1]["labels"] = {"node.kubernetes.io/exclude-from-external-load-balancers": "true"}
+    this = Run(parse(text(spec, *pods(), service()), "lb.yaml", "lb"))
+    try:
+        this.build()
+        result, state = (step.result for step in this.steps())
+    finally:
+        this.close()
+    assert (result["status"], by_node(state)) == (200, {"host1": 4})
+
+
+def test_a_control_plane_on_the_wire_comes_to_the_same() -> None:
+    spec = {**cluster("iptables", [{"wait": "3s"}, calls(count=4), STATE]), "controlPlane": "wire"}
+    this = Run(parse(text(spec, *pods(), service()), "lb.yaml", "lb"))
+    try:
+        this.build()
+        _, result, state = (step.result for step in this.steps())
+    finally:
+        this.close()
+    assert (result["status"], by_node(state)) == (200, {"host1": 2, "host2": 2})
