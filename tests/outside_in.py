@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-OWN = "own"
-"""The client's own address is seen."""
+OWN, PUBLIC = "own", "public"
+"""The client's own address is seen; the load balancer's."""
 BRIDGE1, TUNNEL1, HOST2 = "172.17.0.1", "172.17.0.0", "10.100.0.3"
 DROPPED, REFUSED = "ETIMEDOUT", "ECONNREFUSED"
 
@@ -24,40 +24,43 @@ OWN_ADDRESS = {"user": "203.0.113.10", "host1": "10.100.0.2", "host2": HOST2}
 SERVICES = {
     ("Cluster", "here"): 30001, ("Cluster", "there"): 30002, ("Local", "here"): 30003, ("Local", "there"): 30004,
 }  # fmt: skip
-MODES = ("iptables", "nftables", "userspace")
+MODES = ("iptables", "ipvs", "nftables", "userspace")
 
 Seen = str | dict[str, str]
 """In every mode, or by mode (``*``: in the others)."""
 
 NO_POLICY_HERE, NO_POLICY_THERE = {"userspace": BRIDGE1}, {"userspace": TUNNEL1}
+NO_LOCALHOST = {"ipvs": REFUSED, "nftables": REFUSED}
+ANYWHERE = {"ipvs": TUNNEL1}
+"""ipvs passes on where no endpoint is local; the Pod network's own rules then masquerade."""
 
 NODE_PORT: list[tuple[str, str, str, Seen]] = [
     # policy, the Pod is, the client is, which address the Pod sees (or how it fails)
     ("Cluster", "here", "outside", BRIDGE1),
     ("Cluster", "here", "another node", BRIDGE1),
     ("Cluster", "here", "the node", BRIDGE1),
-    ("Cluster", "here", "localhost", {"*": BRIDGE1, "nftables": REFUSED}),
+    ("Cluster", "here", "localhost", {"*": BRIDGE1, **NO_LOCALHOST}),
     ("Cluster", "here", "Pod on the node", BRIDGE1),
     ("Cluster", "here", "Pod on another node", BRIDGE1),
     ("Cluster", "there", "outside", TUNNEL1),
     ("Cluster", "there", "another node", TUNNEL1),
     ("Cluster", "there", "the node", TUNNEL1),
-    ("Cluster", "there", "localhost", {"*": TUNNEL1, "nftables": REFUSED}),
+    ("Cluster", "there", "localhost", {"*": TUNNEL1, **NO_LOCALHOST}),
     ("Cluster", "there", "Pod on the node", TUNNEL1),
     ("Cluster", "there", "Pod on another node", TUNNEL1),
     ("Local", "here", "outside", {"*": OWN, **NO_POLICY_HERE}),
     ("Local", "here", "another node", {"*": OWN, **NO_POLICY_HERE}),
-    ("Local", "here", "the node", BRIDGE1),
-    ("Local", "here", "localhost", {"*": BRIDGE1, "nftables": REFUSED}),
+    ("Local", "here", "the node", {"*": BRIDGE1, "ipvs": OWN}),
+    ("Local", "here", "localhost", {"*": BRIDGE1, **NO_LOCALHOST}),
     ("Local", "here", "Pod on the node", {"*": OWN, **NO_POLICY_HERE}),
     # to host1 it comes from host2: flannel masquerades what leaves the Pod network
     ("Local", "here", "Pod on another node", {"*": HOST2, **NO_POLICY_HERE}),
-    ("Local", "there", "outside", {"*": DROPPED, **NO_POLICY_THERE}),
-    ("Local", "there", "another node", {"*": DROPPED, **NO_POLICY_THERE}),
+    ("Local", "there", "outside", {"*": DROPPED, **NO_POLICY_THERE, **ANYWHERE}),
+    ("Local", "there", "another node", {"*": DROPPED, **NO_POLICY_THERE, **ANYWHERE}),
     ("Local", "there", "the node", TUNNEL1),
-    ("Local", "there", "localhost", {"*": TUNNEL1, "nftables": REFUSED}),
+    ("Local", "there", "localhost", {"*": TUNNEL1, **NO_LOCALHOST}),
     ("Local", "there", "Pod on the node", {"*": OWN, **NO_POLICY_THERE}),
-    ("Local", "there", "Pod on another node", {"*": DROPPED, **NO_POLICY_THERE}),
+    ("Local", "there", "Pod on another node", {"*": DROPPED, **NO_POLICY_THERE, **ANYWHERE}),
 ]
 
 
@@ -92,12 +95,13 @@ LOAD_BALANCER: list[tuple[str, str, str, str, Seen]] = [
             ("Cluster", "there", "Pod on the node", TUNNEL1),
             ("Cluster", "there", "Pod on another node", BRIDGE2),
             # Local binds only what comes from outside: a node may go anywhere (masqueraded), a Pod too (as itself).
-            ("Local", "here", "the node", BRIDGE1),
+            # ipvs: a node's own call has the public address, which is its own, for its source
+            ("Local", "here", "the node", {"*": BRIDGE1, "ipvs": PUBLIC}),
             ("Local", "here", "another node", TUNNEL2),
             ("Local", "here", "Pod on the node", {"*": OWN, "userspace": BRIDGE1}),
             ("Local", "here", "Pod on another node", {"*": OWN, "userspace": TUNNEL2}),
             ("Local", "there", "the node", TUNNEL1),
-            ("Local", "there", "another node", BRIDGE2),
+            ("Local", "there", "another node", {"*": BRIDGE2, "ipvs": PUBLIC}),
             ("Local", "there", "Pod on the node", {"*": OWN, "userspace": TUNNEL1}),
             ("Local", "there", "Pod on another node", {"*": OWN, "userspace": BRIDGE2}),
         ]
@@ -185,4 +189,6 @@ def answer(result: dict[str, Any], client: str, own: dict[str, str]) -> str:
     if result["error"]:
         return str(result["error"])
     address = str(result["clientAddress"])
+    if address.startswith("203.0.113.1") and len(address) == len("203.0.113.100"):
+        return PUBLIC
     return OWN if address == {**OWN_ADDRESS, **own}[client] else address
