@@ -130,7 +130,7 @@ class Lab:
         context = contextvars.copy_context()
         context.run(current_feed.set, self.feed)
         program = ingress_controller(
-            http_port=self.port, address="127.0.0.1", config_map="default/settings", **self.args
+            http_port=self.port, address="127.0.0.1", config_map="default/settings", **{"metrics_port": 0, **self.args}
         )
         self.task = asyncio.get_running_loop().create_task(program, context=context)
         while True:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-WHY_NOT = "nginx is not installed (Debian: nginx-light)"
+WHY_NOT = "nginx is not installed (Debian: nginx)"
 _CONF = """\
 daemon off; master_process off; worker_processes 1;
 pid %(folder)s/pid; error_log %(folder)s/error.log crit;

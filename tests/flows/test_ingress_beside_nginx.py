@@ -6,12 +6,13 @@ Where they differ is said in `k8semu.apps.ingress.head` and `k8semu.kube.ingress
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ingress_lab import Backend, Client, Lab, free_port, ok, run
-from ingress_objects import ingress
+from ingress_objects import ingress, secret
 from real_nginx import NGINX, WHY_NOT, Nginx
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason=WHY_NOT)
@@ -104,6 +105,65 @@ CASES: dict[str, list[bytes]] = {
 
 def answer(backend: Backend, asked: Any, body: bytes) -> list[bytes]:
     return [b"HTTP/1.1 200 OK\r\n"] if asked.target.startswith(b"/slow") else ok(backend, asked, body)
+
+
+USERS = "foo:$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/\nbar:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
+ACCESS = (
+    ingress(
+        "secret", {"a.example": {"/secret": "web:80"}}, auth_type="basic", auth_secret="users", auth_realm="who are you"
+    ),
+    secret("users", auth=base64.b64encode(USERS.encode()).decode()),
+    ingress("nobody", {"a.example": {"/nobody": "web:80"}}, whitelist_source_range="192.0.2.0/24"),
+    ingress("limited", {"a.example": {"/limited": "web:80"}}, limit_rps="1", limit_burst_multiplier="2"),
+)
+
+
+def login(text: str, kind: str = "Basic") -> bytes:
+    said = base64.b64encode(text.encode()).decode()
+    return f"GET /secret HTTP/1.1\r\nHost: a.example\r\nAuthorization: {kind} {said}\r\n\r\n".encode()
+
+
+def test_the_same_are_let_in(tmp_path: Path) -> None:
+    async def main() -> None:
+        asked = [
+            login(text)
+            for text in ("foo:secret", "bar:secret", "foo:other", "nobody:secret", "foo", ":", "foo:secret:x")
+        ]
+        asked += [login("foo:secret", "basic"), login("foo:secret", "Bearer"), get(b"GET /secret HTTP/1.1")]
+        asked += [get(b"GET /nobody HTTP/1.1"), *[get(b"GET /limited HTTP/1.1")] * 4]
+        async with (
+            Lab(*OBJECTS, *ACCESS) as lab, Nginx(tmp_path, free_port(), lab.web.port, USERS) as nginx,
+        ):  # fmt: skip
+            answers = []
+            for port in (nginx.port, lab.port):
+                got = [await seen(lab, port, raw) for raw in asked]
+                for one in got:
+                    # nginx sends the password on; ingress-nginx clears it
+                    one["backend"] = [
+                        (*call[:2], [line for line in call[2] if line[0] != "Authorization"], call[3])
+                        for call in one["backend"]
+                    ]
+                answers.append(got)
+            assert answers[0] == answers[1]
+            assert [one["status"] for one in answers[1]] == [
+                200,
+                200,
+                401,
+                401,
+                401,
+                401,
+                401,
+                200,
+                401,
+                401,
+                403,
+                200,
+                200,
+                200,
+                503,
+            ]
+
+    run(main(), 60.0)
 
 
 async def seen(lab: Lab, port: int, raw: bytes) -> dict[str, Any]:

@@ -3,9 +3,11 @@
     program        starts it: watches, listens, and keeps the configuration up to date
     conversation   one client's connection: request after request
     head           what of a request's head nginx refuses, before anybody reads it
+    access         who may: limits, address lists, passwords
     forward        one request on its way to a backend and back: tries, timeouts, streaming
     upstream       connections to backends, kept open for the next request
     tunnel         after an upgrade: bytes in both directions
+    proxy_protocol who the client is, where a load balancer in front says it
     stream         asyncio's streams, told at once of their end
     pages          what the proxy says itself
 

@@ -1,7 +1,7 @@
 """One client's connection: a request, its answer, the next request, until one side has enough.
 
     head ─▶ refused?  400, 405, 414, 494, 501, 505
-         ─▶ host, path ─▶ location ─▶ redirect? denied? ─▶ forward ─▶ answer
+         ─▶ host, path ─▶ location ─▶ redirect? denied? ─▶ access ─▶ forward ─▶ answer
 
 Each request has an h11 connection of its own, which reads the head that `head` has passed, and the body.
 
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 import h11
 
 from k8semu.apps.ingress import head as heads
+from k8semu.apps.ingress import proxy_protocol
 from k8semu.apps.ingress.forward import Failed, Forward
 from k8semu.apps.ingress.pages import CLOSES, SENT_AS, page, reason
 from k8semu.apps.ingress.stream import Reader, within
 from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
-from k8semu.kube.ingress.headers import Client, Lines, to_backend, usable
+from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
 from k8semu.kube.ingress.matching import BadPathError, normal_path
+from k8semu.kube.ingress.metrics import Done
 from k8semu.kube.ingress.rewriting import redirect, rewritten
 
 if TYPE_CHECKING:
@@ -63,6 +65,18 @@ class Request:
         self.ended = False
         """The connection cannot be used for another request."""
         self._read = 0
+        self.location: Location | None = None
+        self.began = asyncio.get_running_loop().time()
+        self.times: dict[str, float] = {}
+        """Seconds that the backend took to `connect`, for its `header`, for the whole `response`."""
+        self.status = 499
+        """What the client got; nginx' own number until it has got anything."""
+        self.sent = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes of the request, nearly: with the body's own, not those of its chunks' frames."""
+        return self.head.size + self._read
 
     # --- the body -------------------------------------------------------------------------------
 
@@ -94,6 +108,7 @@ class Request:
     def begin(self, status: int, phrase: str, lines: Lines, length: str | None) -> bytes:
         """The head of the answer; without a `length` the body comes in chunks."""
         self.answered = True
+        self.status = status
         kind = [line for line in lines if line[0].lower() == "content-type"]
         rest = [line for line in lines if line[0].lower() != "content-type"]
         if length is not None:
@@ -121,7 +136,7 @@ class Request:
 
     def switch(self, lines: Lines) -> bytes:
         """The answer 101."""
-        self.answered = True
+        self.answered, self.status = True, 101
         kept = [line for line in lines if line[0].lower() not in ("server", "content-length", "transfer-encoding")]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
         event = h11.InformationalResponse(status_code=101, headers=headers, reason="Switching Protocols")
@@ -130,6 +145,7 @@ class Request:
     async def write(self, data: bytes | None) -> None:
         """Raises OSError, TimeoutError."""
         if data:
+            self.sent += len(data)
             await self.conversation.write(data)
 
     async def answer(self, status: int, lines: Lines, body: bytes) -> None:
@@ -230,19 +246,40 @@ class Conversation:
 
     async def run(self) -> None:
         """Until one side has enough."""
+        metrics = self.proxy.metrics
+        metrics.accepted += 1
+        metrics.active += 1
         try:
+            if self.proxy.config.globals.use_proxy_protocol:
+                await self._proxy_header()
             while await self._one():
                 pass
-        except (OSError, TimeoutError, ClientGoneError):
+        except (OSError, TimeoutError, ClientGoneError, proxy_protocol.BrokenHeader):
             pass
         finally:
+            metrics.active -= 1
             self.writer.close()
 
+    async def _proxy_header(self) -> None:
+        """Who the client is, as a load balancer in front says it."""
+        while (said := proxy_protocol.read(bytes(self._buffer))) is None:
+            data = await within(self.reader.read(READ), self._header_timeout)
+            if not data:
+                raise ClientGoneError
+            self._buffer += data
+        del self._buffer[: said.length]
+        self.client = said.address or self.client
+
     async def _one(self) -> bool:
-        head = await self._head()
+        self.proxy.metrics.waiting += 1
+        try:
+            head = await self._head()
+        finally:
+            self.proxy.metrics.waiting -= 1
         if head is None:
             return False
         self.requests += 1
+        self.proxy.metrics.requests += 1
         if isinstance(head, heads.Refused):
             await self._refuse(head.status)
             return False
@@ -257,10 +294,26 @@ class Conversation:
             await self._page(request, 413)
         except h11.RemoteProtocolError:
             await self._page(request, 400)
+        finally:
+            self._count(request)
         if await request.finish():
             return True
         await self._linger(request.body_ended)
         return False
+
+    def _count(self, request: Request) -> None:
+        """Tell the metrics of a request, if its host is one of ours."""
+        location = request.location
+        host = request.head.host
+        if location is None or self.proxy.config.server(host) is self.proxy.config.every_host:
+            return
+        now = asyncio.get_running_loop().time()
+        upstream = request.times
+        self.proxy.metrics.record(Done(
+            host, request.method, location.path, location.ingress, location.backend.service[1],
+            request.status, now - request.began, request.received, request.sent,
+            upstream.get("connect"), upstream.get("header"), upstream.get("response"),
+        ))  # fmt: skip
 
     async def _refuse(self, status: int) -> None:
         """A request that cannot be read: the answer to it is the last."""
@@ -302,6 +355,7 @@ class Conversation:
         if location is None:
             await self._page(request, 404)
             return
+        request.location = location
         most = request.most = location.settings.proxy_body_size
         if most and (request.content_length or 0) > most:
             await self._page(request, 413)
@@ -315,7 +369,17 @@ class Conversation:
         if moved is not None:
             await self._page(request, moved.status, [("Location", moved.location)])
             return
-        await self._forward(request, server, location, path, client)
+        address = real_client(request.head.lines, client, config.globals).address
+        access = self.proxy.access
+        refused, held = access.enter(location, address, config.globals)
+        try:
+            refused = refused or access.check(location, address, request)
+            if refused is not None:
+                await self._page(request, refused.status, list(refused.lines))
+                return
+            await self._forward(request, server, location, path, client)
+        finally:
+            access.leave(held)
 
     async def _forward(
         self, request: Request, server: Server, location: Location, path: str, client: Client
@@ -328,6 +392,8 @@ class Conversation:
             await self._page(request, 404 if backend.why == NO_BACKEND else 503)
             return
         lines = usable(request.head.lines, config.enable_underscores_in_headers)
+        if location.users is not None:
+            lines = [line for line in lines if line[0].lower() != "authorization"]
         told = to_backend(lines, client, self.proxy.request_id(), config, location.settings)
         target = rewritten(location, path, request.target)
         try:

@@ -68,17 +68,24 @@ class Forward:
         self.sent = False
         """Whether anything has gone to the backend that may have had an effect."""
         self.upstream: Upstream | None = None
+        self._began = 0.0
 
     async def run(self) -> int:
         """Ask, and pass the answer on; its status. Raises Failed, and what reading the client's body raises."""
         body = await self._read_body()
         connection, response = await self._ask(body)
+        self._took("header")
         try:
             await self._answer(connection, response)
         except BaseException:
             connection.close()
             raise
+        self._took("response")
         return int(response.status_code)
+
+    def _took(self, what: str) -> None:
+        """So long after the last try began, the backend had done that."""
+        self.request.times[what] = asyncio.get_running_loop().time() - self._began
 
     async def _read_body(self) -> Body:
         """All of it, unless it is long, or `proxy-request-buffering` is off."""
@@ -103,8 +110,10 @@ class Forward:
             upstream = self.upstream = self.proxy.balancer.pick(self.location.backend)
             connection = None
             kept = False
+            self._began = asyncio.get_running_loop().time()
             try:
                 connection = await self.proxy.pool.take(upstream, self.mine.proxy_connect_timeout)
+                self._took("connect")
                 kept = connection.used > 0
                 return connection, await self._exchange(connection, body)
             except TimeoutError:

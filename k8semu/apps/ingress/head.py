@@ -43,6 +43,8 @@ class Head(NamedTuple):
     """Of the target, if that is a whole URL, else of Host: without a port, in small letters; '' if there is none."""
     lines: list[tuple[str, str]]
     clean: bytes
+    size: int
+    """Bytes that it had."""
 
     def values(self, name: str) -> list[str]:
         """What a header (small letters) says."""
@@ -90,7 +92,7 @@ def read(raw: bytes) -> Head | Refused:
     status = _framing(lines, version)
     if status:
         return Refused(status)
-    return _whole(method, place, version, lines)
+    return _whole(method, place, version, lines, len(raw))
 
 
 def _lines(rows: list[bytes]) -> list[tuple[bytes, bytes]] | None:
@@ -130,7 +132,7 @@ def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int]) -> int:
 
 
 def _whole(
-    method: bytes, place: re.Match[bytes], version: tuple[int, int], lines: list[tuple[bytes, bytes]]
+    method: bytes, place: re.Match[bytes], version: tuple[int, int], lines: list[tuple[bytes, bytes]], size: int
 ) -> Head | Refused:
     said = next((value for name, value in lines if name.lower() == b"host"), b"")
     wanted = [text.decode("latin-1") for text in (place[1], said) if text is not None]
@@ -142,7 +144,7 @@ def _whole(
     rows = [b"%s %s HTTP/1.%s" % (method, path, minor), *(b"%s: %s" % line for line in kept)]
     text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
     clean = b"\r\n".join(rows) + b"\r\n\r\n"
-    return Head(method.decode(), path.decode("latin-1"), version, _plain(wanted[0]), text, clean)
+    return Head(method.decode(), path.decode("latin-1"), version, _plain(wanted[0]), text, clean, size)
 
 
 def _is_host(text: str) -> bool:

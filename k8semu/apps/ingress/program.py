@@ -16,13 +16,16 @@ from random import Random
 
 from msgspec import Struct
 
+from k8semu.apps.ingress.access import Access
 from k8semu.apps.ingress.conversation import Conversation
 from k8semu.apps.ingress.forward import Balancer
 from k8semu.apps.ingress.stream import Reader, listen
 from k8semu.apps.ingress.upstream import Pool
+from k8semu.apps.registry import http
 from k8semu.apps.watch import watch_events
 from k8semu.kube.images import INGRESS_WATCHES
 from k8semu.kube.ingress.configure import CONTROLLER, Config, Options, configure
+from k8semu.kube.ingress.metrics import Metrics
 from k8semu.kube.ingress.state import Key, State
 
 
@@ -36,10 +39,11 @@ class Listener(Struct, frozen=True):
 class Proxy:
     """What all conversations share."""
 
-    def __init__(self, options: Options, seed: int) -> None:
+    def __init__(self, options: Options, seed: int, metrics: Metrics) -> None:
         self.options = options
         self.state = State()
-        self.pool, self.balancer = Pool(), Balancer()
+        self.pool, self.balancer, self.access = Pool(), Balancer(), Access()
+        self.metrics = metrics
         self._random = Random(seed)
         self._config: Config | None = None
         self._made_of = -1
@@ -49,6 +53,7 @@ class Proxy:
         """The configuration that follows from what is known now."""
         if self._config is None or self._made_of != self.state.changed:
             self._config, self._made_of = configure(self.state, self.options), self.state.changed
+            self.metrics.reloads += 1
         return self._config
 
     def request_id(self) -> str:
@@ -57,6 +62,14 @@ class Proxy:
 
     async def serve(self, listener: Listener, reader: Reader, writer: asyncio.StreamWriter) -> None:
         await Conversation(self, listener, reader, writer).run()
+
+    async def told_of_itself(self, request: http.Request) -> http.Answer:
+        """`/healthz` and `/metrics`."""
+        if request.path == "/healthz":
+            return http.Answer(200, b"ok", "text/plain; charset=utf-8")
+        if request.path == "/metrics":
+            return http.Answer(200, self.metrics.text().encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return http.Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
 
     async def watch(self, api: str, listed: asyncio.Event) -> None:
         """Hear what changes."""
@@ -75,11 +88,15 @@ def _key(text: str) -> Key:
 async def ingress_controller(
     http_port: int = 80, address: str = "0.0.0.0", seed: int = 1, api: str = "", controller: str = CONTROLLER,
     ingress_class: str = "nginx", without_class: bool = False, namespace: str = "", config_map: str = "",
-    default_backend: str = "",
+    default_backend: str = "", metrics_port: int = 10254, excluded: list[str] | None = None,
+    labels: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Serve until cancelled. `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes."""
+    """Serve until cancelled. `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes.
+
+    `excluded`: metrics that are not kept; `labels`: what every metric says of the controller.
+    """
     options = Options(controller, ingress_class, without_class, namespace, _key(config_map), _key(default_backend))
-    proxy = Proxy(options, seed)
+    proxy = Proxy(options, seed, Metrics(labels or {}, excluded or ()))
     listed = asyncio.Event()
     servers: list[asyncio.Server] = []
     try:
@@ -87,6 +104,8 @@ async def ingress_controller(
             tasks.create_task(proxy.watch(api, listed))
             await listed.wait()
             servers.append(await listen(partial(proxy.serve, Listener("http", http_port)), address, http_port))
+            if metrics_port:
+                servers.append(await http.start(proxy.told_of_itself, metrics_port, address))
             await asyncio.get_running_loop().create_future()
     finally:
         for server in servers:

@@ -10,8 +10,9 @@ and others have flags of their own for them.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -21,7 +22,12 @@ HTTP_NAMES = ("http", "web", "proxy")
 _FLAGS = {
     "controller-class": "controller", "ingress-class": "ingress_class", "watch-namespace": "namespace",
     "configmap": "config_map", "default-backend-service": "default_backend",
-    "watch-ingress-without-class": "without_class", "http-port": "http_port",
+    "watch-ingress-without-class": "without_class", "http-port": "http_port", "healthz-port": "metrics_port",
+    "exclude-socket-metrics": "excluded",
+}  # fmt: skip
+_READ: dict[str, Callable[[str], Any]] = {
+    "without_class": lambda text: text == "true", "http_port": int, "metrics_port": int,
+    "excluded": lambda text: [word for word in text.split(",") if word],
 }  # fmt: skip
 
 
@@ -53,12 +59,12 @@ def launch_args(container: Container, controller: str, pod: str, known: Mapping[
     args: dict[str, Any] = {"seed": crc32(pod.encode()), "http_port": port_of(container, 80, HTTP_NAMES)}
     if controller != "k8s.io/ingress-nginx":
         args["controller"] = controller
+    args["labels"] = {
+        "controller_class": controller, "controller_namespace": known.get("POD_NAMESPACE", ""), "controller_pod": pod,
+    }  # fmt: skip
     flags = _flags(words)
     for flag, name in _FLAGS.items():
         if flag in flags:
-            text = flags[flag]
-            if name == "http_port":
-                args[name] = int(text) if text.isdigit() else args[name]
-            else:
-                args[name] = text == "true" if name == "without_class" else text
+            with contextlib.suppress(ValueError):  # the real one does not start
+                args[name] = _READ.get(name, str)(flags[flag])
     return args

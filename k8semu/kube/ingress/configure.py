@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from k8semu.kube.ingress.htpasswd import parse
 from k8semu.kube.ingress.matching import Paths, PathType, find_server
 from k8semu.kube.ingress.objects import Ingress, IngressBackend
 from k8semu.kube.ingress.settings import Globals, Settings, Wrong, global_settings, settings
@@ -69,6 +70,8 @@ class Location(Struct, frozen=True):
     backend: Backend
     settings: Settings
     denied: str = ""
+    users: dict[str, str] | None = None
+    """Whose passwords are asked for, with their entries; None without authentication."""
 
 
 class Server(Struct, frozen=True):
@@ -166,6 +169,33 @@ def backend_of(state: State, key: Key, wanted: str, cluster_ip: bool) -> Backend
 # --- putting it together ------------------------------------------------------------------------
 
 
+class _Access(NamedTuple):
+    """What all locations of an Ingress share."""
+
+    settings: Settings
+    denied: str
+    users: dict[str, str] | None
+
+
+def passwords(state: State, namespace: str, mine: Settings) -> tuple[dict[str, str], str]:
+    """The users that `auth-secret` names with their entries, and what is wrong with it."""
+    space, _, name = mine.auth_secret.rpartition("/")
+    if not name:
+        return {}, "not said"
+    if space not in ("", namespace):
+        return {}, f"{mine.auth_secret} is in another namespace"
+    secret = state.secrets.get((namespace, name))
+    if secret is None:
+        return {}, f"no Secret {namespace}/{name}"
+    if mine.auth_secret_type == "auth-map":
+        values = {user: secret.value(user) for user in secret.data or {}}
+        return {user: value.decode("utf-8", "replace") for user, value in values.items() if value is not None}, ""
+    value = secret.value("auth")
+    if value is None:
+        return {}, f"Secret {namespace}/{name} has no key auth"
+    return parse(value.decode("utf-8", "replace")), ""
+
+
 class _Build:
     """A configuration in the making."""
 
@@ -186,27 +216,34 @@ class _Build:
         self.problems += [Problem(key, f"{one.name}: {one.why}") for one in wrong]
         self.problems += [Problem(key, what) for what in _bad_expressions(ingress, mine)]
         denied = _denied(wrong)
+        users = None
+        if mine.auth_type:
+            users, why = passwords(self.state, key[0], mine)
+            if why:
+                denied = denied or f"auth-secret: {why}"
+                self.problems.append(Problem(key, f"auth-secret: {why}"))
+        access = _Access(mine, denied, users)
         default = ingress.spec.default_backend
         for rule in ingress.spec.rules:
             host = rule.host.lower() or EVERY_HOST
             known = self.locations.setdefault(host, [])
             self.app_roots.setdefault(host, mine.app_root)
             for path in rule.http.paths if rule.http is not None else []:
-                location = self._location(key, path.path or "/", path.path_type, path.backend, mine, denied)
+                location = self._location(key, path.path or "/", path.path_type, path.backend, access)
                 older = next((one for one in known if _same_place(one, location)), None)
                 if older is not None and older.ingress != key:
                     self.problems.append(Problem(key, f"{host}{path.path}: Ingress {'/'.join(older.ingress)} has it"))
                 known.append(location)
             if default is not None:
-                self.roots.setdefault(host, self._location(key, "/", "Prefix", default, mine, denied))
+                self.roots.setdefault(host, self._location(key, "/", "Prefix", default, access))
         if default is not None and not ingress.spec.rules:
-            self.roots.setdefault(EVERY_HOST, self._location(key, "/", "Prefix", default, mine, denied))
+            self.roots.setdefault(EVERY_HOST, self._location(key, "/", "Prefix", default, access))
         self._certificates(key, ingress)
 
     def _location(
-        self, key: Key, path: str, path_type: PathType, wanted: IngressBackend, mine: Settings, denied: str
+        self, key: Key, path: str, path_type: PathType, wanted: IngressBackend, access: _Access
     ) -> Location:
-        service = wanted.service
+        service, mine = wanted.service, access.settings
         if service is None:
             backend = Backend((key[0], ""), "", why="a resource backend, which this controller does not know")
         else:
@@ -215,7 +252,7 @@ class _Build:
                 backend = backend_of(self.state, (key[0], mine.default_backend), "", mine.service_upstream)
         if backend.why and Problem(key, backend.why) not in self.problems:
             self.problems.append(Problem(key, backend.why))
-        return Location(path, path_type, key, backend, mine, denied)
+        return Location(path, path_type, key, backend, mine, access.denied, access.users)
 
     def _certificates(self, key: Key, ingress: Ingress) -> None:
         """Which hosts have a certificate. A Secret that is not there, or has none, leaves its hosts without."""

@@ -56,7 +56,7 @@ def real_client(lines: Lines, client: Client, config: Globals) -> Client:
     """The client as a trusted proxy before us says it (`use-forwarded-headers`), else as it is."""
     if not config.use_forwarded_headers:
         return client
-    said = first(lines, "x-forwarded-for").rpartition(",")[2].strip()
+    said = first(lines, "x-forwarded-for").partition(",")[0].strip()  # every proxy on the way is trusted
     scheme = first(lines, "x-forwarded-proto") or client.scheme
     host = first(lines, "x-forwarded-host") or client.host
     port = first(lines, "x-forwarded-port")

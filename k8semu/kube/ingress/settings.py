@@ -50,6 +50,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     whitelist_source_range: tuple[str, ...] = ()
     denylist_source_range: tuple[str, ...] = ()
     backend_protocol: str = "HTTP"
+    auth_type: str = ""
+    auth_secret: str = ""
+    auth_secret_type: str = "auth-file"
+    auth_realm: str = ""
+    limit_rps: int = 0
+    limit_rpm: int = 0
+    limit_connections: int = 0
+    limit_burst_multiplier: int = 5
+    limit_allowlist: tuple[str, ...] = ()
 
 
 class Globals(Struct, frozen=True, kw_only=True):
@@ -60,6 +69,8 @@ class Globals(Struct, frozen=True, kw_only=True):
     compute_full_forwarded_for: bool = False
     enable_underscores_in_headers: bool = False
     http_redirect_code: int = 308
+    limit_req_status_code: int = 503
+    limit_conn_status_code: int = 503
     keep_alive: float = 75.0
     keep_alive_requests: int = 1000
     upstream_keepalive_connections: int = 320
@@ -131,8 +142,9 @@ _READ: dict[Any, Callable[[str], Any]] = {
 }  # fmt: skip
 _READ_SPECIAL: dict[str, Callable[[str], Any]] = {
     "proxy_body_size": _size, "whitelist_source_range": _ranges, "denylist_source_range": _ranges,
+    "limit_allowlist": _ranges,
 }  # fmt: skip
-_ALIASES = {"allowlist-source-range": "whitelist-source-range"}
+_ALIASES = {"allowlist-source-range": "whitelist-source-range", "limit-whitelist": "limit-allowlist"}
 """Other names of annotations."""
 
 
@@ -180,6 +192,12 @@ def settings(annotations: Mapping[str, str], defaults: Settings) -> tuple[Settin
     values, wrong = _read(said, _SETTINGS)
     if values.get("backend_protocol", "HTTP").upper() not in ("HTTP", "AUTO_HTTP"):
         wrong.append(Wrong("backend-protocol", f"{values['backend_protocol']} is not modelled"))
+    if values.get("auth_type", "basic") != "basic":
+        wrong.append(Wrong("auth-type", f"{values['auth_type']} is not modelled: basic"))
+    if values.get("auth_secret_type", "auth-file") not in ("auth-file", "auth-map"):
+        wrong.append(Wrong("auth-secret-type", "auth-file or auth-map"))
+    if '"' in values.get("auth_realm", ""):
+        wrong.append(Wrong("auth-realm", "no quotation marks"))
     for name in ("permanent_redirect_code", "temporal_redirect_code"):
         if not 300 <= values.get(name, 301) <= 308:
             wrong.append(Wrong(name.replace("_", "-"), "a redirect's code is 300 to 308"))

@@ -66,10 +66,10 @@ def test_a_trusted_proxy_in_front_says_who_the_client_is() -> None:
     async def main() -> None:
         async with Lab(SHOP, settings={"use-forwarded-headers": "true", "compute-full-forwarded-for": "true"}) as lab:
             await lab.get(
-                "a.example/", "X-Forwarded-For: 10.0.0.1, 1.2.3.4", "X-Forwarded-Proto: https", "X-Request-ID: q"
+                "a.example/", "X-Forwarded-For: 1.2.3.4, 10.0.0.1", "X-Forwarded-Proto: https", "X-Request-ID: q"
             )
             said = [lab.web.told(name) for name in ("X-Real-IP", "X-Forwarded-For", "X-Scheme", "X-Request-ID")]
-            assert said == ["1.2.3.4", "10.0.0.1, 1.2.3.4, 127.0.0.1", "https", "q"]
+            assert said == ["1.2.3.4", "1.2.3.4, 10.0.0.1, 127.0.0.1", "https", "q"]
 
     run(main())
 
@@ -230,7 +230,8 @@ def test_after_an_upgrade_both_sides_say_what_they_like() -> None:
         ({"force_ssl_redirect": "true"}, False, ".well-known/acme-challenge/t", 200, None),
         ({"app_root": "/app"}, False, "", 302, "http://a.example/app"), ({"app_root": "/app"}, False, "x", 200, None),
         ({"permanent_redirect": "https://b.example"}, False, "x", 301, "https://b.example"),
-        ({"permanent_redirect": "https://b.example", "permanent_redirect_code": "308"}, False, "x", 308, "https://b.example"),
+        ({"permanent_redirect": "https://b.example", "permanent_redirect_code": "308"}, False, "x", 308,
+         "https://b.example"),
         ({"temporal_redirect": "https://b.example"}, False, "x", 302, "https://b.example"),
         ({"proxy_body_size": "nonsense"}, False, "x", 503, None),
     ],
