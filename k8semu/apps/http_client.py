@@ -20,7 +20,9 @@ import msgspec
 USER_AGENT = "curl/8.5.0"
 MAX_TIME = 30.0
 MAX_SHOWN = 4096
-"""Bytes of a text body that a result holds."""
+"""Bytes of a text that a result holds,"""
+BODY_SHOWN = 1 << 16
+"""and of a text body of HTTP."""
 
 
 _GAI = {-3: "EAI_AGAIN", -4: "EAI_FAIL", -5: "EAI_NODATA"}
@@ -135,7 +137,7 @@ def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]
     result: dict[str, Any] = {"status": status, "bytes": len(body), "error": "", "headers": headers}
     kind = headers.get("content-type", "")
     if kind.startswith(("text/", "application/json")):
-        result["body"] = body[:MAX_SHOWN].decode("utf-8", "replace")
+        result["body"] = body[:BODY_SHOWN].decode("utf-8", "replace")
     if kind == "application/json":
         with contextlib.suppress(ValueError, RecursionError):
             answer = json.loads(body)
