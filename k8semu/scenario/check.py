@@ -27,6 +27,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 DEVICE = re.compile(r"[-_.A-Za-z0-9]{1,15}")
 TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
 """What a bridge cannot be called: other devices of a node."""
+MASTER_AT = 10
+"""Which address of the nodes' network the Master has."""
 SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
 MASTER = "master"
 """The machine of the API server, unless another is named."""
@@ -77,7 +79,10 @@ def need_api_server(loaded: Loaded) -> None:
     if spec.api_server != MASTER or any(machine.name == MASTER for machine in spec.machines()):
         return
     lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
-    address = f"{lan[10]}/{lan.prefixlen}"
+    if lan.num_addresses < MASTER_AT + 2:
+        what, hint = f"{lan} has no room for the Master", "at most /28, or a host `master` in spec.hosts"
+        raise loaded.error(what, "spec.nodes[0].address", hint)
+    address = f"{lan[MASTER_AT]}/{lan.prefixlen}"
     if spec.control_plane == "wire":
         spec.hosts.append(HostSpec(name=MASTER, address=address))
     else:
@@ -241,6 +246,9 @@ def _check_subnets(loaded: Loaded) -> None:
         pods.append(_subnet(subnet, f"the Pods of {node.name}", path))
     _no_overlap(loaded, pods)
     service = _network(loaded, spec.services.cidr, "spec.services.cidr")
+    if service.prefixlen > 28:     # Kubernetes: cmd/kubeadm validation ValidateIPNetFromString()
+        what = f"{service} has no room for Services: cluster DNS has its eleventh address"
+        raise loaded.error(what, "spec.services.cidr", "at most /28")
     ranges = [_subnet(cidr, "the Pod network", "spec.podNetwork.cidr")]
     lans: dict[ipaddress.IPv4Network, Subnet] = {}
     for path, machine in spec.machine_paths():

@@ -54,7 +54,8 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
     if missing := re.search(r"missing required field `([^`]+)`", what):
         near = difflib.get_close_matches(missing[1], list(_mapping_at(value, path)), 1, 0.75)
         hint = f"did you mean it by {near[0]!r}?" if near else ""
-        return WrongValue(f"{missing[1]} is missing", path, hint)
+        names = literals_at(kind, [*parts(path), missing[1]]) if not hint else []
+        return WrongValue(f"{missing[1]} is missing", path, hint or (f"such as {names[0]}" if names else ""))
     if invalid := re.match(r"Invalid enum value ['\"]?(.*?)['\"]?$", what):
         names = literals_at(kind, parts(path))
         return WrongValue(f"{invalid[1]!r} is not known", path, _meant(invalid[1], names))
@@ -62,6 +63,9 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
         wanted = " or ".join(_TYPES.get(word, word) for word in expected[1].split(" | ") if word != "null")
         hint = "such as 5s or 50ms" if (parts(path) or [""])[-1] in DURATIONS else ""
         return WrongValue(f"{_TYPES.get(expected[2], expected[2])} where {wanted} belongs", path, hint)
+    if bound := re.match(r"Expected `(?:int|float)` ([<>]=?) (\S+)$", what):
+        words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+        return WrongValue(f"{_value_at(value, path)} is out of range", path, f"{words[bound[1]]} {float(bound[2]):g}")
     if re.search(r"matching regex", what):
         hint = "small letters, digits and dashes, at most 63"
         return WrongValue(f"{_value_at(value, path)!r:.80} is no name", path, hint)
