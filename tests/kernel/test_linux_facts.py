@@ -16,15 +16,12 @@ import labs_packets
 import labs_routing
 import labs_tunnels
 import pytest
-from facts import finish_real, report, start_real
+from facts import ATTEMPTS, finish_real, report, start_real
 from netlab import Lab
 
 pytestmark = pytest.mark.kernel
 
 MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels)
-
-ATTEMPTS = 3
-"""A lab waits in real time: on a busy machine the kernel's side may come late, and is then played again, alone."""
 
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:

@@ -74,7 +74,7 @@ def output(ipv4: Ipv4, skb: Skb, rt: Rtable) -> int:
     skb.dev = dev
     if rt.type != "unicast" and rt.type != "local":
         _loop_back_copy(ipv4, skb, rt)
-    if hooks.chains[POSTROUTING] and not nf_hook(hooks, POSTROUTING, skb, None, dev):
+    if hooks.chains[POSTROUTING] and not nf_hook(hooks, POSTROUTING, skb, skb.iif, dev):
         return errno.EPERM if skb.ended else 0
     finish_output(ipv4, skb, rt)
     return 0

@@ -143,12 +143,13 @@ def _mark(p: Pkt) -> KeyValue | None:
     return p.skb.mark
 
 
+# Without a device the name is empty, and so is not "eth0". Linux: net/netfilter/nft_meta.c nft_meta_store_ifname()
 def _iifname(p: Pkt) -> KeyValue | None:
-    return p.indev.name if p.indev is not None else None
+    return p.indev.name if p.indev is not None else ""
 
 
 def _oifname(p: Pkt) -> KeyValue | None:
-    return p.outdev.name if p.outdev is not None else None
+    return p.outdev.name if p.outdev is not None else ""
 
 
 def _length(p: Pkt) -> KeyValue | None:
