@@ -7,8 +7,9 @@ send packets (`ping`, `curl`, `traceroute`) are programs that run in it: see `ne
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from k8semu.apps.shell import bridge, conntrack, docker, files, ip, ipset, iptables, ipvsadm, nft, ss, sysctl
+from k8semu.apps.shell import bridge, conntrack, docker, files, ip, iptables, nft, ss, sysctl
 from k8semu.apps.shell.machine import Machine
 from k8semu.apps.shell.network import NETWORK_COMMANDS
 from k8semu.apps.shell.output import Output, UsageError
@@ -20,6 +21,17 @@ NOT_FOUND = 127
 
 Answer = Callable[[Machine, list[str]], Output]
 
+
+def _later(name: str) -> Answer:
+    """A program that few runs need: its module is imported when it is called."""
+
+    def run(machine: Machine, args: list[str]) -> Output:
+        output: Output = import_module(f"k8semu.apps.shell.{name}").run(machine.net, args)
+        return output
+
+    return run
+
+
 PROGRAMS: dict[str, Answer] = {
     "ip": lambda machine, args: ip.run(machine.net, args),
     "bridge": lambda machine, args: bridge.run(machine.net, args),
@@ -27,8 +39,8 @@ PROGRAMS: dict[str, Answer] = {
     "conntrack": lambda machine, args: conntrack.run(machine.net, args),
     "iptables": lambda machine, args: iptables.run(machine.net, args),
     "iptables-save": lambda machine, args: iptables.save(machine.net, args),
-    "ipset": lambda machine, args: ipset.run(machine.net, args),
-    "ipvsadm": lambda machine, args: ipvsadm.run(machine.net, args),
+    "ipset": _later("ipset"),
+    "ipvsadm": _later("ipvsadm"),
     "nft": lambda machine, args: nft.run(machine.net, args),
     "sysctl": lambda machine, args: sysctl.run(machine.net, args),
     "docker": lambda machine, args: docker.answer(machine.containers, args, machine.net.clock.now),

@@ -37,12 +37,13 @@ def add_address(ipv4: Ipv4, dev: NetDevice, text: str, scope: str, broadcast: st
         raise CommandError(f'Error: any valid prefix is expected rather than "{text}".') from None
     if scope not in SCOPES:
         raise CommandError(f"Error: argument \"{scope}\" is wrong: invalid scope value.")
-    if any(a.iface == iface for a in dev.addresses):
-        raise CommandError("Error: ipv4: Address already assigned.", hint=f"{dev.name} has {text} already")
     address = IfAddr(iface, scope, brd, dev.name, origin)
-    address.secondary = _primary(dev, iface) is not None
-    at = len(dev.addresses) if address.secondary else sum(not a.secondary for a in dev.addresses)
-    dev.addresses.insert(at, address)
+    if iface.plen < 32 or iface.addr in ipv4.local_addrs:  # a host's address that is new is in no network of another
+        if any(a.iface == iface for a in dev.addresses):
+            raise CommandError("Error: ipv4: Address already assigned.", hint=f"{dev.name} has {text} already")
+        address.secondary = _primary(dev, iface) is not None
+    last = not dev.addresses or address.secondary or not dev.addresses[-1].secondary
+    dev.addresses.insert(len(dev.addresses) if last else sum(not a.secondary for a in dev.addresses), address)
     ipv4.local_addrs.setdefault(iface.addr, dev)
     _add_routes(ipv4, dev, address)
     ipv4.fib.changed()
@@ -61,7 +62,7 @@ def _try_add(ipv4: Ipv4, route: Route) -> None:
 def _add_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
     """Linux: fib_add_ifaddr()."""
     iface, origin = address.iface, address.origin
-    primary = _primary(dev, iface) or address
+    primary = (_primary(dev, iface) if address.secondary else None) or address
     local = Route(
         Prefix(iface.addr, 32), dev, type="local", src=primary.iface.addr, scope="host", proto="kernel",
         table=TABLE_LOCAL, origin=origin,
