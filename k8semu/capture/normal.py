@@ -414,14 +414,15 @@ def _by_flow(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
 
 
 def _as_stream(flow: list[NormalFrame]) -> list[NormalFrame]:
-    """Segments with data become one entry per direction; those with SYN, FIN or RST stay as they are."""
+    """Segments with data become one entry per direction; those with SYN, FIN or RST stay, each once."""
     sent: dict[str, list[Segment]] = {}
-    kept = []
+    once: dict[tuple[str, tuple[Row, ...]], NormalFrame] = {}
     for normal in flow:
         if normal.segment is not None:
             sent.setdefault(normal.segment.sender, []).append(normal.segment)
         if normal.segment is None or normal.flags & (SYN | FIN | RST):
-            kept.append(normal)
+            once.setdefault((normal.sender, normal.rows), normal)
+    kept = list(once.values())
     if _speaks_tls(flow):
         kept.sort(key=lambda normal: normal.sender)
     for sender, segments in sorted(sent.items()):
