@@ -12,10 +12,13 @@ import errno
 import json
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
+
+if TYPE_CHECKING:
+    from k8semu.apps.https import Trust
 
 USER_AGENT = "curl/8.5.0"
 MAX_TIME = 30.0
@@ -32,6 +35,8 @@ def error_name(error: BaseException) -> str:
     """``ECONNREFUSED``: what a failed call is called."""
     if isinstance(error, socket.gaierror):
         return _GAI.get(error.errno or 0, "EAI_NONAME")
+    if isinstance(error, OSError) and error.errno is None and str(error):
+        return str(error)                       # of TLS: in curl's words
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
     if isinstance(error, TimeoutError):
@@ -48,22 +53,30 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-Connected = Callable[[asyncio.StreamWriter], None]
+Connected = Callable[[asyncio.BaseTransport], None]
+Shaken = Callable[[asyncio.StreamWriter], None]
 
 
 async def exchange(
     host: str, port: int, target: str, lines: list[tuple[str, str]], method: str = "GET",
-    connected: Connected | None = None, body: bytes = b"",
+    connected: Connected | None = None, body: bytes = b"", tls: tuple[str, Trust] | None = None,
+    shaken: Shaken | None = None,
 ) -> Answer:  # fmt: skip
-    """Connect, ask once with the header `lines`, read the answer, and close. `connected` is told of the connection.
+    """Connect, ask once with the header `lines`, read the answer, and close. OSError.
 
-    What `body` needs of headers is in `lines`.
+    `connected` is told of the connection; with `tls` (the server's name, and whom the client trusts) `shaken` is
+    told of it, too, once it is encrypted. What `body` needs of headers is in `lines`.
     """
     import h11
 
-    reader, writer = await asyncio.open_connection(host, port)
-    if connected is not None:
-        connected(writer)
+    if tls is None:
+        reader, writer = await asyncio.open_connection(host, port)
+        if connected is not None:
+            connected(writer.transport)
+    else:
+        from k8semu.apps import https
+
+        reader, writer = await https.open_connection(host, port, *tls, connected, shaken)
     try:
         connection = h11.Connection(h11.CLIENT)
         out = connection.send(h11.Request(method=method, target=target, headers=lines)) or b""
@@ -108,6 +121,9 @@ class Call(msgspec.Struct, frozen=True):
     method: str = ""
     body: str = ""
     user: str = ""
+    ca: str = ""
+    """Certificates (PEM) that are trusted."""
+    insecure: bool = False
 
     def lines(self, host: str) -> list[tuple[str, str]]:
         """The header lines, as curl has them."""
@@ -127,9 +143,12 @@ async def _call(call: Call) -> tuple[dict[str, Any], bytes]:
     parts = urlsplit(call.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     method = call.method or ("POST" if call.body else "GET")
-    answer = await exchange(
-        parts.hostname or "", parts.port or 80, target, call.lines(parts.netloc), method, body=call.body.encode()
-    )
+    host, port, tls = parts.hostname or "", parts.port or 80, None
+    if parts.scheme == "https":
+        from k8semu.apps.https import Trust
+
+        port, tls = parts.port or 443, (host, Trust(call.ca, call.insecure))
+    answer = await exchange(host, port, target, call.lines(parts.netloc), method, body=call.body.encode(), tls=tls)
     return _result(answer.status, answer.body, {k.lower(): v for k, v in answer.headers}), answer.body
 
 
@@ -162,12 +181,12 @@ async def _once(call: Call) -> tuple[dict[str, Any], bytes]:
 
 async def http_get(
     url: str, count: int = 1, headers: dict[str, str] | None = None, timeout: float = MAX_TIME, method: str = "",
-    body: str = "", user: str = "",
+    body: str = "", user: str = "", ca: str = "", insecure: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Ask for `url` `count` times, each on a connection of its own; one result per call.
 
     A result has `status`, `bytes`, `headers`, `body` (of a text), what an echo says (`servedBy`,
-    `clientAddress`), and `error` ('' or an errno's name).
+    `clientAddress`), and `error` ('' or an errno's name, or what curl says of TLS).
     """
-    call = Call(url, headers or {}, timeout, method, body, user)
+    call = Call(url, headers or {}, timeout, method, body, user, ca, insecure)
     return [(await _once(call))[0] for _ in range(count)]

@@ -90,6 +90,16 @@ def _why_bad(error: Exception, certificate: str, key: str) -> str:
     return f"tls.crt and tls.key are no certificate and its key: {reason.lower().replace('_', ' ') or error}"
 
 
+def decode(certificate: str) -> dict[str, Any]:
+    """The first certificate in a PEM text, as `ssl.SSLSocket.getpeercert` gives it. BadCertificateError."""
+    try:
+        with MemoryFile(certificate.encode()) as file:
+            found: dict[str, Any] = ssl._ssl._test_decode_cert(file.path)  # type: ignore[attr-defined]
+    except (ssl.SSLError, ValueError) as error:
+        raise BadCertificateError(f"no certificate: {error}") from None
+    return found
+
+
 # --- names --------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,11 @@ class MachineSpec(Protocol):
     def address(self) -> str: ...
 
 
+class HostSpec(MachineSpec, Protocol):
+    @property
+    def files(self) -> dict[str, str]: ...
+
+
 class NodeSpec(MachineSpec, Protocol):
     @property
     def pod_cidr(self) -> str: ...
@@ -111,7 +116,7 @@ SLEEP_FROM = 100
 def build(
     cluster: Cluster,
     nodes: Sequence[NodeSpec],
-    hosts: Sequence[MachineSpec],
+    hosts: Sequence[HostSpec],
     router: bool | None,
     network: PodNetworkSpec,
     manifests: Sequence[dict[str, Any]] = (),
@@ -269,7 +274,7 @@ def _maker(master: Master, pod: dict[str, Any]) -> str:
 
 
 def _machines(
-    built: Built, nodes: Sequence[NodeSpec], hosts: Sequence[MachineSpec], router: bool | None, network: PodNetworkSpec
+    built: Built, nodes: Sequence[NodeSpec], hosts: Sequence[HostSpec], router: bool | None, network: PodNetworkSpec
 ) -> None:
     cluster, underlay = built.cluster, built.underlay
     networks: list[Prefix] = []
@@ -294,5 +299,6 @@ def _machines(
         underlay.plug(host.name, host.address)
         underlay.default_route(host.name, host.address)
         address = host.address.partition("/")[0]
-        built.hosts[host.name] = Machine(cluster, host.name, host.name, address)
+        outside = built.hosts[host.name] = Machine(cluster, host.name, host.name, address)
+        outside.files.update(host.files)
         cluster.name(host.name, address)

@@ -169,10 +169,12 @@ def _http(loaded: Loaded, action: Any, path: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise loaded.error(f"{action.url!r} is no URL: {error}", f"{path}.url", "such as http://172.17.0.3/") from None
-    if parts.scheme == "https":
-        raise loaded.error("https is not modelled yet", f"{path}.url", "http")
-    if parts.scheme != "http" or not host or not action.url.isprintable() or " " in action.url:
+    if parts.scheme not in ("http", "https") or not host or not action.url.isprintable() or " " in action.url:
         raise loaded.error(f"{action.url!r} is no URL", f"{path}.url", "such as http://172.17.0.3/")
+    for key in ("cacert", "insecure"):
+        if getattr(action, key) and parts.scheme != "https":
+            raise loaded.error(f"{key} says nothing where there is no TLS", f"{path}.{key}", "an https:// URL")
+    _cacert(loaded, action, path)
     for name, value in action.headers.items():
         if not re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", name) or not value.isprintable():
             raise loaded.error(f"{name!r} is no header", f"{path}.headers", "such as X-Request-ID: abc")
@@ -180,6 +182,14 @@ def _http(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error(f"{action.method!r} is no method", f"{path}.method", "such as POST")
     if action.user and (":" not in action.user or not action.user.isprintable()):
         raise loaded.error(f"{action.user!r} is no user", f"{path}.user", "name:password")
+
+
+def _cacert(loaded: Loaded, action: Any, path: str) -> None:
+    """The file is there, if the machine is one whose files the scenario lists."""
+    host = next((host for host in loaded.scenario.spec.hosts if host.name == action.from_), None)
+    if action.cacert and host is not None and action.cacert not in host.files:
+        what = f"{host.name} has no file {action.cacert!r}"
+        raise loaded.error(what, f"{path}.cacert", f"there are: {', '.join(host.files) or 'none'} (spec.hosts[].files)")
 
 
 def _host_port(loaded: Loaded, action: Any, path: str) -> None:

@@ -49,6 +49,8 @@ class HostSpec(Model, kw_only=True):
 
     name: str
     address: str
+    files: dict[str, str] = {}
+    """Files that are there, by path: ``/etc/ssl/shop-ca.pem``, for `curl --cacert`."""
 
 
 class PodNetwork(Model, kw_only=True):
@@ -132,6 +134,10 @@ class Http(Model, kw_only=True):
     body: str = ""
     user: str = ""
     """``name:password``: sent by basic authentication."""
+    cacert: str = ""
+    """Over https: the file, on the machine `from`, with the certificates (PEM) that are trusted."""
+    insecure: bool = False
+    """Over https: trust any certificate, as `curl -k`."""
     timeout: Seconds = 30.0
 
 

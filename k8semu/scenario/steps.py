@@ -46,7 +46,12 @@ async def _call(built: Built, machine: str, name: str, function: str, args: dict
 
 async def http(built: Built, action: model.Http) -> Any:
     args = {"url": action.url, "count": action.count, "headers": action.headers, "timeout": action.timeout}
-    args |= {key: value for key in ("method", "body", "user") if (value := getattr(action, key))}
+    args |= {key: value for key in ("method", "body", "user", "insecure") if (value := getattr(action, key))}
+    if action.cacert:
+        found = built.machine(action.from_).files.get(action.cacert)
+        if found is None:
+            return {"status": 0, "bytes": 0, "error": f"error setting certificate file: {action.cacert}"}
+        args["ca"] = found
     results = await _call(built, action.from_, "curl", "k8semu.apps.http_client:http_get", args)
     return {**_together(results), "calls": results}
 

@@ -53,6 +53,7 @@ def _curl_words(action: Any) -> str:
     words += [f"-u {action.user}"] if action.user else []
     words += [f"-H '{name}: {value}'" for name, value in action.headers.items()]
     words += [f"-d '{action.body[:40]}'"] if action.body else []
+    words += ["-k"] if action.insecure else [f"--cacert {action.cacert}"] if action.cacert else []
     return "".join(f"{word} " for word in words)
 
 

@@ -15,9 +15,12 @@ REASONS = {
 }  # fmt: skip
 CLOSES = (400, 413, 414, 494, 500, 501)
 """After these nginx ends the connection."""
-SENT_AS = {494: 400}
+PLAIN_ON_TLS = 497
+SENT_AS = {494: 400, PLAIN_ON_TLS: 400}
 """nginx' own numbers, and what goes out for them."""
-_NOTES = {494: "Request Header Or Cookie Too Large"}
+_NOTES = {
+    494: "Request Header Or Cookie Too Large", PLAIN_ON_TLS: "The plain HTTP request was sent to HTTPS port",
+}  # fmt: skip
 
 
 def reason(status: int) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -27,6 +28,9 @@ from k8semu.kube.images import INGRESS_WATCHES
 from k8semu.kube.ingress.configure import CONTROLLER, Config, Options, configure
 from k8semu.kube.ingress.metrics import Metrics
 from k8semu.kube.ingress.state import Key, State
+
+if TYPE_CHECKING:
+    from k8semu.apps.ingress.tls import Certificates
 
 
 class Listener(Struct, frozen=True):
@@ -47,6 +51,7 @@ class Proxy:
         self._random = Random(seed)
         self._config: Config | None = None
         self._made_of = -1
+        self._certificates: Certificates | None = None
 
     @property
     def config(self) -> Config:
@@ -59,6 +64,14 @@ class Proxy:
     def request_id(self) -> str:
         """A new X-Request-ID."""
         return f"{self._random.getrandbits(128):032x}"
+
+    def below_https(self, above: asyncio.BaseProtocol) -> asyncio.BaseProtocol:
+        """TLS for a connection; it is imported with the first one."""
+        if self._certificates is None:
+            from k8semu.apps.ingress.tls import Certificates
+
+            self._certificates = Certificates(self)
+        return self._certificates.protocol(above)
 
     async def serve(self, listener: Listener, reader: Reader, writer: asyncio.StreamWriter) -> None:
         await Conversation(self, listener, reader, writer).run()
@@ -86,16 +99,20 @@ def _key(text: str) -> Key:
 
 
 async def ingress_controller(
-    http_port: int = 80, address: str = "0.0.0.0", seed: int = 1, api: str = "", controller: str = CONTROLLER,
-    ingress_class: str = "nginx", without_class: bool = False, namespace: str = "", config_map: str = "",
-    default_backend: str = "", metrics_port: int = 10254, excluded: list[str] | None = None,
-    labels: dict[str, str] | None = None,
+    http_port: int = 80, https_port: int = 0, address: str = "0.0.0.0", seed: int = 1, api: str = "",
+    controller: str = CONTROLLER, ingress_class: str = "nginx", without_class: bool = False, namespace: str = "",
+    config_map: str = "", default_backend: str = "", default_certificate: str = "", metrics_port: int = 10254,
+    excluded: list[str] | None = None, labels: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Serve until cancelled. `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes.
+    """Serve until cancelled; over TLS too, if there is an `https_port`.
 
-    `excluded`: metrics that are not kept; `labels`: what every metric says of the controller.
+    `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes. `excluded`: metrics
+    that are not kept; `labels`: what every metric says of the controller.
     """
-    options = Options(controller, ingress_class, without_class, namespace, _key(config_map), _key(default_backend))
+    options = Options(
+        controller, ingress_class, without_class, namespace, _key(config_map), _key(default_backend),
+        _key(default_certificate),
+    )  # fmt: skip
     proxy = Proxy(options, seed, Metrics(labels or {}, excluded or ()))
     listed = asyncio.Event()
     servers: list[asyncio.Server] = []
@@ -104,6 +121,9 @@ async def ingress_controller(
             tasks.create_task(proxy.watch(api, listed))
             await listed.wait()
             servers.append(await listen(partial(proxy.serve, Listener("http", http_port)), address, http_port))
+            if https_port:
+                serve = partial(proxy.serve, Listener("https", https_port))
+                servers.append(await listen(serve, address, https_port, proxy.below_https))
             if metrics_port:
                 servers.append(await http.start(proxy.told_of_itself, metrics_port, address))
             await asyncio.get_running_loop().create_future()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -50,12 +49,16 @@ async def connect(host: str, port: int) -> tuple[Reader, asyncio.StreamWriter]:
 Serve = Callable[[Reader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def listen(serve: Serve, address: str, port: int, context: ssl.SSLContext | None = None) -> asyncio.Server:
-    """Serve connections to a port; with `context`, TLS. Raises OSError."""
+Wrap = Callable[[asyncio.BaseProtocol], asyncio.BaseProtocol]
+
+
+async def listen(serve: Serve, address: str, port: int, below: Wrap | None = None) -> asyncio.Server:
+    """Serve connections to a port; `below` makes a protocol for what lies between (TLS). Raises OSError."""
     loop = asyncio.get_running_loop()
 
-    def protocol() -> asyncio.StreamReaderProtocol:
+    def protocol() -> asyncio.BaseProtocol:
         reader = Reader(limit=LIMIT, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, serve, loop=loop)  # type: ignore[arg-type]
+        above = asyncio.StreamReaderProtocol(reader, serve, loop=loop)  # type: ignore[arg-type]
+        return above if below is None else below(above)
 
-    return await loop.create_server(protocol, address, port, ssl=context)
+    return await loop.create_server(protocol, address, port)

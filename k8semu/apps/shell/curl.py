@@ -111,8 +111,8 @@ class _Call:
             return self._failed(_Failure(6, message))
         self.tell(f"*   Trying {address}:{self.port}...")
 
-        def connected(writer: asyncio.StreamWriter) -> None:
-            self.remote, self.local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+        def connected(transport: asyncio.BaseTransport) -> None:
+            self.remote, self.local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
             self.tell(f"* Connected to {self.host} ({address}) port {self.port} (#0)")
             self.tell(f"> {method} {self.target} HTTP/1.1")
             for name, value in lines:

@@ -18,15 +18,16 @@ from zlib import crc32
 
 from k8semu.kube.objects import Container
 
-HTTP_NAMES = ("http", "web", "proxy")
+HTTP_NAMES, HTTPS_NAMES = ("http", "web", "proxy"), ("https", "websecure", "proxy-ssl", "proxy-tls")
 _FLAGS = {
     "controller-class": "controller", "ingress-class": "ingress_class", "watch-namespace": "namespace",
     "configmap": "config_map", "default-backend-service": "default_backend",
-    "watch-ingress-without-class": "without_class", "http-port": "http_port", "healthz-port": "metrics_port",
-    "exclude-socket-metrics": "excluded",
+    "watch-ingress-without-class": "without_class", "http-port": "http_port", "https-port": "https_port",
+    "healthz-port": "metrics_port", "exclude-socket-metrics": "excluded",
+    "default-ssl-certificate": "default_certificate",
 }  # fmt: skip
 _READ: dict[str, Callable[[str], Any]] = {
-    "without_class": lambda text: text == "true", "http_port": int, "metrics_port": int,
+    "without_class": lambda text: text == "true", "http_port": int, "https_port": int, "metrics_port": int,
     "excluded": lambda text: [word for word in text.split(",") if word],
 }  # fmt: skip
 
@@ -57,6 +58,7 @@ def launch_args(container: Container, controller: str, pod: str, known: Mapping[
     words = [re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word)
              for word in [*container.command, *container.args]]  # fmt: skip
     args: dict[str, Any] = {"seed": crc32(pod.encode()), "http_port": port_of(container, 80, HTTP_NAMES)}
+    args["https_port"] = port_of(container, 443, HTTPS_NAMES)
     if controller != "k8s.io/ingress-nginx":
         args["controller"] = controller
     args["labels"] = {

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from k8semu.kube.ingress.certificates import Certificate, certificate_of
 from k8semu.kube.ingress.htpasswd import parse
 from k8semu.kube.ingress.matching import Paths, PathType, find_server
 from k8semu.kube.ingress.objects import Ingress, IngressBackend
@@ -43,6 +44,8 @@ class Options(Struct, frozen=True):
     """--watch-namespace; '' is all."""
     config_map: Key = ("", "")
     default_backend: Key = ("", "")
+    default_certificate: Key = ("", "")
+    """--default-ssl-certificate: the Secret of the certificate for all other hosts."""
 
 
 class Upstream(NamedTuple):
@@ -75,12 +78,12 @@ class Location(Struct, frozen=True):
 
 
 class Server(Struct, frozen=True):
-    """A host. `certificate`: the Secret for its TLS; None without."""
+    """A host. `certificate`: what it is served with over TLS; None: nothing of its own."""
 
     host: str
     paths: Paths[Location]
     app_root: str = ""
-    certificate: Key | None = None
+    certificate: Certificate | None = None
 
 
 class Problem(NamedTuple):
@@ -209,7 +212,7 @@ class _Build:
         self.locations: dict[str, list[Location]] = {EVERY_HOST: []}
         self.roots: dict[str, Location] = {}
         self.app_roots: dict[str, str] = {}
-        self.certificates: dict[str, Key] = {}
+        self.certificates: dict[str, Certificate] = {}
 
     def add(self, key: Key, ingress: Ingress) -> None:
         mine, wrong = settings(ingress.metadata.annotations, self.globals.settings)
@@ -255,19 +258,14 @@ class _Build:
         return Location(path, path_type, key, backend, mine, access.denied, access.users)
 
     def _certificates(self, key: Key, ingress: Ingress) -> None:
-        """Which hosts have a certificate. A Secret that is not there, or has none, leaves its hosts without."""
-        for tls in ingress.spec.tls:
-            if not tls.secret_name:
-                continue
-            name = (key[0], tls.secret_name)
-            secret = self.state.secrets.get(name)
-            if secret is None:
-                self.problems.append(Problem(key, f"no Secret {'/'.join(name)}"))
-            elif secret.value("tls.crt") is None or secret.value("tls.key") is None:
-                self.problems.append(Problem(key, f"Secret {'/'.join(name)} has no tls.crt and tls.key"))
-            else:
-                for host in tls.hosts or [rule.host for rule in ingress.spec.rules if rule.host]:
-                    self.certificates.setdefault(host.lower(), name)
+        """Which of its hosts have a certificate; the oldest Ingress that speaks of TLS for a host decides."""
+        for host in dict.fromkeys(rule.host.lower() for rule in ingress.spec.rules if rule.host):
+            if host not in self.certificates:
+                found, why = certificate_of(host, key, ingress, self.state.secrets)
+                if found is not None:
+                    self.certificates[host] = found
+                if why:
+                    self.problems.append(Problem(key, why))
 
     def server(self, host: str) -> Server:
         locations = self.locations[host]

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 PREFIX = "nginx.ingress.kubernetes.io/"
+TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -81,6 +82,7 @@ class Globals(Struct, frozen=True, kw_only=True):
     hsts: bool = True
     hsts_include_subdomains: bool = True
     hsts_max_age: int = 31_536_000
+    ssl_protocols: tuple[str, ...] = TLS_VERSIONS
     settings: Settings = Settings()
     """What an Ingress has that says nothing."""
 
@@ -127,6 +129,14 @@ def _ranges(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _protocols(text: str) -> tuple[str, ...]:
+    """``TLSv1.2 TLSv1.3``; older ones are passed over, as OpenSSL refuses them now."""
+    found = tuple(word for word in text.split() if word in TLS_VERSIONS)
+    if not found:
+        raise ValueError(f"{text!r} is none of {', '.join(TLS_VERSIONS)}")
+    return found
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
@@ -142,7 +152,7 @@ _READ: dict[Any, Callable[[str], Any]] = {
 }  # fmt: skip
 _READ_SPECIAL: dict[str, Callable[[str], Any]] = {
     "proxy_body_size": _size, "whitelist_source_range": _ranges, "denylist_source_range": _ranges,
-    "limit_allowlist": _ranges,
+    "limit_allowlist": _ranges, "ssl_protocols": _protocols,
 }  # fmt: skip
 _ALIASES = {"allowlist-source-range": "whitelist-source-range", "limit-whitelist": "limit-allowlist"}
 """Other names of annotations."""

@@ -117,6 +117,12 @@ MISTAKES = [
             "did you mean received?"),
     Mistake("a bad duration", steps("wait: 5 seconds"), 5, "spec.steps[0].wait", "such as 5s or 50ms"),
     Mistake("no URL", steps("http: {from: client, url: 'ftp://x/'}"), 5, "spec.steps[0].http.url", "is no URL"),
+    Mistake("trust without TLS", steps("http: {from: client, url: 'http://x/', insecure: true}"), 5,
+            "spec.steps[0].http.insecure", "there is no TLS"),
+    Mistake("a file that is not there",
+            HEAD + "spec:\n  hosts: [{name: u, address: 203.0.113.2/24, files: {/a.pem: x}}]\n  steps:\n"
+            "    - http: {from: u, url: 'https://x/', cacert: /b.pem}\n" + POD, 6,
+            "spec.steps[0].http.cacert", "there are: /a.pem"),
     Mistake("a port that is none", steps("http: {from: client, url: 'http://x:99999/'}"), 5,
             "spec.steps[0].http.url", "is no URL"),
     Mistake("TCP without a port", steps("tcp: {from: client, to: 172.17.0.3}"), 5, "spec.steps[0].tcp.to",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ingress_objects import asked, config_of, ingress, secret, service, slice_of, state_of
+from ingress_objects import asked, config_of, ingress, service, slice_of, state_of
 
 from k8semu.kube.ingress.configure import Options, Upstream, configure
 
@@ -123,18 +123,6 @@ def test_what_nobody_claims_goes_to_a_default_backend_or_nowhere() -> None:
 def test_a_rule_without_a_host_is_for_every_host_that_has_none_of_its_own() -> None:
     config = config_of(ingress("i", {"": {"/": "web:80"}, "a.example": {"/": "cart:80"}}), *WEB, *CART)
     assert (asked(config, "b.example/"), asked(config, "a.example/")) == ("web:80", "cart:80")
-
-
-def test_a_host_has_a_certificate_if_its_secret_does() -> None:
-    tls = [{"hosts": ["a.example", "*.b.example"], "secretName": "s"}]
-    hosts = {"a.example": {"/": "web:80"}, "c.b.example": {"/": "web:80"}, "d.example": {"/": "web:80"}}
-    shop = ingress("i", hosts, tls=tls)
-    config = config_of(shop, *WEB, secret("s", tls_crt="YQ==", tls_key="YQ=="))
-    assert [config.server(host).certificate for host in hosts] == [("default", "s"), ("default", "s"), None]
-    config = config_of(shop, *WEB, secret("s", tls_crt="YQ=="))
-    assert config.server("a.example").certificate is None
-    assert "Secret default/s has no tls.crt and tls.key" in str(config.problems[0])
-    assert "no Secret default/s" in str(config_of(shop, *WEB).problems[0])
 
 
 @pytest.mark.parametrize(
