@@ -142,7 +142,7 @@ def build(
     master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
     if services is not None and services.dns_replicas:
         cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
-    _ingress_class(master, manifests)
+    _ingresses(master, manifests)
     for manifest in manifests:
         _apply(master, manifest)
     master.settle()
@@ -220,18 +220,29 @@ def _cluster_dns(master: Master, services: ServiceNetworkSpec) -> None:
     master.settle()
 
 
-def _ingress_class(master: Master, manifests: Sequence[dict[str, Any]]) -> None:
-    """Where a file has a controller and no IngressClass, its usual class is there, as its installation brings it."""
-    if any(manifest["kind"] == "IngressClass" for manifest in manifests):
+def _ingresses(master: Master, manifests: Sequence[dict[str, Any]]) -> None:
+    """Where a file has a controller and no IngressClass, its usual class is there, as its installation brings it.
+    And it says on each Ingress where that can be reached."""
+    controller = _ingress_controller(manifests)
+    if controller is None:
         return
+    if all(manifest["kind"] != "IngressClass" for manifest in manifests):
+        master.create(addons.ingress_class(controller))
+    from k8semu.kube.controllers.ingress_status import IngressStatusController
+
+    master.plane.add(IngressStatusController(master.registry.caches, master.clock))
+
+
+def _ingress_controller(manifests: Sequence[dict[str, Any]]) -> str | None:
+    """What the classes of the first Ingress controller of a file name; None without one."""
     for manifest in manifests:
         spec = manifest.get("spec") or {}
         spec = (spec.get("template") or {}).get("spec") or spec
         for container in spec.get("containers") or []:
             controller = ingress_controller_of(container.get("image") or "")
             if controller is not None:
-                master.create(addons.ingress_class(controller))
-                return
+                return controller
+    return None
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:

@@ -52,11 +52,15 @@ def _flags(words: list[str]) -> dict[str, str]:
     return found
 
 
+def flags_of(container: Container, known: Mapping[str, str]) -> dict[str, str]:
+    """The flags on a container's command line; `known` is what `$(NAME)` stands for."""
+    names = {**known, **{variable.name: variable.value for variable in container.env}}
+    words = [*container.command, *container.args]
+    return _flags([re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word) for word in words])
+
+
 def launch_args(container: Container, controller: str, pod: str, known: Mapping[str, str]) -> dict[str, Any]:
     """Arguments of the program for a container of Pod `pod`; `known` is what `$(NAME)` stands for."""
-    names = {**known, **{variable.name: variable.value for variable in container.env}}
-    words = [re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word)
-             for word in [*container.command, *container.args]]  # fmt: skip
     args: dict[str, Any] = {"seed": crc32(pod.encode()), "http_port": port_of(container, 80, HTTP_NAMES)}
     args["https_port"] = port_of(container, 443, HTTPS_NAMES)
     if controller != "k8s.io/ingress-nginx":
@@ -64,7 +68,7 @@ def launch_args(container: Container, controller: str, pod: str, known: Mapping[
     args["labels"] = {
         "controller_class": controller, "controller_namespace": known.get("POD_NAMESPACE", ""), "controller_pod": pod,
     }  # fmt: skip
-    flags = _flags(words)
+    flags = flags_of(container, known)
     for flag, name in _FLAGS.items():
         if flag in flags:
             with contextlib.suppress(ValueError):  # the real one does not start
