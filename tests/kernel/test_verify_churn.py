@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -111,12 +114,36 @@ CASES = {
 }  # fmt: skip
 
 
+class Seen(NamedTuple):
+    """What a comparison found, as another process can tell it."""
+
+    same: bool
+    frames: int
+    skipped: list[str]
+    text: str
+
+
+def compare(text: str) -> Seen:
+    report = verify_scenario(parse(text, "churn.yaml", "churn"))
+    return Seen(report.same, report.frames, report.skipped, report.text)
+
+
+@pytest.fixture(scope="module")
+def compared() -> Iterator[dict[str, Future[Seen]]]:
+    """All cases, a few at a time: they mostly wait for neighbours that do not answer."""
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield {name: pool.submit(compare, text) for name, text in CASES.items()}
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_linux_sends_the_same_frames_when(name: str) -> None:
-    report = verify_scenario(parse(CASES[name], "churn.yaml", "churn"))
-    assert report.same, report.text
-    assert report.frames > 20
-    assert not [row for row in report.skipped if "nothing in it" not in row]
+def test_linux_sends_the_same_frames_when(name: str, compared: dict[str, Future[Seen]]) -> None:
+    seen = compared[name].result()
+    if not seen.same:      # the kernel's side may come late on a busy machine: once more, alone
+        wait(compared.values())
+        seen = compare(CASES[name])
+    assert seen.same, seen.text
+    assert seen.frames > 20
+    assert not [row for row in seen.skipped if "nothing in it" not in row]
 
 
 def test_a_slow_link_is_compared_where_the_kernel_can_make_one_and_said_to_be_not_verifiable_elsewhere() -> None:
