@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from cli_calls import k8semu, refused
 
@@ -29,7 +31,7 @@ def test_the_steps_have_been_taken_before() -> None:
         ("ip addr", 0), ("ip link show nosuch", 1), ("ip foo bar", 1), ("ip addr foo", 255), ("iptables -S NOSUCH", 1),
         ("ping -c 1 172.17.0.3", 0), ("ping -c 1 -W 1 172.17.0.99", 1), ("curl -s http://172.17.0.3/", 0),
         ("curl -s http://172.17.0.3:81/", 7), ("nosuch", 127), ("/usr/sbin/nosuch -x", 127),
-        ("cat /etc/nosuch", 1), ("sysctl net.nosuch", 255),
+        ("cat /etc/nosuch", 1), ("sysctl net.nosuch", 1),
     ],
 )  # fmt: skip
 def test_the_exit_status_is_that_of_the_command(words: str, code: int) -> None:
@@ -62,3 +64,18 @@ def test_a_command_line_without_a_command_is_an_error() -> None:
     refused(k8semu("exec", HERE, "host1"), "CMD", "k8semu exec --help")
     refused(k8semu("exec", HERE, "host1", "--"), "CMD")
     refused(k8semu("exec", "nosuch", "host1", "--", "ip"), "no scenario 'nosuch'")
+
+
+def test_a_node_shows_whom_session_affinity_remembers() -> None:
+    rules = k8semu("exec", "session-affinity", "host1", "--", "iptables-save", "-t", "nat").out
+    lists = sorted(set(re.findall(r"--rcheck --seconds 5 --reap --name (\S+)", rules)))
+    assert len(lists) == 3
+    shown = [k8semu("exec", "session-affinity", "host1", "--", "cat", f"/proc/net/xt_recent/{name}") for name in lists]
+    assert all(said.code == 0 for said in shown)
+    rows = "".join(said.out for said in shown)
+    assert re.search(r"^src=172\.17\.0\.2 ttl: 64 last_seen: (\d+) oldest_pkt: \d+ .*\1$", rows, re.MULTILINE)
+
+
+def test_a_machine_tells_its_addresses() -> None:
+    assert k8semu("exec", "pod-same-node", "web", "--", "hostname", "-i").out == "172.17.0.3\n"
+    assert k8semu("exec", "pod-same-node", "host1", "--", "hostname", "-I").out == "10.100.0.2 172.17.0.1 \n"

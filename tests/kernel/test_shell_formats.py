@@ -74,6 +74,9 @@ host1 iptables -L -n -v
 host1 iptables -L FORWARD -n --line-numbers
 host1 iptables -t nat -S
 host1 iptables -S FORWARD
+host1 iptables -nvL FORWARD
+host1 iptables -vnxL FLANNEL-FWD
+host1 iptables -tnat -nL POSTROUTING
 host1 conntrack -L
 host1 conntrack -L -p tcp
 host1 conntrack -L -p tcp -d 172.17.1.3 --dport 80
@@ -90,6 +93,13 @@ podx ip -d link show eth0
 podx ip r
 podx ip n
 host1 sysctl net.ipv4.ip_forward
+host1 cat /proc/sys/net/ipv4/ip_forward
+host1 cat /proc/sys/net/ipv4/conf/eth0/rp_filter /proc/sys/net/bridge/bridge-nf-call-iptables
+host1 ip route get 172.17.1.3 from 172.17.0.2 iif docker0
+host1 ip route get 172.17.0.2 from 172.17.1.3 iif flannel.1
+host1 ip route get 10.100.0.2 from 172.17.0.2 iif docker0
+host1 ip route get 172.17.0.255 from 172.17.0.2 iif docker0
+host1 ip route get 172.17.0.255
 """
 MISTAKES = """
 host1 ip foo
@@ -117,6 +127,17 @@ host1 bridge fdb show br nosuch
 host1 bridge link show dev nosuch
 host1 iptables -t nosuch -L
 host1 iptables -A NOSUCH -j ACCEPT
+host1 iptables -L NOSUCH
+host1 iptables -S NOSUCH
+host1 iptables -F NOSUCH
+host1 sysctl net.ipv4.nosuch
+host1 sysctl -w net.ipv4.nosuch=1
+host1 cat /proc/sys/net/ipv4/nosuch /proc/net/xt_recent/NOSUCH
+host1 ip route get 8.8.8.8 from 172.17.0.2 iif nosuch
+host1 ip route get 8.8.8.8 from 172.17.0.2 iif docker0
+host1 ip route get 172.17.1.3 from 10.100.0.2 iif docker0
+host1 ip route get 172.17.1.3 from 255.255.255.255 iif docker0
+podx ip route get 8.8.8.8 from 172.17.0.9 iif eth0
 host1 iptables -C FORWARD -j ACCEPT
 host1 iptables-save foo
 host1 conntrack -X

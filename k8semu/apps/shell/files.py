@@ -1,20 +1,74 @@
-"""`cat` and `hostname`: what is written on a machine."""
+"""`cat` and `hostname`: what is written on a machine, and what its kernel shows as files.
+
+Linux:   kernel/sysctl.c, net/netfilter/xt_recent.c recent_seq_show()
+Differs: time in /proc/net/xt_recent counts milliseconds (HZ is 1000).
+"""
 
 from __future__ import annotations
 
 from k8semu.apps.shell.machine import Machine
 from k8semu.apps.shell.output import Output
+from k8semu.errors import CommandError
+from k8semu.linux.netns import NetNs
+from k8semu.wire.addr import ip_ntoa
+
+_SYS, _RECENT = "/proc/sys/", "/proc/net/xt_recent/"
+_INITIAL_JIFFIES = 2**32 - 300_000
+"""Linux: include/linux/jiffies.h: five minutes before they wrap at 32 bits."""
 
 
 def cat(machine: Machine, args: list[str]) -> Output:
     """`cat FILE…`: of the files that a machine has here."""
-    found = [machine.files[name] for name in args if name in machine.files]
-    missing = [f"cat: {name}: No such file or directory\n" for name in args if name not in machine.files]
-    return Output("".join(found), 1 if missing else 0, "".join(missing))
+    text = errors = ""
+    for name in args:
+        found = machine.files.get(name)
+        if found is None:
+            found = _of_the_kernel(machine.net, name)
+        if found is None:
+            errors += f"cat: {name}: No such file or directory\n"
+        else:
+            text += found
+    return Output(text, 1 if errors else 0, errors)
+
+
+def _of_the_kernel(net: NetNs, name: str) -> str | None:
+    """A file below /proc, or None."""
+    if name.startswith(_RECENT):
+        return _recent(net, name.removeprefix(_RECENT))
+    if name.startswith(_SYS):
+        key = name.removeprefix(_SYS)
+        # A device may have a dot in its name, which sysctl writes as a slash.
+        key = key.replace(".", "/") if "." in key and "/" not in key else key.replace(".", "\0").replace("/", ".")
+        try:
+            return f"{net.sysctl.get(key.replace(chr(0), '/'))}\n"
+        except CommandError:
+            return None
+    return None
+
+
+def _recent(net: NetNs, name: str) -> str | None:
+    """The addresses that `-m recent --name NAME` remembers, a line each."""
+    recent = net.netfilter.recent.get(name)
+    if recent is None:
+        return None
+    rows = []
+    for address, seen in recent.seen.items():
+        stamps = [str(_INITIAL_JIFFIES + at // 1_000_000) for at in seen]
+        rows.append(
+            f"src={ip_ntoa(address)} ttl: {recent.ttl.get(address, 0)} last_seen: {stamps[-1]}"
+            f" oldest_pkt: {len(stamps)} {', '.join(stamps)}\n"
+        )
+    return "".join(rows)
 
 
 def hostname(machine: Machine, args: list[str]) -> Output:
-    """`hostname`."""
+    """`hostname [-i|-I]`: the name, its address, or all addresses."""
+    own = [str(own.iface).partition("/")[0] for dev in machine.net.devs.values() for own in dev.addresses
+           if dev.name != "lo"]  # fmt: skip
+    if args == ["-I"]:
+        return Output("".join(f"{address} " for address in own) + "\n")
+    if args == ["-i"] and own:
+        return Output(f"{own[0]}\n")
     if args:
         return Output("", 1, "hostname: you must be root to change the host name\n")
     return Output(machine.hostname + "\n")

@@ -5,11 +5,15 @@ Linux: iproute2 ip/iproute.c, ip/ipneigh.c, ip/iprule.c
 
 from __future__ import annotations
 
+import errno
+
 from k8semu.apps.shell.ip_words import Options, device, selector, verb
 from k8semu.apps.shell.output import UsageError
+from k8semu.linux.core.dev import NetDevice
+from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.neighbour import Neighbour, Nud
 from k8semu.linux.ipv4.fib import TABLE_MAIN, TABLE_NAMES, Route, table_id
-from k8semu.linux.ipv4.route import RouteError
+from k8semu.linux.ipv4.route import Refusal, RouteError, Rtable
 from k8semu.linux.netns import NetNs
 from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa, mac_ntoa
@@ -111,25 +115,41 @@ def _detailed(row: str) -> str:
     return " ".join(words) + " "
 
 
+def _coming_in(net: NetNs, daddr: bytes, saddr: bytes, iif: NetDevice) -> Rtable:
+    """The way of a packet that `iif` receives. Linux: net/ipv4/route.c inet_rtm_getroute()"""
+    found = net.ipv4.routing.input(daddr, saddr, iif, 0)
+    if isinstance(found, Refusal):
+        off = errno.EHOSTUNREACH if "forwarding is off" in found.detail else errno.EINVAL
+        raise RouteError(found.errno or (errno.EXDEV if found.reason is Drop.IP_RPFILTER else off))
+    return found
+
+
 def _route_get(net: NetNs, words: list[str]) -> list[str]:
     if words and words[0] == "to":
         words = words[1:]
     if not words:
         raise UsageError("need at least a destination address", 1)
-    chosen = selector(words, ("from", "oif"), bare="to")
+    chosen = selector(words, ("from", "oif", "iif"), bare="to")
     daddr = _get_address(chosen["to"])
     if "oif" in chosen:
         raise UsageError("ip: `ip route get … oif` is not modelled", 1)
     saddr = _get_address(chosen["from"]) if "from" in chosen else None
+    iif = device(net, chosen["iif"]) if "iif" in chosen else None
     try:
-        rt = net.ipv4.route_output(daddr) if saddr is None else net.ipv4.route_output(daddr, saddr)
+        if iif is not None:
+            rt = _coming_in(net, daddr, saddr or bytes(4), iif)
+        else:
+            rt = net.ipv4.route_output(daddr) if saddr is None else net.ipv4.route_output(daddr, saddr)
     except RouteError as error:
         raise UsageError(f"RTNETLINK answers: {error.strerror}", 2) from None
     local = "local " if rt.type == "local" else "broadcast " if rt.type == "broadcast" else ""
     via = f" via {ip_ntoa(rt.gateway)}" if rt.gateway else ""
     asked = f" from {chosen['from']}" if saddr is not None else ""
-    src = f" src {ip_ntoa(rt.saddr)}" if saddr is None else ""
-    flags = f"    cache <{rt.type}> " if rt.type == "local" else "    cache "
+    src = f" src {ip_ntoa(rt.saddr)}" if saddr is None and iif is None else ""
+    kind = {"local": "<local> ", "broadcast": "<local,brd> "}.get(rt.type, "")
+    flags = f"    cache {kind}"
+    if iif is not None:     # the way of a packet that comes in: no source is chosen, and nobody sends it
+        return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name} ", f"{flags}iif {iif.name} "]
     if learned := net.ipv4.pmtu.get(daddr):
         flags += f"expires {max(0, learned[1] - net.clock.now) // NS_PER_S}sec mtu {learned[0]} "
     return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name}{src} uid 0 ", flags]

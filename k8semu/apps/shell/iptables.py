@@ -23,7 +23,7 @@ def run(net: NetNs, args: list[str]) -> Output:
 
 
 def _status(message: str) -> int:
-    if message.startswith("iptables: "):                    # understood, but there is no such chain or rule
+    if message.startswith("iptables: ") or message.endswith("use 'nft' tool."):   # there is no such chain or rule
         return OTHER_PROBLEM
     if "(nf_tables):  " in message:                         # the kernel said no
         return RESOURCE_PROBLEM

@@ -24,4 +24,4 @@ def run(net: NetNs, args: list[str]) -> Output:
             errors += f"{error.what}\n"
             continue
         text += f"{shown}\n" if bare else f"{key} = {shown}\n"
-    return Output(text, 255 if errors else 0, errors)
+    return Output(text, 1 if errors else 0, errors)

@@ -23,11 +23,12 @@ class Refused(Exception):
     """Understood, but it cannot be done; the message is iptables' own.
 
     `kernel` True: it was the kernel that said no (``RULE_APPEND failed (Invalid argument): …``).
+    `version` True: the message comes with the program's version before it.
     """
 
-    def __init__(self, message: str, kernel: bool = False) -> None:
+    def __init__(self, message: str, kernel: bool = False, version: bool = False) -> None:
         super().__init__(message)
-        self.kernel = kernel
+        self.kernel, self.version = kernel, version
 
 
 _OPS = {
@@ -40,6 +41,8 @@ _FLAGS = {"-n": "n", "--numeric": "n", "-v": "v", "--verbose": "v", "--line-numb
 _ELSE = frozenset({"-t", "--table", "-w", "--wait", *_OPS, *_FLAGS})
 """What stands in a command line beside its chain and its rule."""
 _CHAIN_OPTIONAL = frozenset("XFZLS")
+_TOGETHER = frozenset("nvxLSFZX")
+"""Letters that people write together."""
 
 
 class IptablesCommand(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +64,7 @@ def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
     after = words[2:]
     if after and words[0] == "-A" and not _is_option(words[1]) and _is_option(after[0]) and _ELSE.isdisjoint(after):
         return _finish("A", "filter", words[1], [], after, "", origin)  # as nearly every line of a long text
+    words = _spread(words)
     op, chain, table, flags = "", "", "filter", ""
     operands: list[str] = []
     rest: list[str] = []
@@ -94,6 +98,21 @@ def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
             raise UsageError(f"Bad argument `{rest[0]}'")
         raise UsageError("no command specified")
     return _finish(op, table, chain, operands, rest, flags, origin)
+
+
+def _spread(words: Sequence[str]) -> list[str]:
+    """Letters that stand together, each on its own: -nvL, -tnat."""
+    found: list[str] = []
+    for word in words:
+        letters = word[1:] if word[:1] == "-" and word[1:2] != "-" else ""
+        alone, table, name = letters.partition("t")
+        if len(letters) < 2 or (found and found[-1].startswith("--")) or not set(alone) <= _TOGETHER:
+            found.append(word)
+            continue
+        found += [f"-{letter}" for letter in alone]
+        if table:
+            found += ["-t", name] if name else ["-t"]
+    return found
 
 
 def _is_option(word: str) -> bool:

@@ -48,7 +48,8 @@ def run(netfilter: Netfilter, args: Sequence[str], origin: str) -> str:
     except UsageError as error:
         raise _usage(error) from None
     except Refused as error:
-        raise CommandError(f"{_PROGRAM}:  {error}" if error.kernel else f"iptables: {error}") from None
+        start = f"{_PROGRAM}:  " if error.kernel else f"{_PROGRAM}: " if error.version else "iptables: "
+        raise CommandError(f"{start}{error}") from None
     if parsed.op != "C":
         netfilter.put(table)
     return ""

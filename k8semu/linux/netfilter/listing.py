@@ -7,7 +7,7 @@ names are written out.
 
 from __future__ import annotations
 
-from k8semu.linux.netfilter.command import NO_CHAIN, Refused
+from k8semu.linux.netfilter.command import Refused
 from k8semu.linux.netfilter.rule import PROTOCOL_NAMES, Address, IfName, Jump, Rule
 from k8semu.linux.netfilter.save import rule_with_counters
 from k8semu.linux.netfilter.tables import Chain, Table
@@ -17,7 +17,7 @@ def _chains(table: Table, name: str) -> list[Chain]:
     if not name:
         return table.ordered()
     if name not in table.chains:
-        raise Refused(NO_CHAIN)
+        raise Refused(f"chain `{name}' in table `{table.name}' is incompatible, use 'nft' tool.", version=True)
     return [table.chains[name]]
 
 
@@ -64,7 +64,7 @@ def _title(table: Table, chain: Chain, flags: str) -> str:
 
 def _header(flags: str) -> str:
     number = "num  " if "l" in flags else ""
-    counts = " pkts bytes " if "v" in flags else ""
+    counts = ("    pkts      bytes " if "x" in flags else " pkts bytes ") if "v" in flags else ""
     devs = "in     out     " if "v" in flags else ""
     return f"{number}{counts}target     prot opt {devs}source               destination         "
 
