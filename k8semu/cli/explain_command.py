@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def command(name: str, packet: int | None, depth: str, listing: bool, as_json: bool) -> None:
     """One packet's way, hop by hop, with reasons.
 
-    Without --packet: the first packet that a program sent.
+    Without --packet: the first packet that a program sent in a step.
     """
     from k8semu.scenario.load import load
     from k8semu.scenario.run import run
@@ -38,7 +38,7 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
     recorder = Recorder()
     runs: list[Run] = []
-    run(load(name), trace=recorder, built=runs.append)
+    result = run(load(name), trace=recorder, built=runs.append)
     firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
     terminal = Terminal()
     if listing:
@@ -52,7 +52,8 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
         own = [n for n in sorted(firsts) if not firsts[n].steps[0].text.startswith(KERNELS_OWN)]
         if not own:
             raise InputError(f"{name} sends no packet")
-        packet = own[0]
+        begin = result.steps[0].packets[0] if result.steps else 0  # before, machines talk among themselves
+        packet = next((number for number in own if number >= begin), own[0])
     hops = recorder.of(packet)
     if not hops:
         known = recorder.packet_ids()

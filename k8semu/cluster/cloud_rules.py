@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from k8semu.apps.balancer.choose import slots
+from k8semu.apps.balancer.choose import runs, slots
 from k8semu.apps.balancer.model import LoadBalancer
 from k8semu.linux.core.commands import Command, RouteAdd, RuleAdd, RuleDel, Sysctl
 
@@ -63,8 +63,13 @@ def _body(told: LoadBalancer, well: Collection[str]) -> list[str]:
     if told.forwarding == "dsr":
         weights = {backend.name: backend.weight or 1 for backend in told.backends}
         table = slots(weights, well)
-        if table:
-            cases = " , ".join(f"{number} : goto to-{name}" for number, name in enumerate(table))
+        parts = runs(table)
+        if len(parts) == 1:
+            body.append(f"goto to-{parts[0][2]}")
+        elif parts:
+            cases = " , ".join(
+                f"{first}{f'-{last}' if last > first else ''} : goto to-{name}" for first, last, name in parts
+            )
             body.append(f"jhash ip saddr mod {len(table)} seed {SEED:#x} vmap {{ {cases} }}")
     return body
 

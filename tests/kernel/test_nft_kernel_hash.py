@@ -26,7 +26,7 @@ add chain ip t one { meta mark set 0x1 ; }
 add rule ip t p ip daddr 198.51.100.1 udp dport 80 jhash ip saddr . udp sport mod 5 seed 0x6b3873 \
 vmap { 0 : goto one, 1 : goto two, 2 : drop, 3 : goto one, 4 : goto two }
 add rule ip t p ip daddr 198.51.100.1 udp dport 81 jhash ip saddr mod 3 seed 0x0 offset 7 \
-vmap { 7 : goto one, 8 : goto two }
+vmap { 7-8 : goto one, 9 : goto two }
 add rule ip t p ip daddr 198.51.100.1 jhash ip saddr . ip daddr . th sport . th dport mod 2 seed 0xffffffff 0 drop
 """
 

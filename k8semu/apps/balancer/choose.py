@@ -13,7 +13,7 @@ Compare: ip_vs_wrr.c, ip_vs_mh.c (Maglev hashing), nginx's smooth weighted round
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 SLOTS = 12
 """Per unit of weight: so that two, three, four or six can share those of one that is down evenly."""
@@ -41,9 +41,22 @@ def slots(weights: Mapping[str, int], well: Collection[str]) -> list[str]:
     alive = {name: weight for name, weight in weights.items() if name in well}
     if not alive:
         return []
-    home, heirs = Turns(), Turns()
-    table = [home.next(weights) or "" for _ in range(SLOTS * sum(weights.values()))]
-    return [name if name in alive else heirs.next(alive) or "" for name in table]
+    table, heirs = [], Turns()
+    for name, weight in weights.items():
+        shared = [name if name in alive else heirs.next(alive) or "" for _ in range(SLOTS * weight)]
+        table += sorted(shared, key=list(alive).index)   # what one gets lies side by side
+    return table
+
+
+def runs(table: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first slot, last slot, whose they are) of each part of a table that is one backend's."""
+    found: list[tuple[int, int, str]] = []
+    for slot, name in enumerate(table):
+        if found and found[-1][2] == name:
+            found[-1] = (found[-1][0], slot, name)
+        else:
+            found.append((slot, slot, name))
+    return found
 
 
 def source_slot(client: str, count: int) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8semu.apps.balancer.choose import SLOTS, Turns, slots, source_slot
+from k8semu.apps.balancer.choose import SLOTS, Turns, runs, slots, source_slot
 
 WEIGHTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 5), min_size=1)
 
@@ -54,6 +54,13 @@ def test_slots_follow_the_weights_and_only_those_of_the_dead_move(weights: dict[
 def test_a_client_has_one_slot(client: str, count: int) -> None:
     assert 0 <= source_slot(client, count) < count
     assert source_slot(client, count) == source_slot(client, count)
+
+
+def test_what_one_gets_lies_side_by_side() -> None:
+    three = {"a": 1, "b": 1, "c": 1}
+    assert runs(slots(three, three)) == [(0, 11, "a"), (12, 23, "b"), (24, 35, "c")]
+    assert runs(slots(three, {"a", "c"})) == [(0, 17, "a"), (18, 35, "c")]
+    assert runs([]) == []
 
 
 def test_clients_spread_over_the_slots() -> None:

@@ -77,6 +77,8 @@ jhash ip saddr . th sport mod 24 seed 0xdeadbeef vmap { 0 : goto other, 23 : acc
 jhash ip saddr . tcp sport . ip daddr . tcp dport mod 3 seed 0x7 offset 5 vmap { 5 : drop }
 tcp dport 80 jhash ip saddr . tcp sport mod 4 seed 0x0 < 2 accept
 jhash th sport mod 4 seed 0x9 0 drop
+jhash ip saddr mod 24 seed 0x6b3873 vmap { 0-11 : goto other, 12-23 : drop }
+jhash ip saddr mod 2000 seed 0x6b3873 vmap { 255-256 : goto other, 1-7 : drop, 300 : accept, 1024-1999 : drop }
 update @seen { ip saddr }
 update @seen { ip saddr timeout 1h } drop
 add @seen { ip saddr timeout 5s }
