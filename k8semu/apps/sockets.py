@@ -51,16 +51,25 @@ async def udp_echo(ports: list[int]) -> None:
             transport.close()
 
 
-async def tcp_call(host: str, port: int, send: str = "", timeout: float = MAX_TIME) -> dict[str, Any]:
-    """Connect, send a text, close the sending half, and read to the end: `reply`, `bytes`, `error`."""
+async def tcp_call(
+    host: str, port: int, send: str = "", timeout: float = MAX_TIME, close_after: str = "send"
+) -> dict[str, Any]:
+    """Connect, send a text, close the sending half, and read to the end: `reply`, `bytes`, `error`.
+
+    `close_after`: it is closed at once (``send``), when an answer begins, or when the other side has closed (``end``).
+    """
 
     async def call() -> bytes:
         reader, writer = await asyncio.open_connection(host, port)
         try:
             if send:
                 writer.write(send.encode())
-            writer.write_eof()
-            return await reader.read()
+            if close_after == "send":
+                writer.write_eof()
+            reply = await reader.read(65536) if close_after == "answer" else b""
+            if close_after == "answer":
+                writer.write_eof()
+            return reply + await reader.read()
         finally:
             writer.close()
             with contextlib.suppress(OSError):

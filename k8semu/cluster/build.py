@@ -169,8 +169,11 @@ CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 """Label and taint of the API server's node. Kubernetes: cmd/kubeadm/app/phases/markcontrolplane"""
 
 
+NO_LOAD_BALANCER = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+
 def _control_plane(node: Node) -> None:
-    node.labels = {**node.labels, CONTROL_PLANE: ""}
+    node.labels = {**node.labels, CONTROL_PLANE: "", NO_LOAD_BALANCER: ""}
     node.taints = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
 
 

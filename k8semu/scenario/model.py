@@ -156,6 +156,8 @@ class Tcp(Model, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
     send: str = ""
+    close_after: Literal["send", "answer", "end"] = "send"
+    """When the sending half is closed: at once, when an answer begins, or when the other side has closed."""
     timeout: Seconds = 30.0
 
 

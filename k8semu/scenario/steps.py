@@ -77,7 +77,10 @@ async def ping(built: Built, action: model.Ping) -> Any:
 
 
 async def tcp(built: Built, action: model.Tcp) -> Any:
-    return await _call(built, action.from_, "tcp", "k8semu.apps.sockets:tcp_call", _host_port(action))
+    args = _host_port(action)
+    if action.close_after != "send":
+        args["close_after"] = action.close_after
+    return await _call(built, action.from_, "tcp", "k8semu.apps.sockets:tcp_call", args)
 
 
 async def udp(built: Built, action: model.Udp) -> Any:

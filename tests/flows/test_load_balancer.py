@@ -169,3 +169,19 @@ def test_a_control_plane_on_the_wire_comes_to_the_same() -> None:
     finally:
         this.close()
     assert (result["status"], by_node(state)) == (200, {"host1": 2, "host2": 2})
+
+
+def test_the_control_planes_node_is_not_behind_it() -> None:
+    got = run([{"kubectl": {"from": "user", "command": "get svc web"}}, calls(count=4), STATE])
+    assert VIP in got[0]["output"]
+    assert by_node(got[2]) == {"host1": 2, "host2": 2}
+
+
+def test_a_caller_may_wait_for_an_answer_before_it_hangs_up() -> None:
+    """Behind a proxy, who hangs up at once may be gone before the answer comes."""
+    request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    steps: list[JSON] = [
+        {"tcp": {"from": "user", "to": "10.100.0.2:10256", "send": request, "closeAfter": when}}
+        for when in ("send", "answer", "end")
+    ]
+    assert [result["reply"].startswith("HTTP/1.1 200 OK") for result in run(steps)] == [True, True, True]
