@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PROTOCOL_NAMES = {6: "TCP", 17: "UDP", 132: "SCTP"}
 
 
-class ServiceKey(msgspec.Struct, frozen=True, order=True):
-    """What a virtual server is found by, in the order in which `ipvsadm` sorts. Either a mark, or the rest."""
+class ServiceKey(msgspec.Struct, frozen=True):
+    """What a virtual server is found by: a mark, or all the rest."""
 
     fwmark: int = 0
     protocol: int = 0

@@ -6,6 +6,7 @@ Differs: addresses are numbers with or without -n; connections are in the order 
 
 from __future__ import annotations
 
+from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 from k8semu.linux.netfilter.ipvs.service import PROTOCOL_NAMES
@@ -24,7 +25,7 @@ OPTION = {6: "-t", 17: "-u", 132: "--sctp-service"}
 def services(ipvs: Ipvs, only: ServiceKey | None, stats: bool, exact: bool) -> str:
     """`ipvsadm -L`."""
     ipvs.conns.sweep()
-    lines = [f"IP Virtual Server version 1.2.1 (size={TABLE_SIZE})"]
+    lines = [f"IP Virtual Server version 1.2.1 (size={TABLE_SIZE})"] if only is None else []
     if stats:
         columns = "".join(f" {word:>8}" for word in ("Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"))
         lines += [f"{'Prot LocalAddress:Port':<33}{columns}", "  -> RemoteAddress:Port"]
@@ -70,11 +71,30 @@ def option(key: ServiceKey) -> str:
 
 
 def _sorted(ipvs: Ipvs, only: ServiceKey | None) -> list[VirtualServer]:
-    return [ipvs.services[key] for key in sorted(ipvs.services) if only in (None, key)]
+    """Linux: libipvs.c ipvs_cmp_services()."""
+
+    def compare(a: ServiceKey, b: ServiceKey) -> int:
+        first, second = (a.fwmark, a.protocol), (b.fwmark, b.protocol)
+        if first != second:
+            return -1 if first < second else 1
+        return _apart(a.address, b.address) or a.port - b.port
+
+    return [ipvs.services[key] for key in sorted(ipvs.services, key=cmp_to_key(compare)) if only in (None, key)]
 
 
 def _dests(service: VirtualServer) -> list[RealServer]:
-    return sorted(service.dests, key=lambda dest: dest.key)
+    """Linux: libipvs.c ipvs_cmp_dests()."""
+
+    def compare(a: RealServer, b: RealServer) -> int:
+        return _apart(a.address, b.address) or a.port - b.port
+
+    return sorted(service.dests, key=cmp_to_key(compare))
+
+
+def _apart(a: bytes, b: bytes) -> int:
+    """The difference of two addresses in C's `int`: what is more than half of all addresses above stands before."""
+    difference = int.from_bytes(a, "big") - int.from_bytes(b, "big")
+    return (difference + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 def _service(service: VirtualServer, stats: bool, exact: bool) -> str:

@@ -167,7 +167,7 @@ def test_every_address_has_a_virtual_server_and_those_of_no_device_are_on_kube_i
     ))  # fmt: skip
     listed = [line.split()[1] for line in kernel.net.netfilter.ipvs.run(["-Ln"]).splitlines() if line.startswith("TCP")]
     assert listed == [
-        "10.96.0.1:80", f"{HOST}:80", f"{HOST}:30080", "172.17.0.1:30080", "192.0.2.7:80", "198.51.100.1:80"
+        "172.17.0.1:30080", "192.0.2.7:80", "198.51.100.1:80", "10.96.0.1:80", f"{HOST}:80", f"{HOST}:30080"
     ]
     bound = [str(address.iface) for address in kernel.net.devs["kube-ipvs0"].addresses]
     assert sorted(bound) == ["10.96.0.1/32", "192.0.2.7/32", "198.51.100.1/32"]

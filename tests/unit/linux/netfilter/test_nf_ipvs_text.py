@@ -48,11 +48,18 @@ def test_a_listing() -> None:
         "FWM  7 lc",
         "",
     ]
-    assert show(node(), "-L", "-n", "-u", "1.2.3.4:53").count("\n") == 5
+    assert show(node(), "-L", "-n", "-u", "1.2.3.4:53").count("\n") == 4
     assert show(node(), "-L", "--timeout") == "Timeout (tcp tcpfin udp): 900 120 300\n"
     assert show(node(), "-Lnc") == (
         "IPVS connection entries\npro expire state       source             virtual            destination\n"
     )
+
+
+def test_addresses_more_than_half_of_all_apart_stand_the_other_way_round() -> None:
+    net = node("".join(f"-A -t {ip}:80 -s rr\n" for ip in ("10.96.0.1", "172.17.0.1", "10.96.0.10")))
+    assert [line.split()[2] for line in show(net, "-S").splitlines()] == [
+        "172.17.0.1:80", "10.96.0.1:80", "10.96.0.10:80"
+    ]
 
 
 def test_servers_are_changed_and_go() -> None:
