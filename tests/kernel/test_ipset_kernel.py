@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -15,7 +16,10 @@ from k8semu.linux.core.net import Net
 from k8semu.linux.netfilter.netfilter import Netfilter
 from k8semu.sim.world import World
 
-pytestmark = pytest.mark.kernel
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(shutil.which("ipset") is None, reason="ipset is not installed (Debian: ipset)"),
+]
 
 CALLS = """
 create A hash:ip

@@ -5,6 +5,7 @@ Virtual servers have no part in it: this machine's kernel may have none (nor the
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,7 +28,10 @@ from k8semu.kube.proxy.ipvs import DEVICE, Ipvs
 from k8semu.kube.proxy.model import ProxyState
 from k8semu.linux.core import commands as c
 
-pytestmark = pytest.mark.kernel
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(shutil.which("ipset") is None, reason="ipset is not installed (Debian: ipset)"),
+]
 
 ATTEMPTS = 3
 SETS = "ipset save | sort | sed 's/ bucketsize.*//'; echo ==="
