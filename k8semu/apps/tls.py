@@ -5,7 +5,7 @@
 What TLS leaves to chance is kept to bytes that a capture may differ in; which records there are, and how
 long each is, has to be the same on every run, every Python and every OpenSSL:
 
-    one group (X25519), one set of ciphers     what OpenSSL would choose hangs on its version
+    one group (X25519), a server's ciphers     what OpenSSL would choose hangs on its version
     session tickets that stay at the server    32 bytes, as nginx's; OpenSSL's own hold a session in DER
     ECDSA signatures of one length             DER writes one in 70, 71 or 72 bytes: see `TlsProtocol`
 
@@ -25,7 +25,9 @@ from k8semu.sim.memory_file import MemoryFile
 
 GROUP = "X25519"
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
-"""Of TLS 1.2; those of 1.3 are OpenSSL's."""
+"""Of a server in TLS 1.2, in the order in which it takes them; those of 1.3 are OpenSSL's."""
+OFFERED = "DEFAULT:@SECLEVEL=2"
+"""By a client, as curl does: so many that its hello has more than 255 bytes, which OpenSSL fills up to 512."""
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 PROTOCOLS = ("http/1.1",)
 """What is offered and accepted by ALPN."""
@@ -43,7 +45,7 @@ class BadCertificateError(ValueError):
 
 def server_context(certificate: str, key: str, versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")) -> ssl.SSLContext:
     """What a server presents: a certificate (and the chain behind it) with its key, in PEM. BadCertificateError."""
-    context = _context(ssl.PROTOCOL_TLS_SERVER, versions)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, versions, CIPHERS)
     context.options |= ssl.OP_NO_TICKET
     try:
         with MemoryFile(certificate.encode()) as chain, MemoryFile(key.encode()) as secret:
@@ -58,7 +60,7 @@ def client_context(ca: str = "", insecure: bool = False) -> ssl.SSLContext:
 
     The host name is not compared here: curl does that after the handshake (`matches`).
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, tuple(VERSIONS))
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, tuple(VERSIONS), OFFERED)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE if insecure else ssl.CERT_REQUIRED
     if ca:
@@ -69,11 +71,11 @@ def client_context(ca: str = "", insecure: bool = False) -> ssl.SSLContext:
     return context
 
 
-def _context(protocol: int, versions: tuple[str, ...]) -> ssl.SSLContext:
+def _context(protocol: int, versions: tuple[str, ...], ciphers: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     known = sorted(VERSIONS[name] for name in versions)
     context.minimum_version, context.maximum_version = known[0], known[-1]
-    context.set_ciphers(CIPHERS)
+    context.set_ciphers(ciphers)
     context.set_ecdh_curve(GROUP)
     context.set_alpn_protocols(PROTOCOLS)
     return context

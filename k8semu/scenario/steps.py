@@ -158,7 +158,7 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
         result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:]))
         return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0] in NETWORK_COMMANDS:
-        program = program_of(argv, _resolv_conf(where), _has_busybox(where))
+        program = program_of(argv, _resolv_conf(where), _has_busybox(where), where.files)
         if isinstance(program, Output):
             return program
         result = await built.cluster.call(where.netns_name, argv[0], program)

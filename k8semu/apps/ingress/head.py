@@ -58,7 +58,12 @@ def find_end(data: bytearray) -> int:
 
 
 def too_long(data: bytes | bytearray) -> int:
-    """The status for what has come of a head (or a whole one), if it is too long already; else 0."""
+    """The status for what has come of a head (or a whole one), if it is too long already, or no HTTP; else 0.
+
+    Nobody waits for the end of what does not begin with a method: a TLS hello to the port for HTTP.
+    """
+    if data and not (65 <= data[0] <= 90 or data[0] in b"_-"):
+        return 400
     line, newline, rest = bytes(data).partition(b"\n")
     if len(line) >= LONGEST_LINE:
         return 414

@@ -1,33 +1,39 @@
 """`curl`, as a command.
 
-Shown: curl [-s] [-S] [-v] [-i] [-I] [-f] [-m SECONDS] [-o FILE] [-w FORMAT] [-H HEADER] [-A AGENT] URL
-Differs: prints as curl 7.88 does, but has no progress meter; a file of -o is not kept.
-Not modelled: https, -d, -L, -k, -u, -x
+Shown: curl [-s] [-S] [-v] [-i] [-I] [-f] [-m SECONDS] [-o FILE] [-w FORMAT] [-H HEADER] [-A AGENT] [-u USER:PASSWORD]
+       [-X METHOD] [-d DATA] [-k] [--cacert FILE] [--resolve HOST:PORT:ADDRESS] URL
+Differs: prints as curl 7.88 --http1.1 does, but has no progress meter; a file of -o is not kept. A machine trusts
+no certificates but those of --cacert.
+Not modelled: -L, -x, HTTP/2
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import base64
 import re
-import socket
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from k8semu.apps.shell.curl_call import Call, Failure, Trust
 from k8semu.apps.shell.output import UsageError
 from k8semu.apps.shell.words import BadOption, Words, split
 
+URL, CACERT, RESOLVE, HTTP1 = "\1", "\2", "\3", "\4"
+"""Options that have no letter."""
 _LONG = {
     "silent": "s", "show-error": "S", "verbose": "v", "include": "i", "head": "I", "fail": "f", "ipv4": "4",
     "no-progress-meter": "#", "no-buffer": "N", "max-time": "m", "connect-timeout": "t", "output": "o",
-    "write-out": "w", "header": "H", "user-agent": "A", "request": "X", "url": "u",
+    "write-out": "w", "header": "H", "user-agent": "A", "request": "X", "url": URL, "user": "u", "data": "d",
+    "insecure": "k", "cacert": CACERT, "resolve": RESOLVE, "http1.1": HTTP1,
 }  # fmt: skip
 _NOT_MODELLED = (
-    "data", "location", "insecure", "user", "proxy", "cacert", "resolve", "http2", "retry", "form", "compressed",
-    "data-raw", "json", "upload-file", "cookie", "connect-to", "interface", "range", "http1.0", "haproxy-protocol",
+    "location", "proxy", "http2", "retry", "form", "compressed", "data-raw",
+    "json", "upload-file", "cookie", "connect-to", "interface", "range", "http1.0", "haproxy-protocol",
 )  # fmt: skip
 _TRY = "curl: try 'curl --help' or 'curl --manual' for more information"
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\\\": "\\"}
+NOT_TRUSTED = 60
 DEFAULT_LIMIT = 30.0
 """Seconds after which a call ends that a real curl would go on with."""
 
@@ -35,10 +41,10 @@ DEFAULT_LIMIT = 30.0
 def program(words: list[str]) -> dict[str, Any]:
     """The arguments of `main` for a command line."""
     try:
-        found = split(words, "sSviIf4N#", "motwHAXtu", _LONG)
+        found = split(words, f"sSviIf4N#k{HTTP1}", f"motwHAXtud{URL}{CACERT}{RESOLVE}", _LONG)
     except BadOption as error:
         raise _bad(error) from None
-    urls = [*found.options.get("u", []), *found.rest]
+    urls = [*found.options.get(URL, []), *found.rest]
     if not urls:
         raise UsageError(_TRY, 2)
     if len(urls) > 1:
@@ -48,12 +54,14 @@ def program(words: list[str]) -> dict[str, Any]:
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip()] = value.strip()
-    method = found.last("X") or ("HEAD" if "I" in found.options else "GET")
-    flags = [letter for letter in "sSviIf" if letter in found.options]
+    data = "&".join(found.options["d"]) if "d" in found.options else None
+    method = found.last("X") or ("HEAD" if "I" in found.options else "GET" if data is None else "POST")
+    flags = [letter for letter in "sSviIfk" if letter in found.options]
     return {
         "url": urls[0], "flags": "".join(flags), "headers": headers, "method": method,
         "timeout": _limit(found), "write_out": found.last("w") or "", "keep": found.last("o") in (None, "-"),
-        "agent": found.last("A"),
+        "agent": found.last("A"), "user": found.last("u"), "data": data, "ca_file": found.last(CACERT) or "",
+        "resolve": found.options.get(RESOLVE, []),
     }  # fmt: skip
 
 
@@ -61,7 +69,7 @@ def _bad(error: BadOption) -> UsageError:
     dashes = "--" if error.long else "-"
     if error.problem == "value":
         return UsageError(f"curl: option {dashes}{error.option}: requires parameter\n{_TRY}", 2)
-    if error.option in _NOT_MODELLED or error.option in "dLkuxFTbceEgGjJKlnOpPqQrRUVyYzZ023":
+    if error.option in _NOT_MODELLED or error.option in "LxFTbceEgGjJKlnOpPqQrRUVyYzZ023":
         return UsageError(f"curl: {dashes}{error.option} is not modelled", 2)
     return UsageError(f"curl: option {dashes}{error.option}: is unknown\n{_TRY}", 2)
 
@@ -74,109 +82,28 @@ def _limit(found: Words) -> float:
         raise UsageError(f"curl: option -m: expected a proper numerical parameter\n{_TRY}", 2) from None
 
 
-class _Failure(NamedTuple):
-    """curl's exit status, what it says, and what it says of the connection with -v."""
-
-    code: int
-    message: str
-    attempt: str = ""
-
-
-class _Call:
-    """One call: what is asked, and what is told of it on standard error with -v."""
-
-    def __init__(self, parts: SplitResult, flags: str, timeout: float) -> None:
-        self.parts, self.timeout = parts, timeout
-        self.verbose = "v" in flags
-        self.host, self.port = parts.hostname or "", parts.port or 80
-        self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self.told: list[str] = []
-        self.remote = self.local = ("", 0)
-        self.started = asyncio.get_running_loop().time()
-
-    def tell(self, line: str) -> None:
-        if self.verbose:
-            self.told.append(line)
-
-    async def make(self, method: str, lines: list[tuple[str, str]]) -> Any:
-        """The Answer, or a _Failure."""
-        from k8semu.apps.http_client import exchange
-
-        loop = asyncio.get_running_loop()
-        try:
-            address = str((await loop.getaddrinfo(self.host, self.port, family=socket.AF_INET))[0][4][0])
-        except socket.gaierror:
-            message = f"Could not resolve host: {self.host}"
-            self.tell(f"* {message}")
-            return self._failed(_Failure(6, message))
-        self.tell(f"*   Trying {address}:{self.port}...")
-
-        def connected(transport: asyncio.BaseTransport) -> None:
-            self.remote, self.local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-            self.tell(f"* Connected to {self.host} ({address}) port {self.port} (#0)")
-            self.tell(f"> {method} {self.target} HTTP/1.1")
-            for name, value in lines:
-                self.tell(f"> {name}: {value}")
-            self.tell("> ")
-
-        try:
-            call = exchange(address, self.port, self.target, lines, method, connected)
-            answer = await asyncio.wait_for(call, self.timeout)
-        except TimeoutError as error:
-            if getattr(error, "errno", None) is None:
-                return self._failed(self._too_late())
-            return self._failed(self._refused(address, error))
-        except OSError as error:
-            return self._failed(self._refused(address, error))
-        self.tell(f"< HTTP/1.1 {answer.status} {answer.reason}")
-        for name, value in answer.headers:
-            self.tell(f"< {name}: {value}")
-        self.tell("< ")
-        if answer.body and method != "HEAD":
-            self.tell(f"{{ [{len(answer.body)} bytes data]")
-        self.tell(f"* Connection #0 to host {self.host} left intact")
-        return answer
-
-    def _too_late(self) -> _Failure:
-        what = "Operation" if self.remote[0] else "Connection"
-        ms = round(self.timeout * 1000)
-        rest = " with 0 bytes received" if self.remote[0] else ""
-        return _Failure(28, f"{what} timed out after {ms} milliseconds{rest}")
-
-    def _refused(self, address: str, error: OSError) -> _Failure:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        if self.remote[0]:
-            return _Failure(56, f"Recv failure: {why}")
-        ms = round((asyncio.get_running_loop().time() - self.started) * 1000)
-        message = f"Failed to connect to {self.host} port {self.port} after {ms} ms: Couldn't connect to server"
-        return _Failure(7, message, f"* connect to {address} port {self.port} failed: {why}")
-
-    def _failed(self, failure: _Failure) -> _Failure:
-        if failure.attempt:
-            self.tell(failure.attempt)
-        if failure.code != 6:
-            self.tell(f"* {failure.message}")
-        self.tell("* Closing connection 0")
-        return failure
-
-
 async def main(
     url: str, flags: str, headers: dict[str, str], method: str, timeout: float, write_out: str, keep: bool,
-    agent: str | None,
-) -> dict[str, Any]:
-    """`curl`: what it prints, and its exit status."""
-    from k8semu.apps.http_client import USER_AGENT, header_lines
-
+    agent: str | None, user: str | None = None, data: str | None = None, ca_file: str = "", ca: str | None = None,
+    resolve: list[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`curl`: what it prints, and its exit status. `ca` is what the file `ca_file` holds; None: it is not there."""
     parts = _parts(url)
-    if isinstance(parts, _Failure):
+    if isinstance(parts, Failure):
         return _said("", [], parts, flags)
-    call = _Call(parts, flags, timeout)
-    answer = await call.make(method, header_lines(parts.netloc.rpartition("@")[2], headers, agent or USER_AGENT))
-    if isinstance(answer, _Failure):
+    known = _resolved(resolve or [])
+    if isinstance(known, Failure):
+        return _said("", [], known, flags)
+    if ca_file and parts.scheme == "https" and "-----BEGIN CERTIFICATE-----" not in (ca or ""):
+        return _said("", [], Failure(77, f"error setting certificate file: {ca_file}"), flags)
+    call = Call(parts, flags, timeout, Trust("k" in flags, ca_file, ca or ""), known)
+    body = (data or "").encode()
+    answer = await call.make(method, _lines(parts, headers, agent, user, data), body, user)
+    if isinstance(answer, Failure):
         return _said(_written(write_out, call, None), call.told, answer, flags)
     failure = None
     if "f" in flags and answer.status >= 400:
-        failure = _Failure(22, f"The requested URL returned error: {answer.status}")
+        failure = Failure(22, f"The requested URL returned error: {answer.status}")
     output = ""
     if keep and failure is None:
         if "i" in flags or "I" in flags:
@@ -186,7 +113,36 @@ async def main(
     return _said(output + _written(write_out, call, answer), call.told, failure, flags)
 
 
-def _parts(url: str) -> SplitResult | _Failure:
+def _lines(
+    parts: SplitResult, headers: dict[str, str], agent: str | None, user: str | None, data: str | None
+) -> list[tuple[str, str]]:
+    """The header lines, in curl's order."""
+    from k8semu.apps.http_client import USER_AGENT, header_lines
+
+    lines = header_lines(parts.netloc.rpartition("@")[2], headers, agent or USER_AGENT)
+    said = {name.lower() for name in headers}
+    if user is not None and "authorization" not in said:
+        lines.insert(1, ("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}"))
+    if data is not None:
+        lines += [("Content-Length", str(len(data.encode())))] if "content-length" not in said else []
+        lines += [("Content-Type", "application/x-www-form-urlencoded")] if "content-type" not in said else []
+    return lines
+
+
+def _resolved(entries: list[str]) -> dict[str, str] | Failure:
+    """``shop.example:443:10.100.0.2`` as address by host and port."""
+    found = {}
+    for entry in entries:
+        host, _, rest = entry.lstrip("+").partition(":")
+        port, _, address = rest.partition(":")
+        first = address.partition(",")[0]
+        if not host or not port.isdigit() or not re.fullmatch(r"[0-9.]+", first):
+            return Failure(49, f"Couldn't parse CURLOPT_RESOLVE entry '{entry}'")
+        found[f"{host}:{port}"] = first
+    return found
+
+
+def _parts(url: str) -> SplitResult | Failure:
     if "://" not in url:
         url = f"http://{url}"
     try:
@@ -195,22 +151,24 @@ def _parts(url: str) -> SplitResult | _Failure:
     except ValueError:
         bad = True
     if bad:
-        return _Failure(3, "URL using bad/illegal format or missing URL")
-    if parts.scheme == "https":
-        return _Failure(1, "k8semu's curl speaks plain HTTP only")
-    if parts.scheme != "http":
-        return _Failure(1, f'Protocol "{parts.scheme}" not supported or disabled in libcurl')
+        return Failure(3, "URL using bad/illegal format or missing URL")
+    if parts.scheme not in ("http", "https"):
+        return Failure(1, f'Protocol "{parts.scheme}" not supported or disabled in libcurl')
     return parts
 
 
-def _said(output: str, told: list[str], failure: _Failure | None, flags: str) -> dict[str, Any]:
+def _said(output: str, told: list[str], failure: Failure | None, flags: str) -> dict[str, Any]:
     errors = [*told]
     if failure is not None and ("s" not in flags or "S" in flags):
         errors.append(f"curl: ({failure.code}) {failure.message}")
+        if failure.code == NOT_TRUSTED:
+            from k8semu.apps.shell.curl_tls import HOW_TO_TRUST
+
+            errors[-1] += HOW_TO_TRUST
     return {"output": output, "errors": "".join(f"{row}\n" for row in errors), "code": failure.code if failure else 0}
 
 
-def _written(form: str, call: _Call, answer: Any) -> str:
+def _written(form: str, call: Call, answer: Any) -> str:
     """What -w prints."""
     if not form:
         return ""
@@ -220,7 +178,8 @@ def _written(form: str, call: _Call, answer: Any) -> str:
         "remote_ip": call.remote[0], "remote_port": str(call.remote[1]), "local_ip": call.local[0],
         "local_port": str(call.local[1]), "time_total": seconds, "url": call.parts.geturl(), "method": "GET",
         "content_type": {k.lower(): v for k, v in answer.headers}.get("content-type", "") if answer else "",
-        "num_connects": "1" if call.remote[0] else "0", "scheme": "HTTP", "http_version": "1.1" if answer else "0",
+        "num_connects": "1" if call.remote[0] else "0", "http_version": "1.1" if answer else "0",
+        "scheme": call.parts.scheme.upper(),
     }  # fmt: skip
     values["response_code"] = values["http_code"]
     form = re.sub(r"\\[ntr\\]", lambda found: _ESCAPES[found[0]], form)

@@ -8,7 +8,7 @@ A command is a module of this package with `program(words)`, which reads its com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from k8semu.apps.program import Program
@@ -29,16 +29,20 @@ NETWORK_COMMANDS = tuple(_PROGRAMS)
 """Those that need the network."""
 
 
-def program_of(argv: list[str], resolv_conf: str = "", busybox: bool = False) -> Program | Output:
+def program_of(
+    argv: list[str], resolv_conf: str = "", busybox: bool = False, files: Mapping[str, str] | None = None
+) -> Program | Output:
     """The program that does what a command line says; its error, if it cannot be done.
 
-    `resolv_conf` is the text of the machine's; `busybox`: its commands are busybox's.
+    `resolv_conf` is the text of the machine's; `busybox`: its commands are busybox's; `files` are those it has.
     """
     name = argv[0]
     try:
         args = _PROGRAMS[name](argv[1:])
     except UsageError as error:
         return error.output
+    if name == "curl" and args["ca_file"]:
+        args["ca"] = (files or {}).get(args["ca_file"])
     if name in ("dig", "nslookup"):
         args["resolv_conf"] = resolv_conf
     if name == "nslookup" and busybox:
