@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from k8semu.cluster.journal import Program
-from k8semu.kube.proxy import healthcheck
 from k8semu.kube.proxy.decisions import decide
 from k8semu.kube.proxy.model import ProxyConfig, ProxyNode, ProxyState
 from k8semu.kube.services import EndpointSlice, Service
@@ -99,7 +98,9 @@ class ServiceNetwork:
             self._again[node.name] = again
             self.cluster.clock.post(again - self.cluster.clock.now, self._look_again, node)
         if self.spec.mode not in KNOWS_NO_POLICY:
-            for message in healthcheck.messages(self._told.get(node.name), state):
+            from k8semu.kube.proxy.healthcheck import messages
+
+            for message in messages(self._told.get(node.name), state):
                 self.cluster.feed(_health_pid(node), message)
             self._told[node.name] = state
 

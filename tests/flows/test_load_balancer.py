@@ -160,6 +160,34 @@ def test_a_node_that_is_excluded_is_not_behind_it() -> None:
     assert (result["status"], by_node(state)) == (200, {"host1": 4})
 
 
+def test_a_node_that_is_not_ready_is_not_behind_it_any_more() -> None:
+    down, up = ({"node": {"name": "host2", "up": state}} for state in (False, True))
+    before, _, _, after, _, again = run([STATE, down, {"wait": "45s"}, STATE, up, STATE])
+    assert [sorted(by_node(state)) for state in (before, after, again)] == [
+        ["host1", "host2"], ["host1"], ["host1", "host2"],
+    ]  # fmt: skip
+
+
+def test_a_check_of_the_node_port_finds_out_who_drops_by_policy_local() -> None:
+    lone = service(selector={"at": "here"}, **LOCAL)
+    check = {**FAST, "protocol": "TCP"}
+    result, _, state = run([calls(count=2), {"wait": "200ms"}, STATE], lone, healthCheck=check)
+    assert (result["servedBy"], by_node(state)) == ("here", {"host1": 2, "host2": 0})
+    assert "down  weight 1  0 connections  (timed out)" in state["output"]
+
+
+@pytest.mark.parametrize(("forwarding", "status"), [("proxy", 0), ("dsr", 200)])
+def test_without_node_ports_there_is_nothing_to_balance_over_but_the_address_itself(
+    forwarding: str, status: int
+) -> None:
+    steps = [calls(), {"kubectl": {"from": "user", "command": "get svc"}}]
+    bare = service(options={"forwarding": forwarding}, allocateLoadBalancerNodePorts=False)
+    result, shown = run(steps, bare)
+    assert result["status"] == status
+    assert ("<pending>" in shown["output"]) == (status == 0)
+    assert "80/TCP" in shown["output"]
+
+
 def test_a_control_plane_on_the_wire_comes_to_the_same() -> None:
     spec = {**cluster("iptables", [{"wait": "3s"}, calls(count=4), STATE]), "controlPlane": "wire"}
     this = Run(parse(text(spec, *pods(), service()), "lb.yaml", "lb"))
