@@ -96,6 +96,7 @@ CASES: dict[str, list[bytes]] = {
         post(b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n"), post(b"Transfer-Encoding: identity", b""),
         post(CHUNKED + b"\r\n" + CHUNKED, b"0\r\n\r\n"), post(b"Transfer-Encoding: xchunked", b"0\r\n\r\n"),
         post(b"Transfer-Encoding : chunked", b"0\r\n\r\n"), post(b"Transfer-Encoding:\x0bchunked", b"0\r\n\r\n"),
+        post(CHUNKED, b"5\nhello\n0\n\n"), post(CHUNKED, b"fffffffffffffffff\r\n"), post(CHUNKED, b"200000\r\nx"),
         post(CHUNKED, b"zz\r\n"), post(CHUNKED, b"5\r\nhelloX\r\n0\r\n\r\n"), post(CHUNKED, b"-1\r\n\r\n"),
         post(CHUNKED, b" 5\r\nhello\r\n0\r\n\r\n"), post(CHUNKED, b"\r\n"),
         b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n\r\n0\r\n\r\n",

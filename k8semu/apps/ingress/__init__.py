@@ -2,8 +2,11 @@
 
     program        starts it: watches, listens, and keeps the configuration up to date
     conversation   one client's connection: request after request
+    request        a request on it: its body as it comes, and its answer
+    chunks         how long a body in chunks promises to be
     head           what of a request's head nginx refuses, before anybody reads it
     access         who may: limits, address lists, passwords
+    auth_request   who may, by the word of another server
     forward        one request on its way to a backend and back: tries, timeouts, streaming
     upstream       connections to backends, kept open for the next request
     tunnel         after an upgrade: bytes in both directions

@@ -21,7 +21,7 @@ from k8semu.kube.ingress.limits import Buckets, Counts, Key, Rate
 from k8semu.kube.ingress.settings import Settings
 
 if TYPE_CHECKING:
-    from k8semu.apps.ingress.conversation import Request
+    from k8semu.apps.ingress.request import Request
     from k8semu.kube.ingress.settings import Globals
 
 

@@ -3,8 +3,6 @@
     head ─▶ refused?  400, 405, 414, 494, 501, 505
          ─▶ host, path ─▶ location ─▶ redirect? denied? ─▶ access ─▶ forward ─▶ answer
 
-Each request has an h11 connection of its own, which reads the head that `head` has passed, and the body.
-
 nginx: src/http/ngx_http_request.c
 Differs: a connection of HTTP/1.0 ends with its answer, whatever it asks for. No Date: the clock is another one.
 """
@@ -13,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h11
 
+from k8semu.apps.ingress import auth_request, proxy_protocol
 from k8semu.apps.ingress import head as heads
-from k8semu.apps.ingress import proxy_protocol
 from k8semu.apps.ingress.forward import Failed, Forward
-from k8semu.apps.ingress.pages import CLOSES, SENT_AS, page, reason
+from k8semu.apps.ingress.pages import SENT_AS, page, reason
+from k8semu.apps.ingress.request import LINGER_TIME, Request, TooLargeError
 from k8semu.apps.ingress.stream import Reader, within
 from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
 from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
@@ -31,154 +31,14 @@ from k8semu.kube.ingress.rewriting import redirect, rewritten
 if TYPE_CHECKING:
     from k8semu.apps.ingress.program import Listener, Proxy
 
+T = TypeVar("T")
 READ = 1 << 16
-LINGER_TIME, LINGER_TIMEOUT = 30.0, 5.0
-"""How long a client that was refused may go on talking, in all and without a word."""
-H11_LIMIT = 1 << 16
-
-
-class TooLargeError(Exception):
-    """A body of more than `proxy-body-size`."""
+LINGER_TIMEOUT = 5.0
+"""How long a client that was refused may be silent before we hang up."""
 
 
 class ClientGoneError(Exception):
     """The client has hung up."""
-
-
-class Request:
-    """A request on its connection: its body as it comes, and its answer."""
-
-    def __init__(self, conversation: Conversation, head: heads.Head) -> None:
-        self.conversation, self.head = conversation, head
-        self.method, self.target = head.method, head.target
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=H11_LIMIT)
-        self.http.receive_data(head.clean)
-        self.http.next_event()
-        length = head.values("content-length")
-        self.content_length = int(length[0]) if length else None
-        chunked = bool(head.values("transfer-encoding"))
-        self.has_body, self.says_length = chunked or bool(self.content_length), chunked or length != []
-        self.most = 0
-        """Bytes that the body may have; 0: any."""
-        self.hsts = ""
-        self.answered = False
-        self.ended = False
-        """The connection cannot be used for another request."""
-        self._read = 0
-        self.location: Location | None = None
-        self.began = asyncio.get_running_loop().time()
-        self.times: dict[str, float] = {}
-        """Seconds that the backend took to `connect`, for its `header`, for the whole `response`."""
-        self.status = 499
-        """What the client got; nginx' own number until it has got anything."""
-        self.sent = 0
-
-    @property
-    def received(self) -> int:
-        """Bytes of the request, nearly: with the body's own, not those of its chunks' frames."""
-        return self.head.size + self._read
-
-    # --- the body -------------------------------------------------------------------------------
-
-    async def read_body(self) -> bytes | None:
-        """The next part of the body; None at its end. Raises TooLargeError, h11.RemoteProtocolError, OSError."""
-        if self.http.they_are_waiting_for_100_continue:
-            await self.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")))
-        while True:
-            event = self.http.next_event()
-            if isinstance(event, h11.Data):
-                self._read += len(event.data)
-                if self.most and self._read > self.most:
-                    raise TooLargeError
-                return bytes(event.data)
-            if event is h11.NEED_DATA:
-                self.http.receive_data(await self.conversation.more())
-            elif isinstance(event, h11.EndOfMessage):
-                return None
-            else:
-                raise ConnectionResetError("the client hung up")
-
-    def raw(self) -> tuple[Reader, asyncio.StreamWriter, bytes]:
-        """The connection itself, and what has come on it already."""
-        waiting = self.http.trailing_data[0] + self.conversation.take_all()
-        return self.conversation.reader, self.conversation.writer, waiting
-
-    # --- the answer -----------------------------------------------------------------------------
-
-    def begin(self, status: int, phrase: str, lines: Lines, length: str | None) -> bytes:
-        """The head of the answer; without a `length` the body comes in chunks."""
-        self.answered = True
-        self.status = status
-        kind = [line for line in lines if line[0].lower() == "content-type"]
-        rest = [line for line in lines if line[0].lower() != "content-type"]
-        if length is not None:
-            kind.append(("Content-Length", length))
-        if not self._goes_on:
-            kind.append(("Connection", "close"))
-        else:
-            kind.append(("Connection", "keep-alive"))
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kind + rest]
-        response = h11.Response(status_code=status, headers=headers, reason=phrase.encode("latin-1"))
-        return self.http.send(response) or b""
-
-    @property
-    def _goes_on(self) -> bool:
-        """Whether the connection is for further requests, as far as is known."""
-        return not self.ended and self.head.version >= (1, 1) and not self.conversation.last and "close" not in (
-            word.strip().lower() for value in self.head.values("connection") for word in value.split(",")
-        )  # fmt: skip
-
-    def part(self, data: bytes) -> bytes:
-        return self.http.send(h11.Data(data=data)) or b""
-
-    def end(self) -> bytes:
-        return self.http.send(h11.EndOfMessage()) or b""
-
-    def switch(self, lines: Lines) -> bytes:
-        """The answer 101."""
-        self.answered, self.status = True, 101
-        kept = [line for line in lines if line[0].lower() not in ("server", "content-length", "transfer-encoding")]
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
-        event = h11.InformationalResponse(status_code=101, headers=headers, reason="Switching Protocols")
-        return self.http.send(event) or b""
-
-    async def write(self, data: bytes | None) -> None:
-        """Raises OSError, TimeoutError."""
-        if data:
-            self.sent += len(data)
-            await self.conversation.write(data)
-
-    async def answer(self, status: int, lines: Lines, body: bytes) -> None:
-        """A whole answer of the proxy's own."""
-        if status in CLOSES:
-            self.ended = True
-        sent = SENT_AS.get(status, status)
-        out = self.begin(sent, reason(sent), lines, str(len(body)))
-        if self.method != "HEAD":
-            out += self.part(body)
-        await self.write(out + self.end())
-
-    @property
-    def body_ended(self) -> bool:
-        return not self.has_body or self.http.their_state is not h11.SEND_BODY
-
-    def give_up(self) -> None:
-        """What was begun cannot be ended: the connection goes."""
-        self.ended = True
-
-    async def finish(self) -> bool:
-        """Read what is left of the body; whether the connection can go on, with what has come of the next request."""
-        if self.ended or self.http.they_are_waiting_for_100_continue:
-            return False
-        with contextlib.suppress(h11.RemoteProtocolError, OSError, TimeoutError):
-            async with asyncio.timeout(LINGER_TIME):
-                self.most = 0
-                while self.http.their_state is h11.SEND_BODY:
-                    await self.read_body()
-                if self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
-                    self.conversation.put_back(self.http.trailing_data[0])
-                    return True
-        return False
 
 
 class Conversation:
@@ -377,12 +237,19 @@ class Conversation:
             if refused is not None:
                 await self._page(request, refused.status, list(refused.lines))
                 return
-            await self._forward(request, server, location, path, client)
+            more: Lines = []
+            if location.settings.auth_url:
+                verdict = await self._unless_gone(auth_request.ask(self.proxy, request, client, location.settings))
+                if verdict.answer is not None:
+                    await self._page(request, verdict.answer.status, list(verdict.answer.lines))
+                    return
+                more = verdict.lines
+            await self._forward(request, server, location, path, client, more)
         finally:
             access.leave(held)
 
     async def _forward(
-        self, request: Request, server: Server, location: Location, path: str, client: Client
+        self, request: Request, server: Server, location: Location, path: str, client: Client, more: Lines
     ) -> None:
         config = self.proxy.config.globals
         if config.hsts and self.listener.scheme == "https" and server.certificate is not None:
@@ -395,14 +262,16 @@ class Conversation:
         if location.users is not None:
             lines = [line for line in lines if line[0].lower() != "authorization"]
         told = to_backend(lines, client, self.proxy.request_id(), config, location.settings)
+        given = {name.lower() for name, _ in more}
+        told = [line for line in told if line[0].lower() not in given] + more
         target = rewritten(location, path, request.target)
         try:
-            await self._unless_gone(Forward(self.proxy, request, location, target, told))
+            await self._unless_gone(Forward(self.proxy, request, location, target, told).run())
         except Failed as failed:
             await self._page(request, failed.status)
 
-    async def _unless_gone(self, forward: Forward) -> None:
-        """Forward while the client waits: a backend need not work for somebody who has hung up."""
+    async def _unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something while the client waits: nobody need work for somebody who has hung up."""
         task = self._task
         assert task is not None
 
@@ -411,10 +280,11 @@ class Conversation:
             task.cancel()
 
         if self.reader.at_eof():
+            work.close()
             raise ClientGoneError
         self.reader.on_eof = gone
         try:
-            await forward.run()
+            return await work
         except asyncio.CancelledError:
             if not self._gone:
                 raise

@@ -24,8 +24,8 @@ from k8semu.kube.ingress.configure import Backend, Location, Upstream
 from k8semu.kube.ingress.headers import Lines, to_client
 
 if TYPE_CHECKING:
-    from k8semu.apps.ingress.conversation import Request
     from k8semu.apps.ingress.program import Proxy
+    from k8semu.apps.ingress.request import Request
 
 BUFFERED = 1 << 20
 NOT_TWICE = ("POST", "PATCH", "LOCK")

@@ -9,7 +9,7 @@ What is left is read by h11, which finds the body's end.
 
 nginx: src/http/ngx_http_parse.c ngx_http_parse_request_line(), ngx_http_parse_header_line();
        src/http/ngx_http_request.c ngx_http_process_request_header(), ngx_http_validate_host()
-Differs: HTTP/0.9 is refused, and a target with bytes beyond ASCII. A chunk's size ends with CR LF only.
+Differs: HTTP/0.9 is refused, and a target with bytes beyond ASCII.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -55,6 +56,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     auth_secret: str = ""
     auth_secret_type: str = "auth-file"
     auth_realm: str = ""
+    auth_url: str = ""
+    auth_method: str = ""
+    auth_signin: str = ""
+    auth_signin_redirect_param: str = ""
+    auth_response_headers: str = ""
     limit_rps: int = 0
     limit_rpm: int = 0
     limit_connections: int = 0
@@ -204,6 +210,10 @@ def settings(annotations: Mapping[str, str], defaults: Settings) -> tuple[Settin
         wrong.append(Wrong("backend-protocol", f"{values['backend_protocol']} is not modelled"))
     if values.get("auth_type", "basic") != "basic":
         wrong.append(Wrong("auth-type", f"{values['auth_type']} is not modelled: basic"))
+    if not re.fullmatch(r"(http://[^\s/]+\S*)?", values.get("auth_url", "")):
+        wrong.append(Wrong("auth-url", "such as http://auth.default.svc.cluster.local/check"))
+    if values.get("auth_method", "GET") not in METHODS:
+        wrong.append(Wrong("auth-method", "a method, such as GET"))
     if values.get("auth_secret_type", "auth-file") not in ("auth-file", "auth-map"):
         wrong.append(Wrong("auth-secret-type", "auth-file or auth-map"))
     if '"' in values.get("auth_realm", ""):

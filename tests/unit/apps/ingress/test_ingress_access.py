@@ -135,6 +135,61 @@ def test_no_more_requests_at_once_than_allowed() -> None:
     run(main())
 
 
+# --- another server's word ----------------------------------------------------------------------
+
+
+def guarded(lab: Lab, **more: str) -> dict[str, Any]:
+    return one(auth_url=f"http://127.0.0.1:{lab.cart.port}/check?x=1", **more)
+
+
+@pytest.mark.parametrize(
+    ("said", "annotations", "status", "location"),
+    [
+        (b"204 No Content", {}, 200, None), (b"401 Unauthorized", {}, 401, None), (b"403 Forbidden", {}, 403, None),
+        (b"302 Found", {}, 500, None), (b"500 Oh", {}, 500, None),
+        (b"401 Unauthorized", {"auth_signin": "https://login.example/start"}, 302,
+         "https://login.example/start?rd=http://a.example%2Fx%3Fy%3D1"),
+        (b"403 Forbidden", {"auth_signin": "https://login.example/start"}, 403, None),
+    ],
+)  # fmt: skip
+def test_another_server_is_asked_whether_a_request_may_pass(
+    said: bytes, annotations: dict[str, str], status: int, location: str | None
+) -> None:
+    def word(backend: Backend, asked: Any, body: bytes) -> list[bytes]:
+        return [b"HTTP/1.1 " + said + b"\r\nX-User: anna\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n"]
+
+    async def main() -> None:
+        async with Lab() as lab:
+            lab.cart.answer = word
+            lab.tell("ADDED", guarded(lab, auth_response_headers="X-User, X-Other", **annotations))
+            await asyncio.sleep(0)
+            reply = await lab.get("a.example/x?y=1", "Cookie: a=b", "X-User: somebody", method="POST", body=b"form")
+            assert (reply.status, reply.header("Location")) == (status, location)
+            method, target, lines, sent = lab.cart.requests[0]
+            told = dict(lines)
+            assert (method, target, sent) == ("GET", "/check?x=1", b"")
+            assert (told["X-Original-URL"], told["X-Original-Method"]) == ("http://a.example/x?y=1", "POST")
+            assert told["Cookie"] == "a=b"
+            if status == 200:
+                assert (lab.web.told("X-User"), lab.web.requests[0][3]) == ("anna", b"form")
+            else:
+                assert lab.web.requests == []
+            if status == 401:
+                assert reply.header("WWW-Authenticate") == "Bearer"
+
+    run(main())
+
+
+def test_nobody_passes_while_that_server_is_gone() -> None:
+    async def main() -> None:
+        async with Lab(one(auth_url="http://127.0.0.1:1/check")) as lab:
+            assert (await lab.get()).status == 500
+        async with Lab(one(auth_url="ftp://x")) as lab:
+            assert (await lab.get()).status == 503
+
+    run(main())
+
+
 # --- the PROXY protocol -------------------------------------------------------------------------
 
 V1 = b"PROXY TCP4 203.0.113.10 198.51.100.1 54321 80\r\n"
