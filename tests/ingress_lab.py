@@ -118,6 +118,8 @@ class Lab:
         await self.web.start()
         await self.cart.start()
         self.port = free_port()
+        self.unhandled: list[JSON] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: self.unhandled.append(what))
         self.feed = Feed()
         mine = [
             service("web", "10.96.0.20"), slice_of("web", "127.0.0.1", port=self.web.port),
@@ -155,6 +157,7 @@ class Lab:
         await asyncio.sleep(0)                            # what is closed goes on the loop's next turn
         self.web.close()
         self.cart.close()
+        assert self.unhandled == []
 
     async def connect(self) -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8semu.scenario.ingresses import problems_of_ingresses, ways_of_ingresses
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import action_of
 from k8semu.scenario.run import Run, RunResult, StepResult, run
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Say = Callable[..., None]
 """Takes pieces of a line: text, or (style, text)."""
+CHANGES = ("apply", "delete", "kill", "scale", "wait")
+"""Steps after which something may be wrong with an Ingress that was not before."""
 KERNELS_OWN = ("sent by ARP", "sent by the kernel")
 
 
@@ -81,6 +84,7 @@ class Story:
         self._run: Run | None = None
         self._ways: dict[Any, int] = {}
         """Ways already told, and in which step."""
+        self._problems: list[str] = []
 
     def run(self, loaded: Loaded, out: Path, form: str, seed: int | None) -> RunResult:
         """Run a scenario and tell it."""
@@ -131,8 +135,23 @@ class Story:
             ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
             reached = f" {service.spec.cluster_ip}   {ports}{self._outside(this, service)}"
             self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
+        for name, rows in ways_of_ingresses(built).items():
+            self.say("  ", ("name", name), f" {rows[0]}" if rows else "")
+            for row in rows[1:]:
+                self.say("  ", " " * len(name), f" {row}")
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
+
+        self._tell_problems()
+
+    def _tell_problems(self) -> None:
+        """What is wrong with the Ingresses that was not so before."""
+        assert self._run is not None
+        now = problems_of_ingresses(self._run.built)
+        for problem in now:
+            if problem not in self._problems:
+                self.say("   ", ("reason", problem))
+        self._problems = now
 
     def _outside(self, this: Run, service: Service) -> str:
         """Where a Service of type LoadBalancer is found outside, or why nowhere."""
@@ -164,6 +183,8 @@ class Story:
             self.say("   ", row)
         for failure in step.failures:
             self.say("   ", ("bad", failure))
+        if kind in CHANGES:
+            self._tell_problems()
         if self.trace.hops:
             self._way()
 

@@ -25,9 +25,10 @@ from k8semu.apps.ingress.upstream import Pool
 from k8semu.apps.registry import http
 from k8semu.apps.watch import watch_events
 from k8semu.kube.images import INGRESS_WATCHES
+from k8semu.kube.ingress.arguments import options_of
 from k8semu.kube.ingress.configure import CONTROLLER, Config, Options, configure
 from k8semu.kube.ingress.metrics import Metrics
-from k8semu.kube.ingress.state import Key, State
+from k8semu.kube.ingress.state import State
 
 if TYPE_CHECKING:
     from k8semu.apps.ingress.tls import Certificates
@@ -92,12 +93,6 @@ class Proxy:
                 listed.set()
 
 
-def _key(text: str) -> Key:
-    """``ingress-nginx/controller``; a name alone is in the default namespace."""
-    namespace, _, name = text.rpartition("/")
-    return namespace or "default", name
-
-
 async def ingress_controller(
     http_port: int = 80, https_port: int = 0, address: str = "0.0.0.0", seed: int = 1, api: str = "",
     controller: str = CONTROLLER, ingress_class: str = "nginx", without_class: bool = False, namespace: str = "",
@@ -109,10 +104,11 @@ async def ingress_controller(
     `api`: the API server (``http://10.96.0.1:443``), if the feed does not tell of changes. `excluded`: metrics
     that are not kept; `labels`: what every metric says of the controller.
     """
-    options = Options(
-        controller, ingress_class, without_class, namespace, _key(config_map), _key(default_backend),
-        _key(default_certificate),
-    )  # fmt: skip
+    options = options_of({
+        "controller": controller, "ingress_class": ingress_class, "without_class": without_class,
+        "namespace": namespace, "config_map": config_map, "default_backend": default_backend,
+        "default_certificate": default_certificate,
+    })  # fmt: skip
     proxy = Proxy(options, seed, Metrics(labels or {}, excluded or ()))
     listed = asyncio.Event()
     servers: list[asyncio.Server] = []

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
+from k8semu.kube.ingress.configure import Options
+from k8semu.kube.ingress.state import Key
 from k8semu.kube.objects import Container
 
 HTTP_NAMES, HTTPS_NAMES = ("http", "web", "proxy"), ("https", "websecure", "proxy-ssl", "proxy-tls")
@@ -30,6 +32,22 @@ _READ: dict[str, Callable[[str], Any]] = {
     "without_class": lambda text: text == "true", "http_port": int, "https_port": int, "metrics_port": int,
     "excluded": lambda text: [word for word in text.split(",") if word],
 }  # fmt: skip
+
+
+def _key(text: str) -> Key:
+    """``ingress-nginx/controller``; a name alone is in the default namespace."""
+    namespace, _, name = text.rpartition("/")
+    return namespace or "default", name
+
+
+def options_of(args: Mapping[str, Any]) -> Options:
+    """What the program's arguments ask of the configuration."""
+    said: dict[str, Any] = {
+        name: args[name] for name in ("controller", "ingress_class", "without_class", "namespace") if name in args
+    }
+    for name in ("config_map", "default_backend", "default_certificate"):
+        said[name] = _key(args.get(name) or "")
+    return Options(**said)
 
 
 def port_of(container: Container, number: int, names: tuple[str, ...]) -> int:

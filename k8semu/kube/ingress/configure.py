@@ -103,6 +103,8 @@ class Config(Struct, frozen=True):
     every_host: Server
     globals: Globals
     problems: tuple[Problem, ...] = ()
+    taken: tuple[Key, ...] = ()
+    """The Ingresses that it serves, the oldest first."""
 
     def server(self, host: str) -> Server:
         """The server that takes requests for `host`."""
@@ -315,9 +317,9 @@ def _bad_expressions(ingress: Ingress, mine: Settings) -> list[str]:
 def configure(state: State, options: Options) -> Config:
     """The configuration that follows from what is known."""
     build = _Build(state, options)
-    for key, ingress in sorted(state.ingresses.items(), key=_age):
-        if is_ours(ingress, state, options):
-            build.add(key, ingress)
+    ours = [item for item in sorted(state.ingresses.items(), key=_age) if is_ours(item[1], state, options)]
+    for key, ingress in ours:
+        build.add(key, ingress)
     servers = {host: build.server(host) for host in build.locations}
     every = servers.pop(EVERY_HOST)
-    return Config(servers, every, build.globals, tuple(build.problems))
+    return Config(servers, every, build.globals, tuple(build.problems), tuple(key for key, _ in ours))
