@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,11 +101,12 @@ def page(backend: Backend, asked: Any, body: bytes) -> list[bytes]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)")
-def test_a_browser_shows_a_page_whose_parts_come_from_two_services() -> None:
+def test_a_browser_shows_a_page_whose_parts_come_from_two_services(tmp_path: Path) -> None:
     async def main() -> None:
         async with Lab(SHOP, web=page) as lab:
             said = await out(
-                CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
+                CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000",
                 "--dump-dom",
                 f"--host-resolver-rules=MAP shop.example.com:80 127.0.0.1:{lab.port}", "http://shop.example.com/",
             )  # fmt: skip
