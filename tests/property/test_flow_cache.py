@@ -1,8 +1,8 @@
 """The flow cache shows nowhere: with it and without it, whatever happens meanwhile, a run is the same run.
 
-Flows of TCP and of datagrams go between Pods, by a ClusterIP too, while somebody commands the machines
-beside: rules, MTUs, links, neighbours, settings. Compared are the capture with its comments, the traces,
-all counters, connections, neighbours and forwarding databases.
+Flows of TCP and of datagrams go between Pods, also by a ClusterIP (rules translate, or a virtual server does),
+while somebody commands the machines beside: rules, MTUs, links, neighbours, settings. Compared are the capture
+with its comments, the traces, all counters, connections, neighbours and forwarding databases.
 """
 
 from __future__ import annotations
@@ -24,9 +24,14 @@ from k8semu.linux.core.commands import (
     BridgePortSet,
     Command,
     ConntrackDel,
+    DummyAdd,
     FdbDel,
+    Ipset,
+    IpsetRestore,
     Iptables,
     IptablesRestore,
+    Ipvsadm,
+    IpvsadmRestore,
     LinkFault,
     LinkSet,
     NeighAdd,
@@ -68,6 +73,26 @@ COMMIT
 -A OUTPUT -p udp -m udp --dport 8472
 COMMIT
 """
+
+VIRTUAL = """
+*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+-A PREROUTING -j KUBE-SERVICES
+-A OUTPUT -j KUBE-SERVICES
+{masquerade}
+-A KUBE-SERVICES -m set --match-set vips dst,dst -j ACCEPT
+-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE
+COMMIT
+*filter
+:FORWARD ACCEPT [0:0]
+-A INPUT -m set --match-set vips dst,dst
+-A FORWARD -m set ! --match-set vips src,src
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+"""
+"""With virtual servers: rules ask sets, and the kernel sends on what is for the node itself."""
 
 UNTRACKED = """
 *filter
@@ -115,6 +140,10 @@ def disturbances(node: str, number: int) -> list[Command]:
         ConntrackDel(args=("-p", "tcp")),
         RouteAdd(dst="172.17.1.3/32", via="10.100.0.3", dev="eth0"),
         AddrAdd(dev="docker0", address=f"172.17.{number}.9/24"),
+        Ipvsadm(args=("-e", "-t", f"{VIP}:80", "-r", f"172.17.{number % 2}.3:8080", "-m", "-w", str(number % 3))),
+        Ipvsadm(args=("-d", "-t", f"{VIP}:80", "-r", f"172.17.{number % 2}.3:8080")),
+        Ipset(args=("del" if number % 2 else "add", "vips", f"{VIP},tcp:80", "-exist")),
+        Sysctl(name="net.ipv4.vs.conntrack", value=number % 2),
     ]  # fmt: skip
 
 
@@ -124,7 +153,9 @@ class Running:
     `overlay` None: one node. `masquerade` None: nodes without Services and without connection tracking.
     """
 
-    def __init__(self, flow_cache: bool, overlay: bool | None, calls_iptables: bool, masquerade: bool | None) -> None:
+    def __init__(
+        self, flow_cache: bool, overlay: bool | None, calls_iptables: bool, masquerade: bool | None, ipvs: bool = False
+    ) -> None:
         self.world = World(1, flow_cache)
         self.loop = SimLoop(self.world.clock)
         self.recorder = Recorder()
@@ -142,13 +173,25 @@ class Running:
         self.errors.clear()
         mark = "-A KUBE-SERVICES -d 10.96.0.10/32 -j KUBE-MARK-MASQ" if masquerade else ""
         for name in self.nodes:
-            text = UNTRACKED if masquerade is None else RULES.format(masquerade=mark, pod=pod)
+            if ipvs:
+                self._virtual_server(name, pod)
+            rules = VIRTUAL if ipvs else RULES
+            text = UNTRACKED if masquerade is None else rules.format(masquerade=mark, pod=pod)
             self.tell(name, IptablesRestore(text=text))
             self.tell(name, Sysctl(name="net.bridge.bridge-nf-call-iptables", value=int(calls_iptables)))
         assert not any(self.errors), self.errors
         for net in self.nets.values():
             self.session.attach(net)
         self.replayed = 0
+
+    def _virtual_server(self, netns: str, pod: str) -> None:
+        self.tell(netns, Sysctl(name="net.ipv4.vs.conntrack", value=1))
+        self.tell(netns, DummyAdd(name="vs0", address="02:00:00:00:00:07"))
+        self.tell(netns, AddrAdd(dev="vs0", address=f"{VIP}/32"))
+        text = f"create vips hash:ip,port\nadd vips {VIP},tcp:80\nadd vips {VIP},udp:80\n"
+        self.tell(netns, IpsetRestore(text=text))
+        servers = "".join(f"-A {at} {VIP}:80 -s rr\n-a {at} {VIP}:80 -r {pod}:8080 -m\n" for at in ("-t", "-u"))
+        self.tell(netns, IpvsadmRestore(text=servers))
 
     def tell(self, netns: str, command: Command) -> None:
         try:
@@ -226,6 +269,10 @@ class Running:
                 (ct.orig, ct.reply, ct.expires, ct.status, ct.state, ct.mark, ct.last_index, ct.last_dir)
                 for ct in net.netfilter.conntrack.entries()
             ]
+            state[f"{name} virtual servers"] = net.netfilter.ipvs.run(["-Ln", "--stats"])
+            state[f"{name} their connections"] = [
+                (conn.key, conn.answer, conn.state, conn.expires) for conn in net.netfilter.ipvs.conns.all()
+            ]
             state[f"{name} neighbours"] = [
                 (key, n.state, n.ha, n.used, n.updated, n.confirmed) for key, n in net.ipv4.arp.table.entries.items()
             ]
@@ -245,21 +292,22 @@ flow = st.tuples(
 moments = st.one_of(st.integers(0, 80 * NS_PER_MS), st.integers(0, 40 * NS_PER_S))
 happening = st.one_of(
     st.tuples(moments, st.integers(0, 1), st.just("rule"), st.integers(0, len(ANYTIME) - 1)),
-    st.tuples(moments, st.integers(0, 1), st.integers(0, 17), st.integers(0, 11)),
+    st.tuples(moments, st.integers(0, 1), st.integers(0, 21), st.integers(0, 11)),
 )
 
 
 @settings(max_examples=60)
 @given(
     st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([None, True, False]),
-    st.lists(flow, min_size=1, max_size=3), st.lists(happening, max_size=4),
+    st.booleans(), st.lists(flow, min_size=1, max_size=3), st.lists(happening, max_size=4),
 )  # fmt: skip
 def test_a_run_with_the_flow_cache_is_the_run_without_it(
-    overlay: bool | None, calls_iptables: bool, masquerade: bool | None, flows: list[Any], happenings: list[Any]
+    overlay: bool | None, calls_iptables: bool, masquerade: bool | None, ipvs: bool, flows: list[Any],
+    happenings: list[Any],
 ) -> None:
     states = []
     for flow_cache in (True, False):
-        run = Running(flow_cache, overlay, calls_iptables, masquerade)
+        run = Running(flow_cache, overlay, calls_iptables, masquerade, ipvs)
         events: list[tuple[int, str, Command]] = []
         for when, at, kind, number in happenings:
             node = run.nodes[at % len(run.nodes)]
@@ -284,3 +332,12 @@ def test_a_steady_flow_is_known_to_every_machine_on_its_way() -> None:
     run.play([(False, True, [(30_000, 1)] * 5)], [])
     known = {name for name, net in run.nets.items() if any(dev.flows for dev in net.devs.values())}
     assert known == {"sw", "h1", "h2"}
+
+
+def test_a_flow_that_a_virtual_server_sends_on_goes_the_whole_way_and_one_beside_it_does_not() -> None:
+    run = Running(True, True, True, False, ipvs=True)
+    run.play([(False, True, [(30_000, 1)] * 5)], [])
+    assert not any(dev.flows for dev in run.nets["h1"].devs.values())
+    beside = Running(True, True, True, False, ipvs=True)
+    beside.play([(False, False, [(30_000, 1)] * 5)], [])
+    assert any(dev.flows for dev in beside.nets["h1"].devs.values())
