@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from k8semu.apps.http_echo import http_echo
+from k8semu.apps.program import Program
+from k8semu.cluster.cluster import load_program
 from k8semu.kube.api.mirror import Mirror, Now
 from k8semu.kube.api.requests import Api
 from k8semu.kube.api.server import Server
+from k8semu.kube.kubelet.sandbox import Sandbox, Sandboxes
+from k8semu.kube.kubelet.server import KubeletServer
+from k8semu.kube.kubelet.streaming import StreamingServer
 from k8semu.sim.streams import Streams
 
 
@@ -34,6 +39,20 @@ def service(name: str, port: int, port_name: str = "") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+class LocalRuntime:
+    """This machine is the Pod."""
+
+    async def connect(self, netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    async def look(self, sandbox: Sandbox, argv: list[str]) -> dict[str, Any]:
+        return {"output": f"{' '.join(argv)} in {sandbox.name}\n", "errors": "", "code": 0}
+
+    async def call(self, netns: str, program: Program) -> dict[str, Any]:
+        result: dict[str, Any] = await load_program(program.function)(**program.args)
+        return result
+
+
 class LiveCluster:
     """The API server on a free port, and one Pod, `web`, whose address is 127.0.0.1."""
 
@@ -49,19 +68,29 @@ class LiveCluster:
         return f"http://127.0.0.1:{self.port}"
 
     async def _serve(self) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         self.pod_port = await self._free_port()
         pod = asyncio.ensure_future(http_echo("web", [self.pod_port]))
         now = Now()
         self.mirror = Mirror(now, Streams(1))
+        sandboxes, runtime = Sandboxes(), StreamingServer(LocalRuntime(), Streams(1)["tokens"])
+        sandboxes.take({"type": "ADDED", "sandbox": {
+            "namespace": "default", "name": "web", "id": "0123abcd", "netns": "web", "hostname": "web",
+            "containers": ["main", "side"], "files": {"/etc/hosts": "127.0.0.1\tlocalhost\n"},
+        }})  # fmt: skip
+        kubelet = KubeletServer(sandboxes, runtime, await runtime.start(0))
+        self.kubelet_port = await kubelet.start("127.0.0.1", 0)
         for message in self.objects():
             self.mirror.take(message)
         server = Server(Api(self.mirror, now))
         listening = await server.start("127.0.0.1", 0)
         self.port = listening.sockets[0].getsockname()[1]
+        self.resting = len(asyncio.all_tasks()) + 1   # and one that looks
         self._ready.set()
         await self._end.wait()
         await server.close()
+        kubelet.close()
+        runtime.close()
         pod.cancel()
 
     @staticmethod
@@ -76,16 +105,18 @@ class LiveCluster:
         ready = {"type": "Ready", "status": "True"}
         return [
             told("Namespace", "default"),
-            told("Node", "host1", status={"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}),
+            told("Node", "host1", status={"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                                          "daemonEndpoints": {"kubeletEndpoint": {"Port": self.kubelet_port}}}),
             told("Pod", "web", meta={"labels": {"app": "web"}},
-                 spec={"nodeName": "host1", "containers": [{"name": "main", "image": "nginx", "ports": ports}]},
+                 spec={"nodeName": "host1", "containers": [{"name": "main", "image": "nginx", "ports": ports},
+                                                            {"name": "side", "image": "busybox"}]},
                  status={"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}],
                          "conditions": [ready]}),
             *service("web", self.pod_port, "http"), *service("dead", 1),
         ]  # fmt: skip
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
+        self.loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 
     def command(self, home: Path) -> list[str]:

@@ -82,10 +82,10 @@ def _wants_close(request: Any) -> bool:
     return any(key == b"connection" and value.lower() == b"close" for key, value in request.headers)
 
 
-async def http_echo(name: str, ports: list[int], proxy_protocol: bool = False) -> None:
-    """Serve on each port until cancelled."""
+async def http_echo(name: str, ports: list[int], proxy_protocol: bool = False, host: str = "0.0.0.0") -> None:
+    """Serve on each port of `host` until cancelled."""
     servers = [
-        await asyncio.start_server(lambda r, w: _serve(r, w, name, proxy_protocol), "0.0.0.0", port) for port in ports
+        await asyncio.start_server(lambda r, w: _serve(r, w, name, proxy_protocol), host, port) for port in ports
     ]  # fmt: skip
     try:
         await asyncio.gather(*(server.serve_forever() for server in servers))

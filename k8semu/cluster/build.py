@@ -158,8 +158,9 @@ def build(
             _cluster_dns(master, services)
     if api:
         built.api = built.machine(api)
-        if not wire:
+        if master.kubelets is not None:
             start_api_server(cluster, built.api)
+            _kubelet_servers(built, master.kubelets)
     if cloud is not None:
         _cloud(built, cloud)
     return built
@@ -175,6 +176,13 @@ NO_LOAD_BALANCER = "node.kubernetes.io/exclude-from-external-load-balancers"
 def _control_plane(node: Node) -> None:
     node.labels = {**node.labels, CONTROL_PLANE: "", NO_LOAD_BALANCER: ""}
     node.taints = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
+
+
+def _kubelet_servers(built: Built, kubelets: Kubelets) -> None:
+    from k8semu.cluster.kubelet_servers import KubeletServers
+
+    servers = KubeletServers(built.cluster, built.nodes.values(), built.pods)
+    kubelets.on_pod.append(servers.tell)
 
 
 def start_api_server(cluster: Cluster, machine: Machine) -> None:

@@ -62,6 +62,7 @@ class Kubelets:
         self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
         self.machines: dict[str, PodMachine] = {} if machines is None else machines
         self.failed: dict[Key, CniError] = {}
+        self.on_pod: list[Callable[[str, PodMachine], None]] = []   # told ADDED, DELETED of Pods that run
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
         self._ending: dict[str, None] = {}                    # Pods on their way down, named as in `machines`
         self._due: dict[Key, None] = {}
@@ -107,6 +108,7 @@ class Kubelets:
             return
         self.machines[name] = machine
         self._pods[key] = (obj["metadata"]["uid"], machine)
+        self._tell("ADDED", machine)
         if pod.metadata.name not in self.cluster.hosts:
             self.cluster.name(pod.metadata.name, machine.address)
         probes = [c.readiness_probe for c in pod.spec.containers if c.readiness_probe is not None]
@@ -124,6 +126,10 @@ class Kubelets:
             typed = msgspec.convert(spec, PodSpec)
         self._like = (spec, typed)
         return Pod(api_version="v1", kind="Pod", metadata=msgspec.convert(obj["metadata"], ObjectMeta), spec=typed)
+
+    def _tell(self, what: str, machine: PodMachine) -> None:
+        for told in self.on_pod:
+            told(what, machine)
 
     def _ready(self, key: Key, machine: PodMachine) -> None:
         pod = self.registry.caches["pods"].get(*key)
@@ -160,6 +166,7 @@ class Kubelets:
 
     def _sigterm(self, key: Key, machine: PodMachine) -> None:
         end_programs(self.cluster, machine.pod)
+        self._tell("DELETED", machine)
         self.cluster.clock.post(LAST_WORDS, self._gone, key, machine)
 
     def _gone(self, key: Key, machine: PodMachine) -> None:

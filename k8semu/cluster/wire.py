@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from k8semu.cluster.kubelet_servers import KubeletServers
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.master import Master, keep
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
@@ -51,6 +52,7 @@ class Wire:
     ) -> None:
         self.cluster, self.master, self.machine, self.nodes, self.spec = cluster, master, machine, nodes, spec
         self.machines: dict[str, PodMachine] = {}
+        self.servers = KubeletServers(cluster, (), self.machines)
 
     def start(self) -> None:
         """Start the programs; they find each other as soon as time goes on."""
@@ -64,6 +66,7 @@ class Wire:
             for component in ("kubelet", "kube_proxy"):
                 program = Program(function=f"{here}:{component}", args={"node": name})
                 self.cluster.start(node.netns_name, f"{name}/{component.replace('_', '-')}", program)
+            self.servers.start(node)
 
     def client(self, agent: str) -> Client:
         return Client(self.machine.address, PORT, agent)
@@ -144,6 +147,7 @@ async def kubelet(node: str) -> None:
     pods = Reflector(client, "pods", told, fieldSelector=f"spec.nodeName={node}")
     api.caches["pods"] = pods.cache
     kubelets = Kubelets(wire.cluster, api, {node: here}, lambda: kubelets.work(), wire.machines)
+    kubelets.on_pod.append(wire.servers.tell)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(pods.run())

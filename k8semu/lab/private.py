@@ -23,7 +23,7 @@ from pathlib import Path
 from k8semu.errors import NotVerifiableError
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 0x40000, 0x100000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 REFUSED = 99
@@ -93,6 +93,7 @@ def _enter() -> None:
 def _private_mounts() -> None:
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs")
+    mount("none", "/run", "", MS_SHARED)  # a program that runs already sees namespaces that come and go
     Path("/run/netns").mkdir()
     with contextlib.suppress(OSError):  # in a container: the outer /proc shows other pids, which harms nothing
         mount("proc", "/proc", "proc")

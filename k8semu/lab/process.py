@@ -26,9 +26,11 @@ from k8semu.apps.feed import Feed, current_feed
 from k8semu.apps.terminal import Terminal, current_terminal
 from k8semu.cluster.cluster import load_program
 from k8semu.cluster.journal import Program
+from k8semu.kube.kubelet.sandbox import current_runtime
 from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import LIBC, OWN_ETC, enter_for_good
 from k8semu.lab.private import die_with_parent
+from k8semu.lab.runtime import LinuxRuntime
 
 IDLE, ENDED, FAILED = "idle", "ended", "failed"
 STOP = "stop"
@@ -126,6 +128,7 @@ def run_program(channel: Channel, netns: str, program: Program, parent: int) -> 
         feed = Feed()
         current_feed.set(feed)
         current_terminal.set(Terminal())
+        current_runtime.set(LinuxRuntime())
         task = loop.create_task(function(**program.args))
         loop.add_reader(channel.fileno(), lambda: _told(channel, loop, task, feed))
         outcome = Word(ENDED, loop.run_until_complete(task))

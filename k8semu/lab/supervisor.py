@@ -121,7 +121,7 @@ class Supervisor:
         gc.freeze()
         os_pid = os.fork()
         if os_pid == 0:
-            _process_main(lambda: run_program(theirs, netns, program, me))
+            process_main(lambda: run_program(theirs, netns, program, me))
         theirs.close()
         return _Running(os_pid, ours, netns)
 
@@ -223,7 +223,7 @@ def _reap(process: _Running, word: Word | None) -> None:
             importlib.import_module(name)
 
 
-def _process_main(main: Callable[[], None]) -> None:
+def process_main(main: Callable[[], None]) -> None:
     """Run `main` in a process just forked, and never return."""
     status = 1
     try:
@@ -248,6 +248,6 @@ def supervise(channel: Channel, sniffer: Channel) -> None:
             channel.close()
             sniff(sniffer)()
 
-        _process_main(capture)
+        process_main(capture)
     sniffer.close()
     Supervisor(channel).run()

@@ -16,14 +16,15 @@ from k8semu.kube.api.server import PORT
 from k8semu.scenario import model
 
 FUNCTION = "k8semu.apps.kubectl.main:main"
-PATIENCE = 30.0
-"""Seconds to wait for the first word of a command in the background."""
+PATIENCE, SECOND_THOUGHTS = 30.0, 2.0
+"""Seconds to wait for the first word of a command in the background, and for its end if that is a complaint."""
 
 
 def kubectl_program(built: Built, argv: list[str], stdin: str = "") -> Program:
     """kubectl as a program: `argv` follows its name."""
     server = f"http://{built.api.address}:{PORT}" if built.api is not None else ""
-    return Program(function=FUNCTION, args={"argv": argv, "server": server, **({"stdin": stdin} if stdin else {})})
+    args = {"argv": argv, "server": server, "seed": built.cluster.world.random["kubectl"].bits(32)}
+    return Program(function=FUNCTION, args={**args, "stdin": stdin} if stdin else args)
 
 
 async def kubectl(built: Built, action: model.Kubectl, name: str) -> Any:
@@ -38,6 +39,8 @@ async def kubectl(built: Built, action: model.Kubectl, name: str) -> Any:
     said = asyncio.ensure_future(process.terminal.first_word())
     await asyncio.wait((said, process.task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     said.cancel()
+    if process.terminal.errors:                 # it is about to give up, perhaps
+        await asyncio.wait((process.task,), timeout=SECOND_THOUGHTS)
     if process.task.done():
         return _result(process.task.result())
     return {"output": process.terminal.shown, "code": None}

@@ -4,6 +4,9 @@
     words         flags and arguments
     get           get, api-resources, version: tables as the server lays them out
     proxy         kubectl proxy: a local HTTP server in front of the API server
+    port_forward  kubectl port-forward: a local port that leads to a port inside a Pod
+    exec          kubectl exec: a command in a container
+    pods          which Pod these are about
 
 Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd
 Differs: no kubeconfig; the API server's address is that of the scenario, or that of --server.

@@ -17,6 +17,7 @@ from k8semu.apps.kubectl.words import Line, Usage, read
 from k8semu.apps.terminal import Terminal, terminal
 from k8semu.kube.api.client import Client
 from k8semu.kube.api.status import ApiError
+from k8semu.sim.streams import Stream
 
 NO_SERVER = "http://localhost:8080"
 """Where kubectl looks that was told of no API server."""
@@ -28,6 +29,8 @@ class Session(msgspec.Struct):
     line: Line
     terminal: Terminal
     client: Client
+    random: Stream
+    """What a WebSocket client draws its keys and masks from."""
     stdin: str = ""
 
 
@@ -66,6 +69,18 @@ def _proxy(session: Session) -> Coroutine[Any, Any, int]:
     return proxy(session)
 
 
+def _port_forward(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.port_forward import port_forward
+
+    return port_forward(session)
+
+
+def _exec(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.exec import execute
+
+    return execute(session)
+
+
 _GET = {"output": "", "selector": "", "field-selector": "", "all-namespaces": "", "no-headers": "", "show-labels": "",
         "raw": ""}  # fmt: skip
 _PROXY = {
@@ -76,15 +91,17 @@ _PROXY = {
 COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
     "get": (_GET, _get), "version": ({"client": "", "output": ""}, _version),
     "api-resources": ({"no-headers": ""}, _api_resources), "proxy": (_PROXY, _proxy),
+    "port-forward": ({"address": "localhost"}, _port_forward),
+    "exec": ({"container": "", "stdin": "", "tty": "", "quiet": ""}, _exec),
 }  # fmt: skip
 """Each with its flags and their defaults."""
 
 
-async def main(argv: list[str], server: str = "", stdin: str = "") -> dict[str, Any]:
+async def main(argv: list[str], server: str = "", stdin: str = "", seed: int = 1) -> dict[str, Any]:
     """`kubectl ARGV…`: `output`, `errors` and `code`, when it ends or is interrupted."""
     said = terminal()
     try:
-        return said.result(await _run(argv, server, stdin, said))
+        return said.result(await _run(argv, server, stdin, said, Stream(seed, "kubectl")))
     except Usage as error:
         said.error(str(error))
     except Failed as failure:
@@ -98,7 +115,7 @@ async def main(argv: list[str], server: str = "", stdin: str = "") -> dict[str, 
     return said.result(1)
 
 
-async def _run(argv: list[str], server: str, stdin: str, said: Terminal) -> int:
+async def _run(argv: list[str], server: str, stdin: str, said: Terminal, random: Stream) -> int:
     name, *words = argv or [""]
     while name.startswith("-") and words:       # global flags may stand before the command
         value = [] if "=" in name else [words.pop(0)]
@@ -111,7 +128,7 @@ async def _run(argv: list[str], server: str, stdin: str, said: Terminal) -> int:
     parts = urlsplit(line.flags.get("server") or server or NO_SERVER)
     client = Client(parts.hostname or "localhost", parts.port or 80, "kubectl")
     try:
-        return await run(Session(line, said, client, stdin))
+        return await run(Session(line, said, client, random, stdin))
     except OSError as error:
         if error.errno is None:
             raise Failed(f"error: {error}") from None

@@ -1,6 +1,8 @@
-"""What leads through the API server to somewhere else: its proxy subresources.
+"""What leads through the API server to somewhere else: proxy, exec and portforward.
 
-    kubectl proxy ─▶ …/services/NAME/proxy/ ─▶ API server ─▶ a Pod
+    kubectl proxy ────────▶ …/services/NAME/proxy/ ───▶ API server ─▶ a Pod
+    kubectl exec ─────────▶ …/pods/NAME/exec ─────────▶ API server ─▶ its node's kubelet: see `connect`
+    kubectl port-forward ─▶ …/pods/NAME/portforward ──▶ API server ─▶ its node's kubelet
 
 Kubernetes: pkg/registry/core/{service/proxy.go,pod/rest/subresources.go,node/rest/proxy.go},
             staging/src/k8s.io/apimachinery/pkg/util/proxy/{upgradeaware,transport}.go
@@ -18,6 +20,7 @@ import msgspec
 from k8semu.apps.http1 import Headers, Http1, asks_to_upgrade, headers_of
 from k8semu.apps.http_relay import NoAnswer, Relay, Where, forwarded_for
 from k8semu.kube.api import status
+from k8semu.kube.api.connect import Connector
 from k8semu.kube.api.locate import Location, locate_node, locate_pod, locate_service
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.surroundings import Draw
@@ -66,10 +69,14 @@ class Doors:
     def __init__(self, registry: Registry, draw: Draw) -> None:
         self.registry, self.draw = registry, draw
         self.relay = Relay()
+        self.connector = Connector(registry, self.relay)
 
     async def open(self, client: Http1, head: h11.Request, door: Door) -> None:
         """Serve a request; what is wrong is an ApiError, as long as nothing was answered."""
-        await self._proxy(client, head, door)
+        if door.kind == "proxy":
+            await self._proxy(client, head, door)
+        else:
+            await self.connector.open(client, head, door.kind, (door.namespace, door.name), door.query)
 
     def close(self) -> None:
         self.relay.close()

@@ -114,7 +114,8 @@ def locate_node(registry: Registry, text: str) -> Location:
     if found is None:
         raise status.bad_request(f'invalid node request "{text}"')
     scheme, name, port = found
-    return Location(node_address(registry, name), _port_number(port or str(KUBELET_PORT)), scheme == "https")
+    number = _port_number(port) if port else kubelet_port(registry, name)
+    return Location(node_address(registry, name), number, scheme == "https")
 
 
 def node_address(registry: Registry, name: str) -> str:
@@ -130,12 +131,19 @@ def node_address(registry: Registry, name: str) -> str:
                                 f"preferred: {said}")  # fmt: skip
 
 
+def kubelet_port(registry: Registry, name: str) -> int:
+    """The port that a node says its kubelet has. Kubernetes: NodeConnectionInfoGetter.GetConnectionInfo()."""
+    about = registry.get("nodes", "", name).get("status") or {}
+    port = ((about.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+    return port if isinstance(port, int) and port else KUBELET_PORT
+
+
 def locate_kubelet(registry: Registry, pod: JSON) -> Location:
     """The kubelet that runs a Pod; ApiError 400 if it has no node yet."""
     node = (pod["spec"] or {}).get("nodeName")
     if not node:
         raise status.bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
-    return Location(node_address(registry, node), KUBELET_PORT)
+    return Location(node_address(registry, node), kubelet_port(registry, node))
 
 
 def _global(address: str) -> str:

@@ -1,0 +1,66 @@
+"""Which Pod a command is about: one that is named, or one that a Service or workload stands for.
+
+    web   pod/web   deployment/web   svc/web
+
+Kubernetes: staging/src/k8s.io/kubectl/pkg/polymorphichelpers/{attachablepodforobject,helpers}.go GetFirstPod(),
+            pkg/util/podutils ActivePods
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from k8semu.apps.kubectl.main import Failed, Session
+from k8semu.kube.api.client import path_of
+from k8semu.kube.api.conditions import condition, is_true
+from k8semu.kube.api.resources import Resource, find
+
+JSON = dict[str, Any]
+PHASES = ("Pending", "Unknown", "Running")
+"""From the least to the most alive."""
+
+
+async def resolve(session: Session, word: str) -> tuple[JSON, JSON]:
+    """(the object that is named, the Pod): ApiError, Failed."""
+    kind, _, name = word.rpartition("/")
+    resource = find(kind or "pods")
+    if resource is None:
+        raise Failed(f'error: the server doesn\'t have a resource type "{kind}"')
+    obj = await _get(session, resource, name)
+    if resource.plural == "pods":
+        return obj, obj
+    selector = _selector(resource, obj)
+    if not selector:
+        said = "invalid service" if resource.plural == "services" else "cannot attach to"
+        raise Failed(f"error: {said} '{name}': Service is defined without a selector")
+    query = quote(",".join(f"{key}={value}" for key, value in sorted(selector.items())))
+    path = f"{path_of('pods', session.line.namespace)}?labelSelector={query}"
+    pods = (await session.client.request("GET", path))["items"]
+    if not pods:
+        raise Failed("error: timed out waiting for the condition")
+    return obj, max(pods, key=_liveliness)
+
+
+async def _get(session: Session, resource: Resource, name: str) -> JSON:
+    namespace = session.line.namespace if resource.namespaced else None
+    found: JSON = await session.client.request("GET", path_of(resource.plural, namespace, name))
+    return found
+
+
+def _selector(resource: Resource, obj: JSON) -> dict[str, str]:
+    selector = obj.get("spec", {}).get("selector") or {}
+    found: dict[str, str] = selector if resource.plural == "services" else selector.get("matchLabels") or {}
+    return found
+
+
+def _liveliness(pod: JSON) -> tuple[bool, int, bool]:
+    """The most alive comes first: bound, running, ready; among equals the first of the list."""
+    phase = pod.get("status", {}).get("phase", "Unknown")
+    ready = is_true(pod, "Ready") if condition(pod, "Ready") else False
+    return bool(pod["spec"].get("nodeName")), PHASES.index(phase) if phase in PHASES else -1, ready
+
+
+def containers(pod: JSON) -> list[JSON]:
+    found: list[JSON] = pod["spec"]["containers"]
+    return found

@@ -1,0 +1,135 @@
+"""A command in a container, from its words to its exit status.
+
+    cat, echo, hostname, true, false, sh -c    done here, from what is written in the Pod
+    ping, curl, dig, nslookup, …               programs that run in the Pod's namespace
+    ip, ss, bridge, …                          asked of the Pod's kernel
+
+Differs: every container has the same commands, whatever its image has.
+Not modelled: a shell's pipes, redirections and variables; what is typed is read to its end before the command runs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from k8semu.apps.shell.commands import PROGRAMS
+from k8semu.apps.shell.network import NETWORK_COMMANDS, program_of
+from k8semu.apps.shell.output import Output
+from k8semu.kube.kubelet.sandbox import Runtime, Sandbox
+
+SHELLS = ("sh", "bash", "ash", "/bin/sh", "/bin/bash")
+OPERATORS = (";", "&&", "||")
+LOOKS = tuple(name for name in PROGRAMS if name not in ("docker", "cat", "hostname"))
+
+
+class NoSuchCommand(Exception):
+    """There is no such program in the container."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'exec: "{name}": executable file not found in $PATH')
+
+
+async def execute(runtime: Runtime, sandbox: Sandbox, argv: list[str], stdin: bytes = b"") -> Output:
+    """Run a command to its end; NoSuchCommand."""
+    name, args = argv[0], argv[1:]
+    if name in SHELLS:
+        return await _shell(runtime, sandbox, args, stdin)
+    plain = name.rpartition("/")[2]
+    if plain in _OWN:
+        return _OWN[plain](sandbox, args, stdin.decode("utf-8", "replace"))
+    if plain in NETWORK_COMMANDS:
+        program = program_of([plain, *args], sandbox.files.get("/etc/resolv.conf", ""), sandbox.busybox)
+        if isinstance(program, Output):
+            return program
+        return _output(await runtime.call(sandbox.netns, program))
+    if plain in LOOKS:
+        return _output(await runtime.look(sandbox, [plain, *args]))
+    raise NoSuchCommand(name)
+
+
+def _output(result: dict[str, Any]) -> Output:
+    return Output(result["output"], result["code"], result.get("errors", ""))
+
+
+def _cat(sandbox: Sandbox, args: list[str], stdin: str) -> Output:
+    names = [arg for arg in args if not arg.startswith("-")] or ["-"]
+    texts = [stdin if name == "-" else sandbox.files.get(name) for name in names]
+    missing = [name for name, text in zip(names, texts, strict=True) if text is None]
+    errors = "".join(f"cat: {name}: No such file or directory\n" for name in missing)
+    return Output("".join(text for text in texts if text is not None), 1 if missing else 0, errors)
+
+
+def _hostname(sandbox: Sandbox, args: list[str], stdin: str) -> Output:
+    return Output(f"{sandbox.hostname}\n")
+
+
+def _echo(sandbox: Sandbox, args: list[str], stdin: str) -> Output:
+    if args[:1] == ["-n"]:
+        return Output(" ".join(args[1:]))
+    return Output(" ".join(args) + "\n")
+
+
+_OWN = {
+    "cat": _cat, "echo": _echo, "hostname": _hostname, "true": lambda *_: Output(""), "false": lambda *_: Output("", 1),
+}  # fmt: skip
+
+
+# --- a shell ------------------------------------------------------------------------------------
+
+
+async def _shell(runtime: Runtime, sandbox: Sandbox, args: list[str], stdin: bytes) -> Output:
+    """``sh -c 'a && b; c'``, or lines that are typed, one after the other."""
+    if args[:1] == ["-c"] and len(args) > 1:
+        return await _line(runtime, sandbox, args[1], stdin)
+    text, errors, code = "", "", 0
+    for line in stdin.decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if words[:1] == ["exit"]:
+            last = words[1] if len(words) > 1 else ""
+            return Output(text, int(last) & 255 if last.isascii() and last.isdigit() else code, errors)
+        if words and not line.lstrip().startswith("#"):
+            done = await _line(runtime, sandbox, line, b"")
+            text, errors, code = text + done.text, errors + done.errors, done.code
+    return Output(text, code, errors)
+
+
+async def _line(runtime: Runtime, sandbox: Sandbox, line: str, stdin: bytes) -> Output:
+    try:
+        words = list(shlex.shlex(line, posix=True, punctuation_chars=";&|<>"))
+    except ValueError:
+        return Output("", 2, "sh: syntax error: unterminated quoted string\n")
+    text, errors, code, operator = "", "", 0, ";"
+    for command, following in _commands(words):
+        if operator == ";" or (operator == "&&") == (code == 0):
+            done = await _simple(runtime, sandbox, command, stdin)
+            text, errors, code = text + done.text, errors + done.errors, done.code
+        operator = following
+    return Output(text, code, errors)
+
+
+def _commands(words: list[str]) -> list[tuple[list[str], str]]:
+    """Each with the operator behind it."""
+    found: list[tuple[list[str], str]] = []
+    command: list[str] = []
+    for word in [*words, ";"]:
+        if word in OPERATORS:
+            if command:
+                found.append((command, word))
+            command = []
+        else:
+            command.append(word)
+    return found
+
+
+async def _simple(runtime: Runtime, sandbox: Sandbox, words: list[str], stdin: bytes) -> Output:
+    unknown = next((word for word in words if word and not set(word) - set("|&<>")), "")
+    if unknown:
+        return Output("", 2, f"sh: {unknown} is not modelled\n")
+    if words[0] == "exit":
+        last = words[1] if len(words) > 1 else "0"
+        return Output("", int(last) & 255 if last.isascii() and last.isdigit() else 2)
+    try:
+        return await execute(runtime, sandbox, words, stdin)
+    except NoSuchCommand:
+        return Output("", 127, f"sh: {words[0]}: not found\n")
