@@ -5,6 +5,8 @@
 
 ARP wakes nobody: a node answers for its address, and passes other requests over, with or without Pods.
 
+A node behind a cloud's load balancer does not sleep: it is asked all the time whether it is well.
+
 A Pod that runs a program of the user's own, which may call somebody when it starts, lets its node not sleep.
 
 Not modelled: what else a sleeping node would send by itself.

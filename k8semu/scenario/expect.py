@@ -41,6 +41,10 @@ def check(expect: Expect | None, result: Any) -> list[str]:
             wanted if isinstance(wanted, int) else sorted(wanted)
         ):
             failures.append(f"{key}: expected {wanted}, got {got_pods}")
+    for key, value in (expect.outside or {}).items():
+        reached = result.get("outside", {}).get(key, "nothing")
+        if reached.partition(" (")[0] != value:
+            failures.append(f"outside: expected {key} at {value}, got {reached}")
     for key, value in (expect.returns or {}).items():
         if key not in result or result[key] != value:
             failures.append(f"{key}: expected {value!r}, got {result.get(key)!r}")

@@ -317,6 +317,8 @@ class Expect(Model, kw_only=True):
     stopped: list[str] | int | None = None
     pending: list[str] | int | None = None
     """Pods that no node can take."""
+    outside: dict[str, str] | None = None
+    """Of Services that the step gave a public address: which, or ``<pending>``."""
 
 
 class Step(Model, kw_only=True):
@@ -347,7 +349,7 @@ class Step(Model, kw_only=True):
     expect: Expect | None = None
 
 
-_CHANGES = ("started", "stopped", "pending", "error")
+_CHANGES = ("started", "stopped", "pending", "error", "outside")
 EXPECTS: dict[str, tuple[str, ...]] = {
     "http": ("status", "servedBy", "clientAddress", "error", "bytes", "headers", "contains", "excludes"),
     "ping": ("sent", "received", "error"),

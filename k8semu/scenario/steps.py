@@ -286,7 +286,7 @@ def split_object(text: str) -> tuple[str, str]:
 
 async def _change(built: Built, write: Callable[[], None]) -> Any:
     """Have something written, and what follows done: `started`, `stopped`, `pending` (names of Pods), `error`."""
-    before = dict(built.pods)
+    before, outside = dict(built.pods), _outside(built)
     error = ""
     try:
         write()
@@ -298,11 +298,26 @@ async def _change(built: Built, write: Callable[[], None]) -> Any:
     pending = [pod["metadata"]["name"] for pod in pods if not pod["spec"].get("nodeName")]
     if pending and not error:
         error = _why_pending(pods)
-    return {
+    result: dict[str, Any] = {
         "started": [pod.hostname for key, pod in built.pods.items() if before.get(key) is not pod],
         "stopped": [pod.hostname for key, pod in before.items() if built.pods.get(key) is not pod],
         "pending": pending, "error": error,
     }  # fmt: skip
+    reached = {name: address for name, address in _outside(built).items() if outside.get(name) != address}
+    return {**result, "outside": reached} if reached else result
+
+
+def _outside(built: Built) -> dict[str, str]:
+    """Services of type LoadBalancer and their public addresses, or why they have none."""
+    found = {}
+    for service in built.master.registry.list("services") if built.cloud is not None else ():
+        if service["spec"]["type"] == "LoadBalancer":
+            meta = service["metadata"]
+            ways = service["status"]["loadBalancer"].get("ingress") or []
+            addresses = ", ".join(way.get("ip") or way.get("hostname", "") for way in ways)
+            why = built.master.last_warning(meta["namespace"], meta["name"])
+            found[meta["name"]] = addresses or (f"<pending> ({why})" if why else "<pending>")
+    return found
 
 
 def _why_pending(pods: list[dict[str, Any]]) -> str:

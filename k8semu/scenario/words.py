@@ -170,7 +170,9 @@ def _answer_line(kind: str, call: dict[str, Any]) -> str:
         after = f" after {asked} names" if asked > 1 else ""
         return f"{call['rcode']}{after}: {call['name']}{' is ' if call['answers'] else ''}{', '.join(call['answers'])}"
     if kind in ("scale", "kill", "apply", "delete"):
-        return "   ".join(f"{key}: {', '.join(call[key])}" for key in ("stopped", "started", "pending") if call[key])
+        changes = [f"{key}: {', '.join(call[key])}" for key in ("stopped", "started", "pending") if call[key]]
+        reached = ", ".join(f"{name} {address}" for name, address in call.get("outside", {}).items())
+        return "   ".join([*changes, f"outside: {reached}"] if reached else changes)
     if kind == "listen":
         return "the port was free"
     if kind == "cni":

@@ -144,8 +144,21 @@ def test_an_address_is_free_again_when_its_service_goes() -> None:
     steps: list[JSON] = [
         calls(), {"delete": {"object": "service/web"}}, calls(), {"apply": [service("next")]}, calls(),
     ]  # fmt: skip
-    first, _, gone, _, again = run(steps, pool=VIP)
+    first, _, gone, applied, again = run(steps, pool=VIP)
+    assert applied["outside"] == {"next": VIP}
     assert (first["status"], gone["error"], again["status"]) == (200, "ETIMEDOUT", 200)
+
+
+def test_a_step_tells_of_the_services_that_got_an_address_or_none() -> None:
+    got = run([{"apply": [service("next")]}, {"scale": {"workload": "deployment/d", "replicas": 1}}], service(), {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"d": "d"}}, "template": {
+            "metadata": {"labels": {"d": "d"}}, "spec": {"containers": [{"name": "c", "image": "busybox"}]},
+        }},
+    }, pool=VIP)  # fmt: skip
+    assert list(got[0]["outside"]) == ["next"]
+    assert got[0]["outside"]["next"].startswith("<pending> (Error syncing load balancer: failed to ensure")
+    assert "outside" not in got[1]
 
 
 def test_a_node_that_is_excluded_is_not_behind_it() -> None:
@@ -213,3 +226,17 @@ def test_a_caller_may_wait_for_an_answer_before_it_hangs_up() -> None:
         for when in ("send", "answer", "end")
     ]
     assert [result["reply"].startswith("HTTP/1.1 200 OK") for result in run(steps)] == [True, True, True]
+
+
+def test_nodes_of_a_large_cluster_answer_their_first_check() -> None:
+    """There nodes sleep until a packet reaches them; one that wakes by a check would have nobody to answer it."""
+    spec = cluster("iptables", [calls(), STATE])
+    spec["podNetwork"] = {"cidr": "172.16.0.0/12"}
+    spec["nodes"] = [{"name": f"host{n}", "address": f"10.100.0.{n + 1}/24"} for n in range(1, 101)]
+    this = Run(parse(text(spec, pods()[0], service()), "lb.yaml", "lb"))
+    try:
+        this.build()
+        result, state = (step.result for step in this.steps())
+    finally:
+        this.close()
+    assert (result["status"], state["output"].count("(HTTP 200)")) == (200, 100)

@@ -65,3 +65,12 @@ def test_every_kind_of_step_says_what_can_be_expected_of_it() -> None:
     known = set(Expect.__struct_encode_fields__)
     assert set(ACTIONS) == set(Step.__struct_encode_fields__) - {"name", "note", "expect"}
     assert {key for keys in EXPECTS.values() for key in keys} == known
+
+
+def test_a_service_that_waits_for_an_address_is_pending_whatever_the_reason() -> None:
+    result = {"outside": {"web": "203.0.113.100", "admin": "<pending> (no address is left)"}}
+    assert check(Expect(outside={"web": "203.0.113.100", "admin": "<pending>"}), result) == []
+    assert check(Expect(outside={"admin": "203.0.113.101", "gone": "<pending>"}), result) == [
+        "outside: expected admin at 203.0.113.101, got <pending> (no address is left)",
+        "outside: expected gone at <pending>, got nothing",
+    ]
