@@ -21,9 +21,21 @@ def _words(words: list[str]) -> dict[str, Any]:
     return {"argv": words}
 
 
+def _late(name: str) -> Callable[[list[str]], dict[str, Any]]:
+    """A command that is imported when it is first asked for."""
+
+    def program(words: list[str]) -> dict[str, Any]:
+        from importlib import import_module
+
+        args: dict[str, Any] = import_module(f"k8semu.apps.shell.{name}").program(words)
+        return args
+
+    return program
+
+
 _PROGRAMS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
     "ping": ping.program, "curl": curl.program, "traceroute": traceroute.program,
-    "dig": _words, "nslookup": _words, "getent": getent.program,
+    "dig": _words, "nslookup": _words, "getent": getent.program, "nc": _late("nc"), "wget": _late("wget"),
 }  # fmt: skip
 NETWORK_COMMANDS = tuple(_PROGRAMS)
 """Those that need the network."""
