@@ -1,13 +1,17 @@
 """ping: is there an answer, how long does it take, and if not, who says why?
 
+    send ── interval ──▶ send ── interval ──▶ send ── until all have answered, or `timeout` ──▶ end
+
 Shown: `ping -c N HOST`, the output of iputils ping
+Linux: iputils ping/ping_common.c main_loop(), schedule_exit()
 RFC: 792
-Differs: the next request waits for the answer to this one; a real ping asks each interval anyway.
+Differs: an error is of the oldest request that nothing was heard of; the last is waited for four seconds, not ten.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 import socket
@@ -26,23 +30,59 @@ _WHY = {
 
 
 class _Pinger(asyncio.DatagramProtocol):
-    """Takes answers; `waiting` is the sequence number asked about, with the future that waits for it."""
+    """Sends requests, and notes what comes of each."""
 
     def __init__(self) -> None:
-        self.waiting: tuple[int, asyncio.Future[tuple[str, int, int | None]]] | None = None
-        self.redirects: list[IcmpInfo] = []
+        self.heard = asyncio.Event()
+        self.lines: list[str] = []
+        self.times: list[float] = []
+        self.sent: dict[int, float] = {}
+        self.errors: dict[int, str] = {}
+        self.answered: set[int] = set()
+        self.pipe = 1
+        self.no_route = False
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def send(self, sequence: int, payload: bytes, address: str) -> None:
+        self.sent[sequence] = asyncio.get_running_loop().time()
+        self.transport.sendto(echo_request(sequence, payload), (address, 0))
+
+    @property
+    def silent(self) -> list[int]:
+        """The requests of which nothing was heard."""
+        return [number for number in self.sent if number not in self.answered and number not in self.errors]
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        if self.waiting is not None and echo_sequence(data) == self.waiting[0] and not self.waiting[1].done():
-            self.waiting[1].set_result((addr[0], len(data), reply_ttl(data)))
+        sequence = echo_sequence(data)
+        if sequence not in self.sent or sequence in self.answered:
+            return
+        ms = (asyncio.get_running_loop().time() - self.sent[sequence]) * 1000
+        ttl = reply_ttl(data)
+        said = f" ttl={ttl}" if ttl is not None else ""
+        self.lines.append(f"{len(data)} bytes from {addr[0]}: icmp_seq={sequence}{said} time={_ms(ms)} ms")
+        self.times.append(ms)
+        self.answered.add(sequence)
+        self._acknowledge(sequence)
 
     def error_received(self, exc: Exception) -> None:
-        info = icmp_of(exc) if isinstance(exc, OSError) else None
-        if info is not None and info.type == REDIRECT:      # news of a shorter way; the answer still comes
-            self.redirects.append(info)
+        silent = self.silent
+        if not isinstance(exc, OSError) or not silent:
             return
-        if self.waiting is not None and not self.waiting[1].done():
-            self.waiting[1].set_exception(exc)
+        sequence, info = silent[0], icmp_of(exc)
+        if info is not None and info.type == REDIRECT:      # news of a shorter way; the answer still comes
+            self.lines.append(_redirected(info, sequence))
+            return
+        self.no_route = exc.errno == errno.ENETUNREACH and info is None and sequence == 1
+        self.lines.append(_describe(exc, sequence))
+        self.errors[sequence] = error_name(exc)
+        self._acknowledge(sequence)
+
+    def _acknowledge(self, sequence: int) -> None:
+        """How many requests were under way at the same time. Linux: iputils ping/ping.h acknowledge()"""
+        self.pipe = max(self.pipe, len(self.sent) - sequence + 1)
+        self.heard.set()
 
 
 def _redirected(info: IcmpInfo, sequence: int) -> str:
@@ -68,8 +108,8 @@ async def ping(
     pmtudisc: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """Ask `count` times with `size` bytes: `sent`, `received`, `errors` (errno names), `lines` as ping prints them."""
-    loop = asyncio.get_running_loop()
     try:
+        loop = asyncio.get_running_loop()
         address = (await loop.getaddrinfo(host, 0, family=socket.AF_INET))[0][4][0]
     except socket.gaierror as error:
         name = error_name(error)
@@ -79,41 +119,39 @@ async def ping(
     if pmtudisc:
         set_pmtudisc(transport, pmtudisc)
     payload = (bytes(16) + bytes(range(16, 256)) * (size // 240 + 1))[:size]
-    lines = [f"PING {host} ({address}) {size}({size + 28}) bytes of data."]
-    errors: list[str] = []
-    times: list[float] = []
-    started = loop.time()
     try:
-        for sequence in range(1, count + 1):
-            if sequence > 1:
-                await asyncio.sleep(interval)
-            answer: asyncio.Future[tuple[str, int, int | None]] = loop.create_future()
-            pinger.waiting = (sequence, answer)
-            sent = loop.time()
-            transport.sendto(echo_request(sequence, payload), (address, 0))
-            try:
-                sender, length, hops_left = await asyncio.wait_for(answer, timeout)
-            except TimeoutError:
-                errors.append("ETIMEDOUT")
-            except OSError as error:
-                errors.append(error_name(error))
-                if not lines[1:] and error.errno == errno.ENETUNREACH and icmp_of(error) is None:
-                    # no route: a real ping finds out before its first line
-                    lines = [f"ping: connect: {error.strerror}"]
-                    return {"sent": sequence, "received": 0, "errors": errors, "error": errors[0], "lines": lines}
-                lines.append(_describe(error, sequence))
-            else:
-                lines += [_redirected(info, sequence) for info in pinger.redirects]
-                pinger.redirects.clear()
-                ms = (loop.time() - sent) * 1000
-                times.append(ms)
-                ttl_said = f" ttl={hops_left}" if hops_left is not None else ""
-                lines.append(f"{length} bytes from {sender}: icmp_seq={sequence}{ttl_said} time={_ms(ms)} ms")
+        await _ask(pinger, payload, str(address), count, interval, timeout)
     finally:
         transport.close()
-    received = len(times)
-    lines += _statistics(host, count, times, errors, (loop.time() - started) * 1000)
-    return {"sent": count, "received": received, "errors": errors, "error": errors[0] if errors else "", "lines": lines}
+    found = {**pinger.errors, **dict.fromkeys(pinger.silent, "ETIMEDOUT")}
+    errors = [found[sequence] for sequence in sorted(found)]
+    result = {
+        "sent": len(pinger.sent), "received": len(pinger.times), "errors": errors, "error": errors[0] if errors else "",
+    }  # fmt: skip
+    if pinger.no_route:     # a real ping finds out before its first line
+        return {**result, "lines": ["ping: connect: Network is unreachable"]}
+    head = f"PING {host} ({address}) {size}({size + 28}) bytes of data."
+    return {**result, "lines": [head, *pinger.lines, *_statistics(host, pinger)]}
+
+
+async def _ask(pinger: _Pinger, payload: bytes, address: str, count: int, interval: float, timeout: float) -> None:
+    """Send a request each `interval`, and wait for what is still to come."""
+    for sequence in range(1, count + 1):
+        if sequence > 1:
+            await asyncio.sleep(interval)
+        pinger.send(sequence, payload, address)
+        if sequence == 1:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if pinger.no_route:
+            return
+    patience = max(2 * max(pinger.times) / 1000, interval) if pinger.times else timeout
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while pinger.silent and loop.time() < until:
+        pinger.heard.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pinger.heard.wait(), until - loop.time())
 
 
 def _ms(ms: float) -> str:
@@ -121,21 +159,23 @@ def _ms(ms: float) -> str:
     return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
 
 
-def _statistics(host: str, sent: int, times: list[float], errors: list[str], ms: float) -> list[str]:
+def _statistics(host: str, pinger: _Pinger) -> list[str]:
     """The last lines. Linux: iputils ping/ping_common.c finish()."""
+    sent, times, failed = len(pinger.sent), pinger.times, len(pinger.errors)
     received = len(times)
-    failed = len([e for e in errors if e != "ETIMEDOUT"])
     extra = f", +{failed} errors" if failed else ""
     loss = f"{100 * (sent - received) / sent:g}"
+    ms = (pinger.sent[sent] - pinger.sent[1]) * 1000
     rows = [
         "",
         f"--- {host} ping statistics ---",
         f"{sent} packets transmitted, {received} received{extra}, {loss}% packet loss, time {ms:.0f}ms",
     ]
+    pipe = f"pipe {pinger.pipe}" if pinger.pipe > 1 else ""
     if not times:
-        return [*rows, ""]
+        return [*rows, pipe]
     micro = [round(t * 1000) for t in times]
     average = sum(micro) // received
     deviation = math.isqrt(max(0, sum(t * t for t in micro) // received - average * average))
     figures = "/".join(f"{t / 1000:.3f}" for t in (min(micro), average, max(micro), deviation))
-    return [*rows, f"rtt min/avg/max/mdev = {figures} ms"]
+    return [*rows, f"rtt min/avg/max/mdev = {figures} ms{f', {pipe}' if pipe else ''}"]

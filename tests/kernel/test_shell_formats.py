@@ -158,6 +158,9 @@ podx ping -c 2 -s 100 -i 0.2 172.17.1.3
 podx ping -q -c 1 172.17.1.3
 podx ping -c 1 -t 1 172.17.1.3
 podx ping -c 1 -W 1 10.9.9.9
+podx ping -c 3 -i 0.2 -W 1 172.17.0.77
+podx ping -c 3 -i 0.3 172.17.0.77
+podx ping -c 2 -i 0.2 -W 1 10.9.9.9
 podx ping -c 1 -W 1 -M do -s 2000 172.17.1.3
 host1 ping -c 1 1.2.3.4
 host1 traceroute -n 1.2.3.4

@@ -157,6 +157,15 @@ def test_ping_counts_and_says_who_cannot_reach_whom(pods: TwoPods) -> None:
     assert "From 172.17.0.2 icmp_seq=1 Destination Host Unreachable" in bad["lines"]
 
 
+def test_ping_asks_each_second_whether_or_not_the_last_was_answered(pods: TwoPods) -> None:
+    lost = pods.call("ping:ping", host="172.17.0.9", count=3)
+    assert lost["errors"] == ["EHOSTUNREACH"] * 3
+    assert lost["lines"][1:4] == [f"From 172.17.0.2 icmp_seq={n} Destination Host Unreachable" for n in (1, 2, 3)]
+    assert lost["lines"][-2:] == [
+        "3 packets transmitted, 0 received, +3 errors, 100% packet loss, time 2000ms", "pipe 3",
+    ]  # fmt: skip
+
+
 def test_ping_to_a_name_that_nobody_has_sends_nothing(pods: TwoPods) -> None:
     result = pods.call("ping:ping", host="nowhere")
     assert (result["sent"], result["error"], result["lines"]) == (
