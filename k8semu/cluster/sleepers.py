@@ -71,6 +71,8 @@ class Sleepers:
 
     def wake(self, netns: str) -> None:
         """A node, or the one that a Pod is on; nothing happens if it does not sleep."""
+        if not self._waiting:
+            return
         node = self._pods.pop(netns, netns)
         for action in self._waiting.pop(node, ()):
             action()

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from k8semu.cluster.journal import Entry
 from k8semu.errors import CommandError
 from k8semu.lab.chance import BASE_REACHABLE_TIME_MS
@@ -79,8 +81,8 @@ def sysctl_path(name: str) -> Path:
 def _emulated_defaults() -> dict[str, int | str]:
     values = dict(DEFAULTS)
     for dev in ("all", "default", "lo"):
-        values |= {f"net.ipv4.conf.{dev}.{key}": value for key, value in DevConf.DEFAULTS.items()}
-    values |= {f"net.ipv4.neigh.default.{key}": value for key, value in NeighConf.DEFAULTS.items()}
+        values |= {f"net.ipv4.conf.{dev}.{key}": value for key, value in asdict(DevConf()).items()}
+    values |= {f"net.ipv4.neigh.default.{key}": value for key, value in asdict(NeighConf()).items()}
     return values
 
 

@@ -9,12 +9,12 @@ Differs: no queueing disciplines; a link has a delay, and a loss that the scenar
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, consume, drop
-from k8semu.linux.core.sysctl import DevConf, NeighConf
 from k8semu.trace.steps import Originate, Receive, Transmit
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class NetDevice:
         self.rx_handler: Callable[[Skb], None] | None = None
         self._tap: Tap | None = None
         self.addresses: list[IfAddr] = []
-        self.conf = DevConf(net.sysctl.conf_default)
-        self.neigh_conf = NeighConf(net.sysctl.neigh_default)
+        self.conf = copy(net.sysctl.conf_default)
+        self.neigh_conf = copy(net.sysctl.neigh_default)
         self.stats = Stats()
         self.flows: dict[bytes, Flow] | None = {} if net.world.flow_cache else None   # of what comes in here
         self.origin = ""

@@ -50,14 +50,17 @@ HookFn = Callable[[Skb, "NetDevice | None", "NetDevice | None"], bool]
 """(skb, device it came in by, device it will leave by) -> does it go on?"""
 
 
+HOOKS = len(Hook)
+
+
 class Hooks:
     """What is registered at the hooks of one namespace."""
 
     __slots__ = ("_aloof", "_entries", "by_flow", "chains", "used")
 
     def __init__(self) -> None:
-        self._entries: list[list[tuple[int, str, HookFn]]] = [[] for _ in Hook]
-        self.chains: list[tuple[HookFn, ...]] = [() for _ in Hook]
+        self._entries: list[list[tuple[int, str, HookFn]]] = [[] for _ in range(HOOKS)]
+        self.chains: list[tuple[HookFn, ...]] = [()] * HOOKS
         self.used = False  # is anything registered anywhere?
         self.by_flow = True
         """Do all functions tell a packet's recording what they do (core.flow)?"""

@@ -10,87 +10,47 @@ Linux: include/linux/inetdevice.h IN_DEV_ANDCONF/ORCONF/MAXCONF, net/ipv4/sysctl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+
+import msgspec
 
 from k8semu.errors import CommandError
 
 
-class DevConf:
+class DevConf(msgspec.Struct):
     """net.ipv4.conf.DEV.*: Linux: struct ipv4_devconf."""
 
-    DEFAULTS: ClassVar[dict[str, int]] = {
-        "forwarding": 0,
-        "rp_filter": 0,
-        "accept_redirects": 1,
-        "secure_redirects": 1,
-        "send_redirects": 1,
-        "shared_media": 1,
-        "accept_source_route": 0,
-        "route_localnet": 0,
-        "accept_local": 0,
-        "proxy_arp": 0,
-        "arp_filter": 0,
-        "arp_notify": 0,
-        "arp_ignore": 0,
-        "arp_announce": 0,
-        "arp_accept": 0,
-        "log_martians": 0,
-        "src_valid_mark": 0,
-        "drop_unicast_in_l2_multicast": 0,
-        "drop_gratuitous_arp": 0,
-    }
-    __slots__ = tuple(DEFAULTS)
-    forwarding: int
-    rp_filter: int
-    accept_redirects: int
-    secure_redirects: int
-    send_redirects: int
-    shared_media: int
-    accept_source_route: int
-    route_localnet: int
-    accept_local: int
-    proxy_arp: int
-    arp_filter: int
-    arp_notify: int
-    arp_ignore: int
-    arp_announce: int
-    arp_accept: int
-    log_martians: int
-    src_valid_mark: int
-    drop_unicast_in_l2_multicast: int
-    drop_gratuitous_arp: int
-
-    def __init__(self, default: DevConf | None = None) -> None:
-        for name, value in self.DEFAULTS.items():
-            setattr(self, name, value if default is None else getattr(default, name))
+    forwarding: int = 0
+    rp_filter: int = 0
+    accept_redirects: int = 1
+    secure_redirects: int = 1
+    send_redirects: int = 1
+    shared_media: int = 1
+    accept_source_route: int = 0
+    route_localnet: int = 0
+    accept_local: int = 0
+    proxy_arp: int = 0
+    arp_filter: int = 0
+    arp_notify: int = 0
+    arp_ignore: int = 0
+    arp_announce: int = 0
+    arp_accept: int = 0
+    log_martians: int = 0
+    src_valid_mark: int = 0
+    drop_unicast_in_l2_multicast: int = 0
+    drop_gratuitous_arp: int = 0
 
 
-class NeighConf:
+class NeighConf(msgspec.Struct):
     """net.ipv4.neigh.DEV.*: times in ms or s as the name says. Linux: struct neigh_parms."""
 
-    DEFAULTS: ClassVar[dict[str, int]] = {
-        "base_reachable_time_ms": 30_000,
-        "retrans_time_ms": 1_000,
-        "delay_first_probe_time": 5,
-        "gc_stale_time": 60,
-        "mcast_solicit": 3,
-        "ucast_solicit": 3,
-        "app_solicit": 0,
-        "unres_qlen": 101,
-    }
-    __slots__ = tuple(DEFAULTS)
-    base_reachable_time_ms: int
-    retrans_time_ms: int
-    delay_first_probe_time: int
-    gc_stale_time: int
-    mcast_solicit: int
-    ucast_solicit: int
-    app_solicit: int
-    unres_qlen: int
-
-    def __init__(self, default: NeighConf | None = None) -> None:
-        for name, value in self.DEFAULTS.items():
-            setattr(self, name, value if default is None else getattr(default, name))
+    base_reachable_time_ms: int = 30_000
+    retrans_time_ms: int = 1_000
+    delay_first_probe_time: int = 5
+    gc_stale_time: int = 60
+    mcast_solicit: int = 3
+    ucast_solicit: int = 3
+    app_solicit: int = 0
+    unres_qlen: int = 101
 
 
 DEFAULTS: dict[str, int | str] = {
@@ -190,7 +150,7 @@ class SysctlTable:
                 dev, _, key = name[len(prefix) :].rpartition(".")
                 dev = dev.replace("/", ".")  # sysctl writes flannel.1 as flannel/1
                 conf = table.get(dev)
-                if conf is not None and key in conf.DEFAULTS:
+                if conf is not None and key in conf.__struct_fields__:
                     return conf, key
         return None
 

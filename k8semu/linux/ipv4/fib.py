@@ -44,7 +44,7 @@ class Route:
     """One route. `str()` is the line `ip route` shows. Linux: struct fib_alias, struct fib_info."""
 
     __slots__ = (
-        "dev", "dst", "metric", "mtu", "onlink", "origin", "proto", "scope", "src", "step", "table", "type", "via",
+        "_step", "dev", "dst", "metric", "mtu", "onlink", "origin", "proto", "scope", "src", "table", "type", "via",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,15 @@ class Route:
         self.dst, self.dev, self.type, self.via, self.src = dst, dev, type, via, src
         self.scope, self.metric, self.proto, self.onlink = scope, metric, proto, onlink
         self.mtu, self.table, self.origin = mtu, table, origin
-        self.step = FibStep("", str(self), TABLE_NAMES.get(table, str(table)), origin)
+        self._step: FibStep | None = None
+
+    @property
+    def step(self) -> FibStep:
+        """That a packet took it: one step for all packets."""
+        step = self._step
+        if step is None:
+            step = self._step = FibStep("", str(self), TABLE_NAMES.get(self.table, str(self.table)), self.origin)
+        return step
 
     def __str__(self) -> str:
         words = [self.type] if self.type != "unicast" else []
@@ -103,7 +111,11 @@ class FibTable:
 
     def add(self, route: Route, replace: bool = False) -> None:
         """Add a route; 'File exists' if there is one of the same prefix and metric. Linux: fib_table_insert()."""
-        routes = self._bucket(route.dst.plen).setdefault(int.from_bytes(route.dst.addr, "big"), [])
+        bucket, key = self._bucket(route.dst.plen), int.from_bytes(route.dst.addr, "big")
+        routes = bucket.get(key)
+        if routes is None:
+            bucket[key] = [route]
+            return
         same = [r for r in routes if r.metric == route.metric]
         if same and replace:
             routes[routes.index(same[0])] = route
