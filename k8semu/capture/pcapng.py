@@ -40,6 +40,7 @@ MAX_BLOCK = 16 << 20
 """No reader takes larger blocks (as Wireshark)."""
 MAX_COMMENT = 0xFFFC
 BUFFER = 1 << 18
+PAGE = 4096
 
 _U32 = Struct("<I")
 _HEAD = Struct("<II")
@@ -50,7 +51,7 @@ _PACKETID_OPTION = OPT_EPB_PACKETID | 8 << 16
 class Stream(Protocol):
     """Where a writer writes: a `WholeFile`, or an `io.BytesIO`."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 def _pad(data: bytes) -> bytes:
@@ -75,7 +76,8 @@ class PcapngWriter:
         self._packers: dict[int, Callable[..., bytes]] = {}
         self._ends: dict[int, tuple[bytes, bytes]] = {}
         section = Struct("<IHHq").pack(BYTE_ORDER_MAGIC, 1, 0, -1)
-        self._buffer = bytearray(_block(SHB, section + _option(OPT_USERAPPL, b"k8semu") + bytes(4)))
+        self._parts = [_block(SHB, section + _option(OPT_USERAPPL, b"k8semu") + bytes(4))]
+        self._size = len(self._parts[0])     # of all parts
 
     def interface(self, name: str, linktype: int = LINKTYPE_ETHERNET) -> int:
         """The number of the interface called `name`; the first call describes it in the file."""
@@ -83,7 +85,7 @@ class PcapngWriter:
         if number is None:
             number = self._interfaces[name, linktype] = len(self._interfaces)
             options = _option(OPT_IF_NAME, name.encode()) + _option(OPT_TSRESOL, bytes([NANOSECONDS]))
-            self._buffer += _block(IDB, Struct("<HHI").pack(linktype, 0, 0) + options + bytes(4))
+            self.put([_block(IDB, Struct("<HHI").pack(linktype, 0, 0) + options + bytes(4))])
         return number
 
     def names(self, names: Mapping[bytes, str]) -> None:
@@ -93,11 +95,11 @@ class PcapngWriter:
                 Struct("<HH").pack(1, len(addr) + len(name.encode()) + 1) + _pad(addr + name.encode() + b"\0")
                 for addr, name in names.items()
             )
-            self._buffer += _block(NRB, records + bytes(4))
+            self.put([_block(NRB, records + bytes(4))])
 
     def secrets(self, lines: bytes) -> None:
         """Keep TLS secrets (NSS key log lines), in front of every frame that is not written yet."""
-        self._buffer += _block(DSB, _HEAD.pack(TLS_KEY_LOG, len(lines)) + _pad(lines))
+        self.put([_block(DSB, _HEAD.pack(TLS_KEY_LOG, len(lines)) + _pad(lines))])
 
     def pack(
         self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
@@ -118,14 +120,15 @@ class PcapngWriter:
     ) -> Callable[[bytearray, int], None]:  # fmt: skip
         """What makes whole blocks for `put`, of frames that have direction and comments in common."""
         flags = Struct("<III").pack(_FLAGS_OPTION, direction, _PACKETID_OPTION)
-        by_length: dict[int, tuple[Callable[..., bytes], bytes, bytes]] = {}
+        by_length: dict[int, tuple[Callable[..., bytes], bytes, bytes, bytes]] = {}
         append = waiting.append
 
-        def form(length: int) -> tuple[Callable[..., bytes], bytes, bytes]:
+        def form(length: int) -> tuple[Callable[..., bytes], bytes, bytes, bytes]:
             padded = length + -length % 4
             total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
-            packer = Struct(f"<12sIIII{padded}s12sQ{len(comments) + 8}s").pack
-            return packer, Struct("<III").pack(EPB, total, interface), comments + _HEAD.pack(0, total)
+            packer = Struct(f"<12sII8s{padded}s12sQ{len(comments) + 8}s").pack
+            head = Struct("<III").pack(EPB, total, interface)
+            return packer, head, _HEAD.pack(length, length), comments + _HEAD.pack(0, total)
 
         def sight(data: bytearray, packet_id: int) -> None:
             if len(waiting) >= most:
@@ -134,18 +137,18 @@ class PcapngWriter:
             ready = by_length.get(length)
             if ready is None:
                 ready = by_length[length] = form(length)
-            packer, head, tail = ready
+            packer, head, lengths, tail = ready
             time = clock.now
-            append(packer(head, time >> 32, time & 0xFFFFFFFF, length, length, data, flags, packet_id, tail))
+            append(packer(head, time >> 32, time & 0xFFFFFFFF, lengths, data, flags, packet_id, tail))
 
         return sight
 
     def put(self, records: list[bytes]) -> None:
         """Write blocks that packers made."""
-        buffer = self._buffer
-        buffer += b"".join(records)
-        if len(buffer) > BUFFER:
-            self.flush()
+        self._parts += records
+        self._size += sum(map(len, records))
+        if self._size >= BUFFER:
+            self._spill()
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Comments, ready for `write`: one per line."""
@@ -157,14 +160,10 @@ class PcapngWriter:
         ends = self._ends.get(total)
         if ends is None:
             ends = self._ends[total] = (_HEAD.pack(EPB, total), _HEAD.pack(0, total))
-        buffer = self._buffer
-        buffer += ends[0]
-        buffer += packed
-        if comments:
-            buffer += comments
-        buffer += ends[1]
-        if len(buffer) > BUFFER:
-            self.flush()
+        self._parts.append(b"".join((ends[0], packed, comments, ends[1])))
+        self._size += total
+        if self._size >= BUFFER:
+            self._spill()
 
     def frame(self, frame: Frame) -> None:
         """Write one whole frame, also one without a packet id."""
@@ -175,15 +174,22 @@ class PcapngWriter:
         self.write(number, packed, self.comment(frame.comments))
 
     def flush(self) -> None:
-        """Hand what is buffered to the file."""
-        self._out.write(self._buffer)  # type: ignore[arg-type]
-        self._buffer = bytearray()
+        """Hand all that is buffered to the file."""
+        self._out.write(b"".join(self._parts))
+        self._parts, self._size = [], 0
+
+    def _spill(self) -> None:
+        """Hand over what fills pages, which the kernel takes faster than parts of them; the rest waits."""
+        whole = memoryview(b"".join(self._parts))
+        end = self._size & -PAGE
+        self._out.write(whole[:end])
+        self._parts, self._size = [bytes(whole[end:])], self._size - end
 
     def close(self) -> None:
         self.flush()
 
     def abort(self) -> None:
-        self._buffer = bytearray()
+        self._parts, self._size = [], 0
 
 
 class PcapngFile(PcapngWriter, Whole):

@@ -92,7 +92,7 @@ class WholeFile(Whole):
         self._temporary = _hidden(self.path)
         return self._temporary.open("wb", buffering=0)
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`; callers collect it in large pieces."""
         try:
             view = memoryview(data)

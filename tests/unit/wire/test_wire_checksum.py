@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8semu.wire.checksum import checksum, csum_replace, ones_sum, transport_checksum
+from k8semu.wire.checksum import checksum, csum_replace, fold, ones_sum, transport_checksum
 from k8semu.wire.scapy_layers import ICMP, IP, TCP, UDP
 
 ADDRESS = st.binary(min_size=4, max_size=4)
@@ -44,6 +44,15 @@ def test_an_incremental_update_equals_a_whole_computation(data: bytes, new: byte
     changed = new + data[4:]
     updated = csum_replace(checksum(data), int.from_bytes(data[:4], "big"), int.from_bytes(new, "big"))
     assert updated == checksum(changed)
+
+
+@given(st.integers(0, 70_000), st.integers(0, 2**64))
+def test_a_folded_number_leaves_the_same_remainder(octets: int, seed: int) -> None:
+    total = seed * (1 << 8 * octets) // 0xFFFB
+    folded = fold(total)
+    assert folded % 0xFFFF == total % 0xFFFF
+    assert (folded == 0) == (total == 0)
+    assert folded.bit_length() < 600
 
 
 @given(st.binary(max_size=64))
