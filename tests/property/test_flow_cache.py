@@ -291,8 +291,8 @@ flow = st.tuples(
 )
 moments = st.one_of(st.integers(0, 80 * NS_PER_MS), st.integers(0, 40 * NS_PER_S))
 happening = st.one_of(
-    st.tuples(moments, st.integers(0, 1), st.just("rule"), st.integers(0, len(ANYTIME) - 1)),
-    st.tuples(moments, st.integers(0, 1), st.integers(0, 21), st.integers(0, 11)),
+    st.tuples(moments, st.integers(0, 3), st.just("rule"), st.integers(0, len(ANYTIME) - 1)),
+    st.tuples(moments, st.integers(0, 3), st.integers(0, 21), st.integers(0, 11)),
 )
 
 
@@ -310,7 +310,8 @@ def test_a_run_with_the_flow_cache_is_the_run_without_it(
         run = Running(flow_cache, overlay, calls_iptables, masquerade, ipvs)
         events: list[tuple[int, str, Command]] = []
         for when, at, kind, number in happenings:
-            node = run.nodes[at % len(run.nodes)]
+            machines = [*run.nodes, "px", "py"]
+            node = machines[at % len(machines)]
             if kind == "rule":
                 command: Command = Iptables(args=tuple(ANYTIME[number].split()))
             else:
@@ -331,7 +332,7 @@ def test_a_steady_flow_is_known_to_every_machine_on_its_way() -> None:
     run = Running(True, True, True, False)
     run.play([(False, True, [(30_000, 1)] * 5)], [])
     known = {name for name, net in run.nets.items() if any(dev.flows for dev in net.devs.values())}
-    assert known == {"sw", "h1", "h2"}
+    assert known == {"px", "py", "sw", "h1", "h2"}
 
 
 def test_a_flow_that_a_virtual_server_sends_on_goes_the_whole_way_and_one_beside_it_does_not() -> None:

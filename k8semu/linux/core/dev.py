@@ -18,7 +18,7 @@ from k8semu.linux.core.skb import Skb, consume, drop
 from k8semu.trace.steps import Originate, Receive, Transmit
 
 if TYPE_CHECKING:
-    from k8semu.linux.core.flow import Flow
+    from k8semu.linux.core.flow import Known
     from k8semu.linux.core.net import Net
     from k8semu.wire.addr import Interface
 
@@ -96,7 +96,7 @@ class NetDevice:
         self.conf = copy(net.sysctl.conf_default)
         self.neigh_conf = copy(net.sysctl.neigh_default)
         self.stats = Stats()
-        self.flows: dict[bytes, Flow] | None = {} if net.world.flow_cache else None   # of what comes in here
+        self.flows: dict[bytes, Known] | None = {} if net.world.flow_cache else None   # of what comes in here
         self.origin = ""
         self._packet_socket: Callable[[bytes, int], None] | None = None
         self.received = Receive(name)          # steps that every frame shares

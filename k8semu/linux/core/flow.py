@@ -68,6 +68,13 @@ class Aged(Protocol):
     used: int
 
 
+class Known(Protocol):
+    """What is done with the frames of a flow that come in by a device: a `Flow`, or what ends here."""
+
+    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
+        """Do it; False, and nothing done, if this frame is to go the whole way."""
+
+
 class FlowTap(Protocol):
     """A capture point that can be made ready for all frames of a flow."""
 

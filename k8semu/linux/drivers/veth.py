@@ -73,14 +73,12 @@ def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) 
     if dev.peer is None:
         return
     flows = dev.flows
-    if flows is None or (dev.master is None and not dev.conf.forwarding):  # nothing goes on from here
-        netif_receive_skb(Skb(dev.net, data, packet_id, dev.received, life), dev)
-        return
-    key = flow_key(dev, data)
-    flow = flows.get(key) if key is not None else None
-    if flow is not None and flow.carry(data, packet_id, life):
-        return
+    key = flow_key(dev, data) if flows is not None else None
+    if flows is not None and key is not None:
+        flow = flows.get(key)
+        if flow is not None and flow.carry(data, packet_id, life):
+            return
     skb = Skb(dev.net, data, packet_id, dev.received, life)
-    if key is not None and dev.net.hooks.by_flow:
-        skb.rec = recording(dev, key, data)
+    if key is not None and (dev.master is not None or dev.conf.forwarding) and dev.net.hooks.by_flow:
+        skb.rec = recording(dev, key, data)      # it may go on from here
     netif_receive_skb(skb, dev)

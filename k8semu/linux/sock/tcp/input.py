@@ -13,11 +13,13 @@ RFC: 9293 section 3.10.7, 5961 (challenge acknowledgements), 7323 section 5 (PAW
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.skb import Skb, deliver, drop
-from k8semu.linux.sock.tcp import cong, data, frame, minisocks, output, timer, window, xmit
+from k8semu.linux.sock.tcp import arrival, cong, data, frame, minisocks, output, timer, window, xmit
 from k8semu.linux.sock.tcp.ack import expand_sndbuf, tcp_ack
 from k8semu.linux.sock.tcp.options import TS_ALIGNED, Options, parse_options, read_ts
 from k8semu.linux.sock.tcp.segment import ACK, FIN, MASK, RST, SYN, URG, Header, flag_names, unwrap
@@ -63,37 +65,13 @@ def do_rcv(sk: TcpSock, skb: Skb, h: Header) -> None:
 
 def rcv_established(sk: TcpSock, skb: Skb, h: Header) -> None:
     """Header prediction for what nearly always comes; the slow way for the rest."""
-    nxt = sk.rcv_nxt
-    if (
-        h.flags & _ANY_FLAGS == ACK
-        and h.seq == nxt & MASK
-        and h.data - h.options == 12
-        and sk.ts_ok
-        and not sk.ofo
-        and h.end - h.data <= sk.rcv_wup + sk.rcv_wnd - nxt
-    ):
-        word, tsval, tsecr = read_ts(skb.data, h.options)
-        if word == TS_ALIGNED and (tsval - sk.ts_recent & MASK) < 0x80000000:
-            reason = tcp_ack(sk, h, nxt, None, (tsval, tsecr))
-            if reason is not None:
-                _bad_ack(sk, skb, reason)
-                return
-            if h.data != h.end:
-                sk.ready.append(bytes(skb.data[h.data : h.end]))
-                size = h.end - h.data
-                sk.rcv_nxt = nxt + size
-                data.event_data(sk, size)
-                deliver(skb, sk.deliver_step)
-                if sk.unsent:
-                    output.push_pending(sk)
-                data.ack_check(sk)
-                return
-            deliver(skb, sk.deliver_step)
-            if sk.unsent:
-                output.push_pending(sk)
-            return
+    ts = predicted(sk, skb.data, h)
+    if ts is not None and ack_fits(sk, h):
+        arrival.learn(sk, skb, h)
+        rcv_predicted(sk, skb.data, h, ts, partial(deliver, skb, sk.deliver_step))
+        return
     opts = parse_options(skb.data, h.options, h.data)
-    seq = unwrap(nxt, h.seq)
+    seq = unwrap(sk.rcv_nxt, h.seq)
     if not validate_incoming(sk, skb, h, opts, seq):
         return
     if not h.flags & ACK:
@@ -107,6 +85,46 @@ def rcv_established(sk: TcpSock, skb: Skb, h: Header) -> None:
         skb.steps.append(_urgent)
     data.data_queue(sk, skb, h, seq)
     _after(sk)
+
+
+def predicted(sk: TcpSock, data: bytearray, h: Header) -> tuple[int, int] | None:
+    """The timestamps of a segment that is the next one, with nothing in it that needs a closer look; else None."""
+    nxt = sk.rcv_nxt
+    if (
+        h.flags & _ANY_FLAGS != ACK
+        or h.seq != nxt & MASK
+        or h.data - h.options != 12
+        or not sk.ts_ok
+        or sk.ofo
+        or h.end - h.data > sk.rcv_wup + sk.rcv_wnd - nxt
+    ):
+        return None
+    word, tsval, tsecr = read_ts(data, h.options)
+    return (tsval, tsecr) if word == TS_ALIGNED and (tsval - sk.ts_recent & MASK) < 0x80000000 else None
+
+
+def ack_fits(sk: TcpSock, h: Header) -> bool:
+    """Does a segment acknowledge what may be acknowledged?"""
+    una = sk.snd_una
+    return una - (sk.max_window or 1) <= unwrap(una, h.ack) <= sk.snd_nxt
+
+
+def rcv_predicted(
+    sk: TcpSock, frame: bytearray, h: Header, ts: tuple[int, int], delivered: Callable[[], None]
+) -> None:
+    """Take in a segment that is as predicted; `delivered` is called when the socket has it."""
+    reason = tcp_ack(sk, h, sk.rcv_nxt, None, ts)
+    assert reason is None, "the acknowledgement was looked at"
+    size = h.end - h.data
+    if size:
+        sk.ready.append(bytes(frame[h.data : h.end]))
+        sk.rcv_nxt += size
+        data.event_data(sk, size)
+    delivered()
+    if sk.unsent:
+        output.push_pending(sk)
+    if size:
+        data.ack_check(sk)
 
 
 def _after(sk: TcpSock) -> None:

@@ -30,6 +30,7 @@ from k8semu.linux.sock.tcp.sock import TcpSock
 from k8semu.linux.sock.tcp.states import CLOSED, LISTEN, SYN_SENT, TIME_WAIT, State
 from k8semu.trace.steps import Deliver
 from k8semu.wire.addr import IP_ANY, ip_ntoa
+from k8semu.wire.checksum import FOLD_FROM, fold
 from k8semu.wire.header import IP, IPPROTO_TCP
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ class TcpTable:
             drop(skb, Drop.PKT_TOO_SMALL, f"TCP header length {body - th}")
             return
         key = bytes(data[26:38]) if th == 34 else bytes(data[26:34] + data[th : th + 4])
-        total = (int.from_bytes(data[th:], "big") << ((end - th & 1) << 3)) + int.from_bytes(key[:8], "big")
+        total = int.from_bytes(data[th:], "big") << ((end - th & 1) << 3)
+        if end > FOLD_FROM:
+            total = fold(total)
+        total += int.from_bytes(key[:8], "big")
         if (total + 6 + end - th) % 0xFFFF:
             drop(skb, Drop.TCP_CSUM, "TCP checksum")
             return

@@ -1,0 +1,97 @@
+"""Segments that arrive as expected take a shortcut: what was found out about the first holds for those like it.
+
+    veth ─▶ Arrival known? ─yes─▶ as predicted? ─▶ counted, shown, taken in by the socket
+                  │ no                 │ no
+                  ▼                    ▼
+              the whole way: IP, route, TCP ─▶ header prediction ─▶ Arrival
+
+The end of a flow (see core.flow), where no hook function looks on. Its guards are those of the whole way:
+the frame's header fields, sound checksums, the epoch, the socket, and TCP's header prediction.
+
+Linux: net/ipv4/tcp_ipv4.c tcp_v4_early_demux(): the socket's route is used, too
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8semu.linux.core.dev import Direction
+from k8semu.linux.core.flow import FLOWS, Action, Shape
+from k8semu.linux.sock.tcp import input
+from k8semu.linux.sock.tcp.segment import Header, read_header
+from k8semu.linux.sock.tcp.states import ESTABLISHED
+from k8semu.trace.hop import Hop
+from k8semu.wire.checksum import FOLD_FROM, fold
+
+if TYPE_CHECKING:
+    from k8semu.linux.core.skb import Skb
+    from k8semu.linux.sock.tcp.sock import TcpSock
+
+TH, BODY = 34, 66
+"""Where the TCP header starts, and the payload: no IP options, and of TCP's only the timestamp."""
+
+from_bytes = int.from_bytes
+
+
+def learn(sk: TcpSock, skb: Skb, h: Header) -> None:
+    """Make the next segments like this one take the shortcut, if there is one for them."""
+    dev, net = skb.dev, sk.net
+    straight = (
+        dev is not None and dev.kind == "veth" and dev is skb.iif and dev.rx_handler is None
+        and len(skb.steps) == 2 and not skb.frag_max and h.th == TH and h.data == BODY and not net.hooks.used
+    )  # fmt: skip
+    if not straight or dev is None or dev.flows is None:
+        return
+    sight: Action | None = None
+    if dev.tap is not None:
+        prepare = getattr(dev.tap, "prepare", None)
+        if prepare is None:
+            return
+        sight = prepare(Direction.IN, skb.steps[:1], [skb.steps[1], sk.deliver_step])
+    if len(dev.flows) >= FLOWS:
+        dev.flows.clear()
+    dev.flows[h.key] = Arrival(sk, skb, h, sight)
+
+
+class Arrival:
+    """What is done with every segment of a connection that arrives as predicted."""
+
+    __slots__ = ("_epoch", "_key", "_net", "_shape", "_sight", "_sk", "_stats", "_steps")
+
+    def __init__(self, sk: TcpSock, skb: Skb, h: Header, sight: Action | None) -> None:
+        assert skb.dev is not None
+        self._net, self._sk, self._key, self._sight = sk.net, sk, h.key, sight
+        self._epoch, self._stats = sk.net.epoch, skb.dev.stats
+        self._shape = Shape(skb.data, False)
+        self._steps = (*skb.steps, sk.deliver_step)
+
+    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
+        """Take the segment in; False, and nothing done, if a guard fails."""
+        net, sk = self._net, self._sk
+        size = len(data)
+        if self._epoch != net.epoch or sk.state is not ESTABLISHED or not self._shape.fits(data, size) or size < BODY:
+            return False
+        sport, dport, seq, ack, offset, flags, window, _, _ = read_header(data, TH)
+        h = Header(self._key, sport, dport, seq, ack, flags, window, TH, TH + 20, TH + (offset >> 4 << 2), size)
+        ts = input.predicted(sk, data, h)
+        if ts is None or not input.ack_fits(sk, h) or sk.table.hash.get(self._key) is not sk:
+            return False
+        total = from_bytes(data[TH:], "big") << ((size & 1) << 3)
+        if size > FOLD_FROM:
+            total = fold(total)
+        if (total + sk.addr_sum + size - TH) % 0xFFFF:
+            return False
+        self._stats.rx_packets += 1
+        self._stats.rx_bytes += size
+        if self._sight is not None:
+            self._sight(data, packet_id)
+        now = net.clock.now
+
+        def delivered() -> None:
+            if net.trace is not None:
+                net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
+
+        input.rcv_predicted(sk, data, h, ts, delivered)
+        if not sk.orphan and sk.has_news:
+            sk.notify()
+        return True
