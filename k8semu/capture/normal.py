@@ -7,8 +7,9 @@ Left out or made relative:
   IP id, TCP window and timestamp values, window scale, the outer source port of VXLAN
   checksums         ok, bad or none, instead of their value
   PROXY headers     the caller's port in the first bytes of a connection that a load balancer passed on
-  DNS ids           of messages by UDP; and whether the answer to the first question comes before the
-                    second, when a resolver asks two at a time: questions are compared first
+  DNS ids and TTLs  of messages by UDP (a TTL to five seconds, where a comparison is asked to); and whether
+                    the answer to the first question comes before the second, when a resolver asks two at
+                    a time: questions are compared first
   TLS               what its records hold; which there are, of what type and length, is compared
 Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
 ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
@@ -19,13 +20,13 @@ the tunnel and the inner flow.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 
 from k8semu.capture.flows import ACK, SYN, Callers, Endpoint, View
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
+from k8semu.capture.payload import steady_ttls, without_proxied_port
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 from k8semu.wire.dissect import TCP_FLAGS, checksum_state, layer_name, tcp_direction
 from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
@@ -38,8 +39,6 @@ DNS_PORT = 53
 QUESTION, ANSWER = 1, 2
 _TCP_OPTIONS = {0: "eol", 1: "nop", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS"}
 
-_PROXY_V1 = re.compile(rb"\A(PROXY TCP4 [\d.]+ [\d.]+ )\d+( \d+\r\n)")
-_PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
 """Version 2, TCP over IPv4, no more than the addresses; those follow, then the caller's port and the other."""
 INITIAL_WINDOW = 13_000
 """Bytes that a sender puts on the wire at once: ten segments, also of a tunnel's smaller ones (RFC 6928)."""
@@ -55,6 +54,8 @@ class Normalise(msgspec.Struct, frozen=True, kw_only=True):
     """MAC addresses, in Ethernet and ARP."""
     arp_probes: bool = True
     """Unicast ARP requests and the answers to them: whether one is sent depends on how long a run takes."""
+    dns_ttls: bool = True
+    """What is left of a TTL, to the second: in a cache it counts down, and with UDP that is seen."""
     echo_times: bool = True
     """The first 16 bytes of an echo's data, where ping(8) writes the time."""
     stream: bool = False
@@ -312,14 +313,14 @@ class _Normaliser:
         if self.echo and layer.kind == "payload" and not self.options.echo_times:
             data = data[ECHO_TIME:]
         if self.dns and layer.kind == "payload":
-            data = bytes(2) + data[2:]
+            data = bytes(2) + (data if self.options.dns_ttls else steady_ttls(data))[2:]
         pieces = self.view.tls.pieces(self.direction, self.raw_seq, data) if self._is_tcp_payload(layer) else []
         records = tuple((self.seq + piece.start, piece.text or "…") for piece in pieces)
         if pieces:
             data = mask(data, pieces)
         tcp = self.sender and layer.kind == "payload" and not layer.quoted
         if tcp and self.seq == 1:
-            data = _without_proxied_port(data)
+            data = without_proxied_port(data)
         if tcp:
             self.segment = Segment(self.sender, self.seq, data, records)
         if not tcp or not self.options.stream:
@@ -329,14 +330,6 @@ class _Normaliser:
 
     def _is_tcp_payload(self, layer: Layer) -> bool:
         return bool(self.direction) and layer.kind == "payload"
-
-
-def _without_proxied_port(data: bytes) -> bytes:
-    """The beginning of a connection, without the port in a PROXY header."""
-    if data.startswith(_PROXY_V2):
-        at = len(_PROXY_V2) + 8
-        return data[:at] + bytes(2) + data[at + 2 :]
-    return _PROXY_V1.sub(rb"\1#\2", data)
 
 
 def _tcp_options(options: bytes) -> str:

@@ -245,7 +245,7 @@ def verify(
         replay.run(entries)
         seconds = time.perf_counter() - before
         kept = [frame for frame in emulated if not replay.leaves_out(frame.time)]
-        comparison = compare(kept, replay.frames, options or Normalise(arp_probes=False))
+        comparison = compare(kept, replay.frames, options or Normalise(arp_probes=False, dns_ttls=False))
         warnings = twin.warnings + [f"{pid} ended: {what}" for pid, what in twin.crashes]
         return Report(
             comparison, replay.results, replay.differences, replay.skipped, warnings, twin.lost, seconds
