@@ -126,6 +126,8 @@ def test_a_series_of_calls_is_answered_in_the_same_words() -> None:
 
 def test_a_listing_has_the_same_lines() -> None:
     text = "create E bitmap:port range 0-65535\nadd E 80\nadd E 7\ncreate B hash:ip,port\nadd B 1.2.3.4,tcp:80\n"
+    text += "create A hash:ip\nadd A 1.2.3.4\ncreate C hash:ip,port,ip\nadd C 1.2.3.4,tcp:80,1.1.1.1\n"
+    text += "create D hash:ip,port,net\nadd D 1.2.3.4,tcp:80,10.0.0.0/8\n"
     nf = emulated()
     nf.ipset.run(["restore"], text)
     nf.iptables(["-A", "INPUT", "-m", "set", "--match-set", "B", "dst,dst", "-j", "ACCEPT"])

@@ -18,8 +18,11 @@ from k8semu.linux.netfilter.rule import Pkt
 if TYPE_CHECKING:
     from k8semu.linux.netfilter.netfilter import Netfilter
 
-_EMPTY, _BUCKET, _PORTS = 216, 32, 72
-_ELEMENT = {"hash:ip": 8, "hash:ip,port": 16, "hash:ip,port,ip": 24, "hash:ip,port,net": 32}
+_SIZE = {
+    "hash:ip": (216, 40), "hash:ip,port": (216, 48), "hash:ip,port,ip": (208, 56), "hash:ip,port,net": (464, 56),
+}  # fmt: skip
+"""An empty set, and each bucket with an element, in bytes (64-bit Linux 6.x)."""
+_BITMAP = 72
 
 
 class IpSet:
@@ -36,8 +39,9 @@ class IpSet:
     def memory(self) -> int:
         """In bytes, about."""
         if not self.kind.hash:
-            return _PORTS + (self.ports[1] - self.ports[0]) // 8 + 1
-        return _EMPTY + len(self.elements) * (_BUCKET + _ELEMENT[self.kind.name])
+            return _BITMAP + (self.ports[1] - self.ports[0]) // 8 + 1
+        empty, bucket = _SIZE[self.kind.name]
+        return empty + len(self.elements) * bucket
 
     @property
     def members(self) -> list[Element]:
