@@ -1,8 +1,8 @@
 """What a machine knew at any moment, from the trace alone: every change of state is a step of it.
 
-    recorder.changes ─▶ states(changes, until=…) ─▶ {"host1": State(fdb, neighbours, connections)}
+    recorder.changes ─▶ states(changes, until=…) ─▶ {"host1": State(fdb, neighbours, connections, virtual)}
 
-Shown: `bridge fdb`, `ip neigh`, `conntrack -L`, as they would have answered then
+Shown: `bridge fdb`, `ip neigh`, `conntrack -L`, `ipvsadm -Lnc`, as they would have answered then
 Differs: what has expired or aged stands until the kernel has noticed, as in the kernel itself.
 """
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from k8semu.trace.steps import CtChange, FdbChange, NeighChange, Step
+from k8semu.trace.steps import CtChange, FdbChange, IpvsChange, NeighChange, Step
 
 
 class State(msgspec.Struct):
@@ -26,6 +26,9 @@ class State(msgspec.Struct):
     connections: dict[str, str] = {}
     """Original tuple to the line of `conntrack -L`, without its time."""
 
+    virtual: dict[str, str] = {}
+    """Connections of virtual servers: source and virtual address to the line of `ipvsadm -Lnc`, without its time."""
+
     def apply(self, step: Step) -> None:
         """Know what `step` says; other steps change nothing."""
         if isinstance(step, FdbChange):
@@ -34,6 +37,8 @@ class State(msgspec.Struct):
             _put(self.neighbours, (step.dev, step.addr), (step.lladdr, step.state) if step.state else None)
         elif isinstance(step, CtChange):
             _put(self.connections, step.key, step.entry)
+        elif isinstance(step, IpvsChange):
+            _put(self.virtual, step.key, step.entry)
 
 
 _Key = TypeVar("_Key")

@@ -347,6 +347,20 @@ class CtChange(Step, frozen=True):
         return f"conntrack: {self.entry or f'{self.key} is gone'}{f' ({self.why})' if self.why else ''}"
 
 
+class IpvsChange(Step, frozen=True):
+    """A connection of a virtual server is `entry` now (as `ipvsadm -Lnc` prints it, without its time), or no more."""
+
+    place = "linux.netfilter.ipvs"
+    depth = 3
+    key: str
+    """Protocol, source and virtual server; of a template, what stands for all ports."""
+    entry: str
+
+    @property
+    def text(self) -> str:
+        return f"ipvs: {self.entry or f'{self.key} is gone'}"
+
+
 class NotModelled(Step, frozen=True):
     """Something a real kernel would do here is not modelled: never passed over in silence."""
 

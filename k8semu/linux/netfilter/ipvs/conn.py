@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from k8semu.linux.netfilter.conntrack.tuples import PROTO_BYTE, invert
 from k8semu.linux.netfilter.manip import DST, SRC, Manip
 from k8semu.sim.clock import NS_PER_S
+from k8semu.trace.steps import IpvsChange
+from k8semu.wire.addr import ip_ntoa
 
 if TYPE_CHECKING:
     from k8semu.linux.core.net import Net
@@ -50,7 +52,12 @@ _NEXT = {
         (CLOSE, CLOSE, SYN_SENT, CLOSE, CLOSE, TIME_WAIT, CLOSE, CLOSE, CLOSE, CLOSE, CLOSE),
     ),
 }  # fmt: skip
+PROTOCOLS = {6: "TCP", 17: "UDP"}
 _WAIT_FOR_CONTROLLED = 60 * NS_PER_S
+
+
+def _at(address: bytes, port: bytes) -> str:
+    return f"{ip_ntoa(address)}:{port[0] << 8 | port[1]}"
 
 
 def _segment(flags: int) -> int:
@@ -107,14 +114,25 @@ class Conn:
             return "ASSURED" if self.assured else "NONE"
         return TCP_STATES[self.state] if self.proto == 6 else "UDP"
 
-    def follow(self, direction: int, flags: int, tcp_timeouts: list[int], udp_timeout: int) -> None:
-        """A packet passes. Linux: set_tcp_state(), udp_state_transition()."""
+    @property
+    def key_text(self) -> str:
+        """``TCP 172.17.0.2:4000 10.96.0.20:80``."""
+        key, protocol = self.key, PROTOCOLS.get(self.proto, "IP")
+        return f"{protocol} {_at(key[0:4], key[8:10])} {_at(key[4:8], key[10:12])}"
+
+    @property
+    def text(self) -> str:
+        """The line of `ipvsadm -Lnc` with single blanks, without the time."""
+        protocol, source, virtual = self.key_text.split()
+        return f"{protocol} {self.state_name} {source} {virtual} {_at(self.answer[0:4], self.answer[8:10])}"
+
+    def follow(self, direction: int, flags: int, tcp_timeouts: list[int], udp_timeout: int) -> bool:
+        """A packet passes; True if it changes what is known. Linux: set_tcp_state(), udp_state_transition()."""
         if self.proto != 6:
             self.timeout = udp_timeout * NS_PER_S
             self.state = NONE
-            if direction == OUT:
-                self._assure()
-            return
+            return direction == OUT and self._assure()
+        before = self.state
         row = _segment(flags)
         state = _NEXT[direction][row][self.state] if row >= 0 else CLOSE
         if state != self.state:
@@ -123,10 +141,14 @@ class Conn:
                 self._assure()
         self.state = state
         self.timeout = tcp_timeouts[state] * NS_PER_S
+        return state != before
 
-    def _assure(self) -> None:
-        if self.control is not None:
-            self.control.assured = True
+    def _assure(self) -> bool:
+        """Its template is known to be of use. Linux: ip_vs_control_assure_ct()."""
+        if self.control is None or self.control.assured:
+            return False
+        self.control.assured = True
+        return True
 
     def _count(self, active: bool) -> None:
         dest = self.dest
@@ -179,6 +201,7 @@ class ConnTable:
         """Linux: ip_vs_conn_new(), ip_vs_bind_dest()."""
         conn.expires = self.net.clock.now + conn.timeout
         dest = conn.dest
+        self.told(conn)
         if conn.template:
             self._templates[conn.key] = conn
             dest.persistent += 1
@@ -195,10 +218,12 @@ class ConnTable:
             if self._templates.get(conn.key) is conn:
                 del self._templates[conn.key]
                 dest.persistent -= 1
+                self.told(conn, gone=True)
             return
         if self._conns.get(conn.key) is not conn:
             return
         del self._conns[conn.key]
+        self.told(conn, gone=True)
         if self._answers.get(conn.answer) is conn:
             del self._answers[conn.answer]
         if conn.inactive:
@@ -212,6 +237,13 @@ class ConnTable:
             tracked = self.net.netfilter.conntrack.find(conn.key)
             if tracked is not None:
                 self.net.netfilter.conntrack.destroy(tracked[0], "its ipvs connection is gone")
+
+    def told(self, conn: Conn, gone: bool = False) -> None:
+        """What is known of a connection, or of its template, has changed."""
+        if self.net.trace is not None:
+            self.net.change(IpvsChange(conn.key_text, "" if gone else conn.text))
+            if conn.control is not None and not gone:
+                self.net.change(IpvsChange(conn.control.key_text, conn.control.text))
 
     def put(self, conn: Conn) -> None:
         """It was used: its time begins anew. Linux: ip_vs_conn_put()."""

@@ -280,7 +280,8 @@ class Ipvs:
                 stats.outpkts += 1
                 stats.outbytes += size
         flags = _flags(skb.data) if conn.proto == 6 and skb.data[23] == 6 else 0
-        conn.follow(direction, flags, self.tcp_timeouts, self.udp_timeout)
+        if conn.follow(direction, flags, self.tcp_timeouts, self.udp_timeout):
+            self.conns.told(conn)
         self.conns.put(conn)
 
     # --- from a real server -----------------------------------------------------------------------------

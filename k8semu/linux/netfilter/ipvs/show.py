@@ -131,11 +131,5 @@ def _number(value: int, exact: bool) -> str:
 
 def _connection(conn: Conn, now: int) -> str:
     minutes, seconds = divmod(max(conn.expires - now, 0) // 1_000_000_000, 60)
-    key, proto = conn.key, PROTOCOL_NAMES.get(conn.proto, "IP")
-    source, virtual = _at(key[0:4], key[8:10]), _at(key[4:8], key[10:12])
-    target = _at(conn.answer[0:4], conn.answer[8:10])
-    return f"{proto:<3} {minutes:02}:{seconds:02}  {conn.state_name:<11} {source:<18} {virtual:<18} {target}"
-
-
-def _at(address: bytes, port: bytes) -> str:
-    return f"{ip_ntoa(address)}:{port[0] << 8 | port[1]}"
+    protocol, state, source, virtual, target = conn.text.split()
+    return f"{protocol:<3} {minutes:02}:{seconds:02}  {state:<11} {source:<18} {virtual:<18} {target}"

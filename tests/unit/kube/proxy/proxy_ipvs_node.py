@@ -14,6 +14,7 @@ from k8semu.kube.proxy.ipvs import Ipvs, addresses_of
 from k8semu.kube.proxy.model import ProxyState
 from k8semu.linux.core import commands as c
 from k8semu.sim.clock import NS_PER_S
+from k8semu.trace.steps import Step
 
 POD_CLIENTS = [HERE, HERE2, "172.17.0.9", *(f"172.17.0.{n}" for n in range(20, 60))]
 NODE, GATEWAY = "10.100.0.2", "10.100.0.9"
@@ -46,6 +47,8 @@ class IpvsKernel:
         self.world.play(lab.steps)
         self.net = self.world.nets["h1"]
         self.told: list[c.Command] = []
+        self.steps: list[Step] = []
+        """What the node did with the latest packet."""
         self.tell(iptables_fixed.kubelet_rules())
         self.proxy = Ipvs(self.addresses, self.net.netfilter.ipvs.connections)
         self.sync(of)
@@ -91,8 +94,9 @@ class IpvsKernel:
         return self._outcome()
 
     def _outcome(self) -> tuple[str, str]:
-        errors = [step.text for hop in self.world.recorder.hops for step in hop.steps if step.text.startswith("icmp: ")]
+        self.steps = [step for hop in self.world.recorder.hops if hop.netns == "h1" for step in hop.steps]
         self.world.recorder.hops.clear()
+        errors = [step for step in self.steps if step.text.startswith("icmp: ")]
         for frames in self.world.seen.taps.values():
             for way, data in frames:
                 if way == "in" and data[12:14] == b"\x08\x00" and data[23] != 1:

@@ -21,6 +21,7 @@ from k8semu.kube.proxy.ipvs import LOOK_AGAIN
 from k8semu.kube.proxy.ipvs_servers import balances
 from k8semu.kube.proxy.model import ProxyState
 from k8semu.linux.core import commands as c
+from k8semu.trace.steps import HookStep
 
 A, B, C = HERE, HERE2, THERE
 
@@ -158,6 +159,21 @@ def test_ten_thousand_services_have_no_more_rules_than_one() -> None:
         return len(kernel.save("nat")) + len(kernel.save("filter"))
 
     assert rules(200) == rules(1)
+
+
+def walked(kernel: IpvsKernel, dst: str) -> int:
+    """How many rules the kernel compares for the first packet of a Pod's connection."""
+    kernel.send(POD, dst)
+    return sum(step.walked or 0 for step in kernel.steps if isinstance(step, HookStep))
+
+
+def test_a_packet_walks_as_many_rules_among_a_thousand_services_as_alone() -> None:
+    many = state(
+        [service(f"s{n:04}", clusterIP=f"10.97.{n // 250}.{n % 250 + 1}") for n in range(1000)],
+        [endpoints(HERE, service=f"s{n:04}", of=f"e{n:04}") for n in range(1000)],
+    )
+    alone = walked(IpvsKernel(CASES["cluster-ip"]), VIP)
+    assert walked(IpvsKernel(many), "10.97.3.8:80") == alone == 19
 
 
 def test_every_address_has_a_virtual_server_and_those_of_no_device_are_on_kube_ipvs0() -> None:

@@ -231,3 +231,23 @@ def test_what_was_sent_is_counted_for_virtual_and_real_server() -> None:
     lines = world.show("-Ln", "--stats").splitlines()
     assert lines[3].split() == ["TCP", f"{VIP}:80", "1", "1", "1", "40", "40"]
     assert lines[4].split() == ["->", f"{PA}:8080", "1", "1", "1", "40", "40"]
+
+
+def test_what_is_known_at_any_moment_is_in_the_trace() -> None:
+    from k8semu.trace.state import states
+
+    world = World(f"{TCP}\n{UDP}\n-E -u {VIP}:53 -s rr -p 100", MASQUERADE, {"expire_nodest_conn": 1})
+
+    def same() -> dict[str, str]:
+        known = {conn.key_text: conn.text for conn in world.net.netfilter.ipvs.conns.all()}
+        assert states(world.world.recorder.changes)["h1"].virtual == known
+        return known
+
+    world.send("px", syn())
+    world.send("px", udp(PX, VIP, 4000, 53))
+    assert len(same()) == 3
+    assert any(" CLOSE " in line for line in same().values())
+    world.world._wait(11)   # CLOSE lives for ten seconds
+    assert len(same()) == 2
+    world.say(f"-d -u {VIP}:53 -r {PA}:53")
+    assert same() == {}
