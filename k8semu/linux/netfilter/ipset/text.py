@@ -17,7 +17,7 @@ import msgspec
 
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter.ipset.sets import IpSet
-from k8semu.linux.netfilter.ipset.types import TYPES, Element, SetType, SyntaxFault
+from k8semu.linux.netfilter.ipset.types import TYPES, Element, SetType, SyntaxFault, TooMany, digits
 
 if TYPE_CHECKING:
     from k8semu.linux.netfilter.ipset.sets import IpSets
@@ -195,7 +195,7 @@ def _options(words: Sequence[str], kind: SetType) -> dict[str, str]:
             raise _usage(f"Missing mandatory argument of option `{key}'")
         if key == "family" and value not in ("inet", "-4"):
             raise _refused(f"family {value} is not modelled")
-        if key in ("hashsize", "maxelem", "bucketsize") and not value.isdecimal():
+        if key in ("hashsize", "maxelem", "bucketsize") and not digits(value):
             raise _refused(f"Syntax error: '{value}' is invalid as number")
         options[key] = value
     if options.get("range") == "":
@@ -205,7 +205,7 @@ def _options(words: Sequence[str], kind: SetType) -> dict[str, str]:
 
 def _port_range(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
-    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) <= 65535):
+    if not (digits(low) and digits(high) and int(low) <= int(high) <= 65535):
         raise _refused(f"Syntax error: cannot parse '{text}' as a tcp port range")
     return int(low), int(high)
 
@@ -216,6 +216,8 @@ def _elements(sets: IpSets, call: Call) -> tuple[IpSet, list[Element]]:
         return held, list(held.kind.parse(call.args[1]))
     except SyntaxFault as fault:
         raise _refused(f"Syntax error: {fault}") from None
+    except TooMany:
+        raise _refused("Hash is full, cannot add more elements") from None
 
 
 def _element(sets: IpSets, call: Call) -> str:

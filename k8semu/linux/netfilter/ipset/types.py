@@ -32,6 +32,10 @@ class SyntaxFault(Exception):
     """An element cannot be understood; the message is ipset's own."""
 
 
+class TooMany(Exception):
+    """A range of more elements than a set holds."""
+
+
 class SetType:
     """One type. `dimension`: how many of a rule's ``src`` and ``dst`` it takes."""
 
@@ -51,25 +55,25 @@ class SetType:
     def parse(self, text: str) -> Iterator[Element]:
         """The elements that a person writes: one, or those of a range. SyntaxFault in ipset's words."""
         if not self.hash:
-            for _, port in _ports(text):
-                yield (port,)
-            return
+            return ((port,) for port in _ports(text)[1])
         words = text.split(",")
         if len(words) < self.dimension:
             ordinal = ("Second", "Third")[len(words) - 1]
             raise SyntaxFault(f"{ordinal} element is missing from {text}.")
         if len(words) > self.dimension:
             raise SyntaxFault(f"Elem separator in {text}, but settype {self.name} supports none.")
-        for address in _addresses(words[0]):
-            if self.dimension == 1:
-                yield (address,)
-                continue
-            for protocol, port in _ports(words[1]):
-                if self.dimension == 2:
-                    yield address, protocol, port
-                else:
-                    for last in (_network(words[2]),) if self.parts[2] == "net" else _addresses(words[2]):
-                        yield address, protocol, port, last
+        addresses = _addresses(words[0])
+        protocol, ports = _ports(words[1]) if self.dimension > 1 else (0, range(1))
+        network = self.dimension > 2 and self.parts[2] == "net"
+        last = _addresses(words[2]) if self.dimension > 2 and not network else range(1)
+        if len(addresses) * len(ports) * len(last) > MAX_RANGE:
+            raise TooMany
+        net = _network(words[2]) if network else None
+        return (
+            ((a.to_bytes(4, "big"), protocol, port)[: 3 if self.dimension > 1 else 1])
+            + ((net or b.to_bytes(4, "big"),) if self.dimension > 2 else ())
+            for a in addresses for port in ports for b in last
+        )  # fmt: skip
 
     def text(self, element: Element) -> str:
         """As `ipset list` prints it."""
@@ -138,26 +142,29 @@ def _address(text: str) -> bytes:
         raise SyntaxFault(f"cannot parse {text}: resolving to IPv4 address failed") from None
 
 
-def _addresses(text: str) -> Iterator[bytes]:
+def _addresses(text: str) -> range:
     """``1.2.3.4``, ``1.2.3.0/30``, ``1.2.3.4-1.2.3.9``."""
     if "/" in text:
         base, plen = _network(text)
-        first, size = int.from_bytes(base, "big"), 1 << (32 - plen)
-    else:
-        low, _, high = text.partition("-")
-        first = int.from_bytes(_address(low), "big")
-        size = int.from_bytes(_address(high), "big") - first + 1 if high else 1
-    if not 0 < size <= MAX_RANGE:
-        raise SyntaxFault(f"{text} is more than {MAX_RANGE} elements")
-    return ((first + at).to_bytes(4, "big") for at in range(size))
+        first = int.from_bytes(base, "big")
+        return range(first, first + (1 << (32 - plen)))
+    low, _, high = text.partition("-")
+    first = int.from_bytes(_address(low), "big")
+    last = int.from_bytes(_address(high), "big") if high else first
+    return range(min(first, last), max(first, last) + 1)
+
+
+def digits(text: str) -> bool:
+    """A number that one may have typed."""
+    return text.isascii() and text.isdecimal() and len(text) <= 10
 
 
 def _network(text: str) -> tuple[bytes, int]:
     address, slash, plen = text.partition("/")
     if not slash:
         return _address(address), 32
-    if not plen.isdecimal() or not 0 < int(plen) <= 32:
-        raise SyntaxFault(f"'{plen}' is out of range 1-32" if plen.isdecimal() else f"'{plen}' is invalid as number")
+    if not digits(plen) or not 0 < int(plen) <= 32:
+        raise SyntaxFault(f"'{plen}' is out of range 1-32" if digits(plen) else f"'{plen}' is invalid as number")
     return network_of(_address(address), int(plen))
 
 
@@ -165,23 +172,23 @@ def _network_text(network: tuple[bytes, int]) -> str:
     return ip_ntoa(network[0]) + (f"/{network[1]}" if network[1] != 32 else "")
 
 
-def _ports(text: str) -> Iterator[tuple[int, int]]:
-    """``80``, ``tcp:80``, ``udp:53-55``: (protocol, port)."""
+def _ports(text: str) -> tuple[int, range]:
+    """``80``, ``tcp:80``, ``udp:53-55``: (protocol, ports)."""
     word, colon, rest = text.partition(":")
     protocol, numbers = (word, rest) if colon else ("tcp", text)
-    if protocol not in PROTOCOLS and not (protocol.isdecimal() and int(protocol) < 256):
+    if protocol not in PROTOCOLS and not (digits(protocol) and int(protocol) < 256):
         raise SyntaxFault(f"cannot parse '{protocol}' as a protocol")
     number = PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
     low, _, high = numbers.partition("-")
     first = _port(low, protocol)
     last = _port(high, protocol) if high else first
-    return ((number, port) for port in range(min(first, last), max(first, last) + 1))
+    return number, range(min(first, last), max(first, last) + 1)
 
 
 def _port(text: str, protocol: str) -> int:
-    if text.isdecimal() and int(text) <= 65535:
+    if digits(text) and int(text) <= 65535:
         return int(text)
-    why = f"'{text}' is out of range 0-65535" if text.isdecimal() else f"'{text}' is invalid as number"
+    why = f"'{text}' is out of range 0-65535" if digits(text) else f"'{text}' is invalid as number"
     raise SyntaxFault(
         f"{why}\nSyntax error: '{protocol}' is invalid as number\ncannot parse '{text}' as a {protocol} port"
     )

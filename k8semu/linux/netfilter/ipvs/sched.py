@@ -19,6 +19,7 @@ from typing import ClassVar
 from k8semu.linux.netfilter.ipvs.service import RealServer
 
 _TABLE_BITS = 8
+_PLACES = 1 << _TABLE_BITS
 _GOLDEN_RATIO = 0x61C88647
 """Linux: include/linux/hash.h GOLDEN_RATIO_32."""
 
@@ -158,10 +159,10 @@ class SourceHashing(Scheduler):
 
     def changed(self, dests: list[RealServer], gone: RealServer | None = None, at: int = 0) -> None:
         self._table = []
-        while dests and len(self._table) < 1 << _TABLE_BITS:
+        while dests and len(self._table) < _PLACES:
             for dest in dests:
-                self._table += [dest] * max(dest.weight, 1)
-        del self._table[1 << _TABLE_BITS :]
+                self._table += [dest] * min(max(dest.weight, 1), _PLACES)
+        del self._table[_PLACES:]
 
     def schedule(self, dests: list[RealServer], saddr: bytes, daddr: bytes) -> RealServer | None:
         if not self._table:
@@ -179,7 +180,7 @@ class DestinationHashing(SourceHashing):
     name = "dh"
 
     def changed(self, dests: list[RealServer], gone: RealServer | None = None, at: int = 0) -> None:
-        self._table = [dests[at % len(dests)] for at in range(1 << _TABLE_BITS)] if dests else []
+        self._table = [dests[at % len(dests)] for at in range(_PLACES)] if dests else []
 
     def of(self, saddr: bytes, daddr: bytes) -> bytes:
         return daddr

@@ -200,7 +200,7 @@ def _option(call: Call, word: str, rest: list[str]) -> None:
         if call.scheduler not in SCHEDULERS:
             raise CommandError("Scheduler or persistence engine not found", hint=", ".join(SCHEDULERS))
     elif word in ("-p", "--persistent"):
-        given = bool(rest) and rest[0].isdecimal()
+        given = bool(rest) and not rest[0].startswith("-")
         call.persistent = _number(rest.pop(0), "timeout value") if given else _DEFAULT_PERSISTENCE
     elif word in ("-M", "--netmask"):
         call.netmask = _address(_argument(rest, word))
@@ -214,8 +214,12 @@ def _option(call: Call, word: str, rest: list[str]) -> None:
         raise _usage(f"{word}: unknown option" if word.startswith("-") else f"unexpected argument {word}")
 
 
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 10
+
+
 def _number(text: str, what: str) -> int:
-    if not text.isdecimal() or int(text) > 0x7FFFFFFF:
+    if not _digits(text) or int(text) > 0x7FFFFFFF:
         raise _usage(f"invalid {what} `{text}' specified")
     return int(text)
 
@@ -229,13 +233,16 @@ def _address(text: str) -> bytes:
 
 def _endpoint(text: str) -> tuple[bytes, int]:
     address, _, port = text.partition(":")
-    if port and not (port.isdecimal() and int(port) <= 65535):
+    if port and not (_digits(port) and int(port) <= 65535):
         raise _usage("illegal real server address[:port] specified")
     return _address(address), int(port or 0)
 
 
 def _service_key(word: str, text: str) -> ServiceKey:
     if word in ("-f", "--fwmark-service"):
-        return ServiceKey(fwmark=_number(text, "fwmark value"))
+        mark = _number(text, "fwmark value")
+        if not mark:
+            raise _usage("invalid fwmark value `0' specified")
+        return ServiceKey(fwmark=mark)
     address, port = _endpoint(text)
     return ServiceKey(protocol=_SERVICE[word], address=address, port=port)

@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "linux/netfilter"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "property"))
 
 from nf_fakes import tcp
 from proxy_cases import CASES, HERE, HERE2, THERE
 from proxy_ipvs_node import IpvsKernel
 from proxy_objects import CONFIG, endpoints, service, state
 from test_proxy_flows import DOCKER0, FLOWS, HOST, LB, NODE_PORT, POD, USER, VIP
+from test_proxy_walk import services
 
 from k8semu.kube.proxy.ipvs import LOOK_AGAIN
 from k8semu.kube.proxy.ipvs_servers import balances
@@ -315,3 +318,33 @@ def test_the_shares_of_connections_make_one_and_are_those_of_the_scheduler(sched
         assert sum(chance.share for chance in balance.chances) == 1
         assert [chance.endpoint.ip for chance in balance.chances] == [THERE] * 3
     assert len({chance.share for chance in found[0].chances}) == (1 if scheduler == "rr" else 2)
+
+
+# --- random Services ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25)
+@given(services())
+def test_a_pod_reaches_every_endpoint_that_may_answer_and_nothing_else(of: ProxyState) -> None:
+    kernel = IpvsKernel(of)
+    for info in of.ports:
+        if info.affinity_seconds:
+            continue
+        reached = {kernel.send(POD, f"{info.cluster_ip}:{info.port}")[0] for _ in range(8)}
+        found = info.endpoints
+        want = (found.local or found.cluster) if info.internal_local else found.cluster
+        assert reached == ({endpoint.ip for endpoint in want} or {"refused"})
+
+
+@settings(max_examples=25)
+@given(services(), services())
+def test_from_any_services_to_any_others_a_sync_leaves_what_a_first_sync_makes(a: ProxyState, b: ProxyState) -> None:
+    def whole(kernel: IpvsKernel) -> list[str]:
+        nf = kernel.net.netfilter
+        sets = sorted(line for line in nf.ipset.run(["save"]).splitlines() if line.startswith("add "))
+        bound = sorted(str(address.iface) for address in kernel.net.devs["kube-ipvs0"].addresses)
+        return [*kernel.save("nat"), *kernel.save("filter"), *nf.ipvs.run(["-S"]).splitlines(), *sets, *bound]
+
+    kernel = IpvsKernel(a)
+    kernel.sync(b)
+    assert whole(kernel) == whole(IpvsKernel(b))
