@@ -313,7 +313,7 @@ def _machines(
         underlay.plug(spec.name, spec.address, network.node_mtu)
         underlay.default_route(spec.name, spec.address)
         address = spec.address.partition("/")[0]
-        labels = {"kubernetes.io/hostname": spec.name, **spec.labels}
+        labels = {**addons.own_labels(spec.name), **spec.labels}
         built.nodes[spec.name] = Node(cluster, spec.name, address, spec.pod_cidr, labels)
         cluster.name(spec.name, address)
     for host in hosts:

@@ -21,6 +21,11 @@ INGRESS_CLASSES = {
 COREDNS = "registry.k8s.io/coredns/coredns:v1.14.7"
 
 
+def own_labels(node: str) -> dict[str, str]:
+    """What every kubelet says of its node. Kubernetes: pkg/kubelet/kubelet_node_status.go initialNode()"""
+    return {"kubernetes.io/hostname": node, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+
+
 def dns_address(service_cidr: str) -> str:
     """The tenth address of the range of ClusterIPs: 10.96.0.10. Kubernetes: kubeadm constants.GetDNSIP()."""
     return str(ipaddress.ip_network(service_cidr)[10])

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from k8semu.errors import InputError
+from k8semu.kube.addons import own_labels
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
@@ -293,7 +294,7 @@ def _check_plugin(loaded: Loaded) -> None:
 
 
 def _check_pods(loaded: Loaded, machines: dict[str, str]) -> None:
-    labels = {node.name: {"kubernetes.io/hostname": node.name, **node.labels} for node in loaded.scenario.spec.nodes}
+    labels = {node.name: {**own_labels(node.name), **node.labels} for node in loaded.scenario.spec.nodes}
     for pod in loaded.pods:
         key, name = f"Pod {full_name(pod.metadata)}", pod.metadata.name
         if pod.metadata.namespace == "default" and (name in machines or name in RESERVED):

@@ -41,7 +41,7 @@ class NodeSpec(Model, kw_only=True):
     """``10.100.0.2/24``."""
     pod_cidr: str = msgspec.field(default="", name="podCIDR")
     labels: dict[str, str] = {}
-    """What a Pod's nodeSelector looks at; kubernetes.io/hostname is there anyway."""
+    """What a Pod's nodeSelector looks at; kubernetes.io/hostname, os and arch are there anyway."""
 
 
 class HostSpec(Model, kw_only=True):

@@ -142,7 +142,8 @@ class Story:
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
 
-        self._tell_problems()
+        if this.loaded.scenario.spec.control_plane == "instant":
+            self._tell_problems()  # on the wire, nobody has heard of anything yet
 
     def _tell_problems(self) -> None:
         """What is wrong with the Ingresses that was not so before."""

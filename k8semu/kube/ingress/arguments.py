@@ -72,7 +72,7 @@ def _flags(words: list[str]) -> dict[str, str]:
 
 def flags_of(container: Container, known: Mapping[str, str]) -> dict[str, str]:
     """The flags on a container's command line; `known` is what `$(NAME)` stands for."""
-    names = {**known, **{variable.name: variable.value for variable in container.env}}
+    names = {**{variable.name: variable.value for variable in container.env}, **known}
     words = [*container.command, *container.args]
     return _flags([re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word) for word in words])
 
