@@ -20,7 +20,7 @@ from k8semu.wire.build import icmp_build, ip_build
 from k8semu.wire.checksum import checksum, transport_checksum
 from k8semu.wire.header import write_u16
 
-NODE = b"\x0a\x64\0\2"
+NODE, ROUTER = b"\x0a\x64\0\2", b"\x0a\x64\0\x09"
 
 rule_sets = st.sampled_from([
     "-A POSTROUTING -j MASQUERADE",
@@ -108,6 +108,39 @@ def test_every_answer_comes_back_to_whoever_asked(rules: str, asked: list[tuple[
             assert got[38] << 8 | got[39] == sport
         else:
             assert (got[34] << 8 | got[35], got[36] << 8 | got[37]) == (dport, sport)
+
+
+def error_about(data: bytearray, sender: bytes) -> bytearray:
+    """An ICMP error that `sender` sends about a packet it received."""
+    body = icmp_build(3, 1, 0, bytes(data[14 : 14 + 28]))
+    return ip_build(sender, bytes(data[26:30]), 1, len(body)) + body
+
+
+@given(rule_sets, flows, st.sampled_from(["endpoint", "router"]))
+def test_an_icmp_error_about_a_translated_packet_quotes_what_was_sent(
+    rules: str, asked: list[tuple[int, int, int, int, int, int]], sender: str
+) -> None:
+    net = node(rules)
+    for proto, host, sport, service, dport, wait in asked:
+        net.clock.now += wait * NS_PER_S
+        saddr, daddr = bytes([172, 17, 0, host]), bytes([10, 96, 0, service])
+        sent = frame(proto, saddr, sport, daddr, dport)
+        said = bytes(sent[34:38]) if proto != 1 else bytes(sent[38:40])
+        out = forward(net, sent, ("in", "out"))
+        if out is None:
+            continue
+        ours = set(net.netfilter.conntrack.table)
+        whose = bytes(out[30:34]) if sender == "endpoint" else ROUTER
+        got = forward(net, error_about(out, whose), ("out", "in"))
+        assert got is not None
+        assert set(net.netfilter.conntrack.table) == ours      # it belongs to the connection, and makes none
+        assert bytes(got[30:34]) == saddr
+        quoted = got[42:]
+        assert bytes(quoted[12:20]) == saddr + daddr
+        assert bytes(quoted[20:24] if proto != 1 else quoted[24:26]) == said
+        assert checksum(quoted[:20]) in (0, 0xFFFF)
+        if sender == "endpoint":
+            assert bytes(got[26:30]) == daddr
 
 
 headers = st.tuples(
