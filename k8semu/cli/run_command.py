@@ -56,7 +56,8 @@ def command(
             from k8semu.scenario.story import Story
 
             story = Story(terminal.line, brief=len(scenarios) > 1)
-            result = story.run(loaded, Path(output), form, seed)
+            with terminal.busy(f"running {loaded.name}  {number + 1} of {len(scenarios)}"):
+                result = story.run(loaded, Path(output), form, seed)
         failed += not result.ok
     if len(scenarios) > 1 and not as_json:
         terminal.line()

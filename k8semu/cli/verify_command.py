@@ -35,9 +35,10 @@ def command(names: tuple[str, ...], everything: bool, retries: int, as_json: boo
     scenarios = [load(name) for name in chosen(names, everything)]
     terminal = Terminal()
     frames = different = unverifiable = 0
-    for loaded in scenarios:
+    for number, loaded in enumerate(scenarios, 1):
         try:
-            report = _compared(loaded, retries, None if as_json else terminal)
+            with terminal.busy(f"comparing {loaded.name}  {number} of {len(scenarios)}"):
+                report = _compared(loaded, retries, None if as_json else terminal)
         except NotVerifiableError as error:
             unverifiable += 1
             if as_json:

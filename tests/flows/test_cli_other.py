@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli_calls import k8semu, process, refused
+from cli_calls import ROOT, k8semu, process, refused
 
 from k8semu.scenario.load import bundled
 
@@ -122,3 +124,24 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_long_work_shows_on_a_terminal_what_goes_on_and_leaves_nothing_of_it(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "k8semu", "run", "pod-same-node", "node-network", "-o", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs, stdin=theirs) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while data := os.read(ours, 65536):
+                said += data
+        except OSError:            # Linux: EIO once the other side is closed
+            pass
+        os.close(ours)
+    assert process.returncode == 0
+    text = said.decode()
+    assert "running pod-same-node  1 of 2 …" in text
+    assert "running node-network  2 of 2 …" in text
+    for row in text.replace("\r\n", "\n").split("\n"):
+        shown = row.rpartition("\r")[2]      # what a terminal shows in the end
+        assert "running" not in shown
