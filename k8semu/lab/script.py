@@ -111,7 +111,8 @@ def _call(entry: j.Call) -> str:
     args = entry.program.args
     argv: list[str] = []
     if name in ("http_get", "curl"):
-        argv = ["curl", "-s", str(args.get("url"))]
+        trust = ["-k"] if args.get("insecure") else ["--cacert", "FILE"] if args.get("ca") else []
+        argv = ["curl", "-s", *trust, str(args.get("url"))]
     elif name == "ping":
         argv = ["ping", "-c", str(args.get("count", 1)), "-s", str(args.get("size", 56)), str(args.get("host"))]
     elif name == "traceroute":

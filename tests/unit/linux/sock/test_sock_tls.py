@@ -130,3 +130,47 @@ def test_a_stream_can_be_upgraded_to_tls(machines: TwoMachines, certificate: Pat
 
     machines.run(machines.server, serve())
     assert machines.run(machines.client, call()) == b"hello world\n"
+
+
+def test_a_program_s_own_contexts_give_their_secrets_to_the_capture(machines: TwoMachines, certificate: Path) -> None:
+    """Whichever way a program comes to TLS; and each secret before the first frame that needs it."""
+    known: list[bytes] = []
+    sent: list[int] = []
+
+    def take(lines: bytes) -> None:
+        known.append(lines)
+        sent.append(len(machines.seen))
+
+    machines.loop.secrets_taker = take
+    serve_tls(machines, certificate)
+    trust = ssl.create_default_context(cafile=certificate)
+
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"OK\n")
+        await writer.start_tls(server_context(certificate))
+        writer.write(b"hello\n")
+        writer.close()
+
+    async def serve() -> None:
+        await asyncio.start_server(upgrade, "0.0.0.0", 25)
+
+    async def calls() -> None:
+        reader, writer = await asyncio.open_connection("10.0.0.2", 443, ssl=trust, server_hostname="shop.example")
+        writer.write(b"x")
+        await reader.read(1)
+        writer.close()
+        await writer.wait_closed()
+        reader, writer = await asyncio.open_connection("10.0.0.2", 25)
+        writer.write(b"STARTTLS\n")
+        await reader.readline()
+        await writer.start_tls(ssl.create_default_context(cafile=certificate), server_hostname="shop.example")
+        await reader.readline()
+        writer.close()
+
+    machines.run(machines.server, serve())
+    machines.run(machines.client, calls())
+    labels = [line.split()[0] for line in b"".join(known).splitlines()]
+    assert labels.count(b"SERVER_HANDSHAKE_TRAFFIC_SECRET") == labels.count(b"CLIENT_TRAFFIC_SECRET_0") == 2
+    flights = [number for number, (_, data) in enumerate(machines.seen) if b"\x16\x03\x03\x00\x7a\x02" in data]
+    assert [sent[0] <= flights[0], sent[2] <= flights[1]] == [True, True]
