@@ -82,11 +82,22 @@ def _wants_close(request: Any) -> bool:
     return any(key == b"connection" and value.lower() == b"close" for key, value in request.headers)
 
 
-async def http_echo(name: str, ports: list[int], proxy_protocol: bool = False, host: str = "0.0.0.0") -> None:
-    """Serve on each port of `host` until cancelled."""
-    servers = [
-        await asyncio.start_server(lambda r, w: _serve(r, w, name, proxy_protocol), host, port) for port in ports
-    ]  # fmt: skip
+async def http_echo(
+    name: str, ports: list[int], proxy_protocol: bool = False, host: str = "0.0.0.0", certificate: str = "",
+    key: str = "",
+) -> None:  # fmt: skip
+    """Serve on each port of `host` until cancelled; over TLS with a certificate and its key (PEM)."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _serve(reader, writer, name, proxy_protocol)
+
+    if certificate:
+        from k8semu.apps import tls
+
+        context = tls.server_context(certificate, key)
+        servers = [await tls.start_server(serve, host, port, context) for port in ports]
+    else:
+        servers = [await asyncio.start_server(serve, host, port) for port in ports]
     try:
         await asyncio.gather(*(server.serve_forever() for server in servers))
     finally:

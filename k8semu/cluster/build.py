@@ -16,7 +16,8 @@ from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
-from k8semu.errors import ScenarioError
+from k8semu.cluster.volumes import NOT_MOUNTED
+from k8semu.errors import CniError, ScenarioError
 from k8semu.kube import addons
 from k8semu.kube.api.cache import controller_of
 from k8semu.kube.api.conditions import condition
@@ -107,7 +108,7 @@ class Built:
         return names
 
 
-AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector"}
+AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", NOT_MOUNTED: "spec.volumes"}
 """What the scheduler says, and what is at fault in the Pod's manifest."""
 SLEEP_FROM = 100
 """A cluster of so many nodes lets them sleep: most of them never see a packet."""
@@ -272,7 +273,9 @@ def _check_pods(master: Master, kubelets: Kubelets) -> None:
         meta = pod["metadata"]
         error = kubelets.failed.get((meta["namespace"], meta["name"]))
         if error is not None:
-            why, hint = f"CNI error {error.code}: {error.msg}", f"node {pod['spec']['nodeName']}"
+            why, hint = error.what, error.hint
+            if isinstance(error, CniError):
+                why, hint = f"CNI error {error.code}: {error.msg}", f"node {pod['spec']['nodeName']}"
         elif not pod["spec"].get("nodeName"):
             held = condition(pod, "PodScheduled") or {}
             why, hint = held.get("message", "no node takes it"), f"nodes: {', '.join(kubelets.nodes)}"

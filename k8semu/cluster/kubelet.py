@@ -39,10 +39,12 @@ class PodMachine(Machine):
 
     sandbox: Container
 
-    def __init__(self, cluster: Cluster, pod: Pod, node: Node) -> None:
+    def __init__(self, cluster: Cluster, pod: Pod, node: Node, mounted: dict[str, str] | None = None) -> None:
         super().__init__(cluster, node.netns_name if pod.spec.host_network else netns_of(pod), pod.metadata.name)
         self.pod = pod
         self.node = node
+        self.mounted = mounted or {}
+        """Files from volumes."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -73,10 +75,12 @@ def _uid(namespace: str, name: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
-def run_pod(cluster: Cluster, node: Node, pod: Pod) -> PodMachine:
-    """SyncPod for a new Pod; CniError if the network cannot take it. On a sleeping node only its address is sure:
-    all else is done when it wakes, in the same order."""
-    machine = PodMachine(cluster, pod, node)
+def run_pod(cluster: Cluster, node: Node, pod: Pod, mounted: dict[str, str] | None = None) -> PodMachine:
+    """SyncPod for a new Pod with the files `mounted` into it; CniError if the network cannot take it.
+
+    On a sleeping node only its address is sure: all else is done when it wakes, in the same order.
+    """
+    machine = PodMachine(cluster, pod, node, mounted)
     now = cluster.clock.now
     if pod.spec.host_network:
         machine.address = node.address
@@ -105,7 +109,7 @@ def _bring_up(machine: PodMachine, now: int) -> None:
 def _start_containers(machine: PodMachine) -> None:
     pod = machine.pod
     for container in pod.spec.containers:
-        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields)
+        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields, machine.mounted)
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
             args, api = start.args, machine.cluster.api_url
@@ -145,6 +149,7 @@ def _write_files(machine: PodMachine) -> None:
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
         f"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
     )
+    machine.files.update(machine.mounted)
     spec, cluster = machine.pod.spec, machine.cluster
     machine.files["/etc/resolv.conf"] = resolv_conf_text(
         machine.pod.metadata.namespace, spec.dns_policy, spec.host_network, spec.dns_config,

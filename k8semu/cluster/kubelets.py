@@ -18,7 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
-from k8semu.errors import CniError
+from k8semu.cluster.volumes import Find, MountError, mounted
+from k8semu.errors import CniError, InputError
 from k8semu.kube.objects import ObjectMeta, Pod, PodSpec
 from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 Key = tuple[str, str]
 """(namespace, name)."""
+MOUNTED = ("secrets", "configmaps")
 LAST_WORDS = NS_PER_S // 1000
 """Nanoseconds that programs get after SIGTERM to close their connections."""
 
@@ -61,18 +63,31 @@ class Kubelets:
     ) -> None:  # fmt: skip
         self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
         self.machines: dict[str, PodMachine] = {} if machines is None else machines
-        self.failed: dict[Key, CniError] = {}
+        self.failed: dict[Key, InputError] = {}
         self.on_pod: list[Callable[[str, PodMachine], None]] = []   # told ADDED, DELETED of Pods that run
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
         self._ending: dict[str, None] = {}                    # Pods on their way down, named as in `machines`
         self._due: dict[Key, None] = {}
         self._like: tuple[JSON, PodSpec] = ({}, PodSpec(containers=[]))   # the last spec, and what it is, typed
         registry.subscribe("pods", self._heard)
+        for plural in MOUNTED:
+            if plural in registry.caches:
+                registry.subscribe(plural, self._heard_of_files)
 
     def _heard(self, event: Event) -> None:
         meta = event.object["metadata"]
         if event.object["spec"].get("nodeName") or event.type == "DELETED":
             self._due[meta["namespace"], meta["name"]] = None
+
+    def _heard_of_files(self, event: Event) -> None:
+        """Pods that wait for the files of a Secret or ConfigMap try again."""
+        for key in [key for key, error in self.failed.items() if key[0] == event.object["metadata"]["namespace"]]:
+            if isinstance(self.failed[key], MountError):
+                del self.failed[key]
+                self._due[key] = None
+
+    def _find(self, namespace: str) -> Find:
+        return lambda plural, name: self.registry.caches[plural].get(namespace, name)
 
     def work(self) -> None:
         """Do what was heard since the last time."""
@@ -102,8 +117,9 @@ class Kubelets:
         if name in self._ending or node is None:
             return                           # the one before is still there; its end brings this one up
         try:
-            machine = run_pod(self.cluster, node, pod)
-        except CniError as error:
+            files = mounted(pod, self._find(pod.metadata.namespace)) if pod.spec.volumes else None
+            machine = run_pod(self.cluster, node, pod, files)
+        except (CniError, MountError) as error:
             self.failed[key] = error
             return
         self.machines[name] = machine

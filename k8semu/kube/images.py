@@ -1,6 +1,8 @@
 """What a container runs: chosen by its image, as a program of `k8semu.apps`.
 
-    nginx, agnhost, whoami, http-echo, …   an HTTP server that says who it is, on the declared ports (or the image's)
+    nginx, agnhost, whoami, http-echo, …   an HTTP server that says who it is, on the port that its flags say, else on
+                                           the declared ports (or the image's); over TLS where its flags name a
+                                           certificate and its key (agnhost, whoami)
     busybox, curl, alpine, …               nothing: it sleeps, and one execs into it
     coredns                                cluster DNS
     ingress-nginx/controller, traefik, …   an Ingress controller's reverse proxy
@@ -17,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
@@ -28,6 +31,12 @@ from k8semu.kube.objects import Container
 PROGRAM_ANNOTATION, ARGS_ANNOTATION = "k8semu/program", "k8semu/args"
 EXAMPLE = 'such as {"port": 8080}'
 SERVERS = {"nginx": 80, "httpd": 80, "whoami": 80, "http-echo": 5678, "echoserver": 8080, "agnhost": 8080}
+FLAGS = {
+    ("agnhost", "http-port"): "port", ("agnhost", "tls-cert-file"): "certificate",
+    ("agnhost", "tls-private-key-file"): "key", ("whoami", "port"): "port", ("whoami", "cert"): "certificate",
+    ("whoami", "key"): "key", ("http-echo", "listen"): "port",
+}  # fmt: skip
+"""Flags of servers that say where and how they serve."""
 SLEEPERS = ("busybox", "alpine", "curl", "netshoot", "debian", "ubuntu", "pause")
 ECHOERS = ("tcp-echo", "udp-echo")
 
@@ -94,9 +103,13 @@ def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None
 
 
 def launch(
-    container: Container, pod: str, annotations: dict[str, str], known: Mapping[str, str] | None = None
-) -> Launch | None:
-    """What `container` of Pod `pod` starts; None if it only sleeps. `known`: what the Pod's fields are."""
+    container: Container, pod: str, annotations: dict[str, str], known: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Launch | None:  # fmt: skip
+    """What `container` of Pod `pod` starts; None if it only sleeps.
+
+    `known`: what the Pod's fields are; `files`: what its volumes bring. InputError.
+    """
     own = own_program(container.name, annotations)
     if own:
         names = {**(known or {}), **{variable.name: variable.value for variable in container.env}}
@@ -117,11 +130,41 @@ def launch(
         return Launch("k8semu.apps.sockets:udp_echo", {"ports": [p.container_port for p in container.ports] or [7]})
     if image == "tcp-echo":
         return Launch("k8semu.apps.sockets:tcp_echo", {"ports": ports or [7]})
+    said = _flags(container) if image in SERVERS else {}
+    if said.get("port"):
+        ports = [int(said["port"])]
     if not ports and image in SERVERS:
         ports = [SERVERS[image]]
     if not ports:
         return None
-    return Launch("k8semu.apps.http_echo:http_echo", {"name": pod, "ports": ports})
+    return Launch("k8semu.apps.http_echo:http_echo", {"name": pod, "ports": ports, **_tls(said, files or {})})
+
+
+def _flags(container: Container) -> dict[str, str]:
+    """What the words of a server's container say, in its own flags: ``port``, ``certificate``, ``key``."""
+    found = {}
+    words = [*container.command, *container.args, ""]
+    for word, after in pairwise(words):
+        match = re.fullmatch(r"--?([a-z][-a-z]*)(?:=(.*))?", word)
+        meaning = FLAGS.get((base_name(container.image), match[1])) if match is not None else None
+        if match is not None and meaning is not None:
+            value = match[2] if match[2] is not None else after
+            found[meaning] = value.rpartition(":")[2] if meaning == "port" else value
+    if not found.get("port", "1").isdigit():
+        del found["port"]
+    return found
+
+
+def _tls(said: Mapping[str, str], files: Mapping[str, str]) -> dict[str, str]:
+    """The certificate and key that a server is started with; InputError if a file is not there."""
+    if "certificate" not in said or "key" not in said:
+        return {}
+    found = {}
+    for name in ("certificate", "key"):
+        if said[name] not in files:
+            raise InputError(f"open {said[name]}: no such file or directory", hint="a volume from a Secret")
+        found[name] = files[said[name]]
+    return found
 
 
 def command_line(container: Container) -> str:

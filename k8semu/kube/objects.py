@@ -56,6 +56,37 @@ class Lifecycle(KubeObject, kw_only=True):
     pre_stop: LifecycleHandler | None = None
 
 
+class VolumeMount(KubeObject, kw_only=True):
+    name: str
+    mount_path: str = ""
+    sub_path: str = ""
+
+
+class KeyToPath(KubeObject, kw_only=True):
+    key: str
+    path: str
+
+
+class SecretVolume(KubeObject, kw_only=True):
+    secret_name: str = ""
+    items: list[KeyToPath] = []
+    optional: bool = False
+
+
+class ConfigMapVolume(KubeObject, kw_only=True):
+    name: str = ""
+    items: list[KeyToPath] = []
+    optional: bool = False
+
+
+class Volume(KubeObject, kw_only=True):
+    """Of any kind; those that bring files are read."""
+
+    name: str
+    secret: SecretVolume | None = None
+    config_map: ConfigMapVolume | None = None
+
+
 class Container(KubeObject, kw_only=True):
     name: DnsLabel
     image: str = ""
@@ -63,6 +94,7 @@ class Container(KubeObject, kw_only=True):
     args: list[str] = []
     ports: list[ContainerPort] = []
     env: list[EnvVar] = []
+    volume_mounts: list[VolumeMount] = []
     readiness_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
 
@@ -91,6 +123,7 @@ class PodSpec(KubeObject, kw_only=True):
     host_network: bool = False
     dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = "ClusterFirst"
     dns_config: PodDnsConfig | None = None
+    volumes: list[Volume] = []
 
 
 class TemplateMeta(KubeObject, kw_only=True):

@@ -43,6 +43,10 @@ def duplicate(field: str, value: Any) -> FieldError:
     return FieldError("FieldValueDuplicate", field, f"Duplicate value: {shown(value)}")
 
 
+def not_found(field: str, value: Any) -> FieldError:
+    return FieldError("FieldValueNotFound", field, f"Not found: {shown(value)}")
+
+
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
     values = ", ".join(f'"{word}"' for word in supported)
     body = f"Unsupported value: {shown(value)}: supported values: {values}"

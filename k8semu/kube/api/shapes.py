@@ -136,6 +136,35 @@ class Env(Shape):
     value: Text = None
 
 
+class VolumeMount(Shape):
+    name: Text = None
+    mount_path: Text = None
+    sub_path: Text = None
+
+
+class KeyToPath(Shape):
+    key: Text = None
+    path: Text = None
+
+
+class SecretVolume(Shape):
+    secret_name: Text = None
+    items: list[KeyToPath] | None = None
+    optional: Flag = None
+
+
+class ConfigMapVolume(Shape):
+    name: Text = None
+    items: list[KeyToPath] | None = None
+    optional: Flag = None
+
+
+class Volume(Shape):
+    name: Text = None
+    secret: SecretVolume | None = None
+    config_map: ConfigMapVolume | None = None
+
+
 class Container(Shape):
     name: Text = None
     image: Text = None
@@ -143,6 +172,7 @@ class Container(Shape):
     args: Strings = None
     ports: list[ContainerPort] | None = None
     env: list[Env] | None = None
+    volume_mounts: list[VolumeMount] | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -194,6 +224,7 @@ class PodSpec(Shape):
     tolerations: list[Toleration] | None = None
     scheduler_name: Text = None
     service_account_name: Text = None
+    volumes: list[Volume] | None = None
 
 
 class Condition(Shape):

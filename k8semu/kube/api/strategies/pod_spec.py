@@ -2,13 +2,13 @@
 
 Kubernetes: pkg/apis/core/v1/defaults.go SetDefaults_PodSpec(), SetDefaults_Container(), SetDefaults_Probe(),
             pkg/apis/core/validation/validation.go ValidatePodSpec(), validateContainers()
-Not modelled: volumes, resources, affinity, security contexts: kept as they are, and not checked.
+Not modelled: kinds of volumes, resources, affinity, security contexts: kept as they are, and not checked.
 """
 
 from __future__ import annotations
 
 from k8semu.kube.api import names
-from k8semu.kube.api.field import Errors, duplicate, forbidden, invalid, not_supported, required
+from k8semu.kube.api.field import Errors, duplicate, forbidden, invalid, not_found, not_supported, required
 from k8semu.kube.api.strategies.base import JSON
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -71,6 +71,7 @@ def validate_spec(path: str, spec: JSON) -> Errors:
     errors += _containers(f"{path}.initContainers", spec.get("initContainers") or [], spec)
     errors += _containers(f"{path}.containers", containers, spec)
     errors += _host_ports(path, containers)
+    errors += _volumes(path, spec)
     for key, values in (("restartPolicy", RESTART_POLICIES), ("dnsPolicy", DNS_POLICIES)):
         if spec.get(key) not in values:
             errors.append(not_supported(f"{path}.{key}", spec.get(key, ""), values))
@@ -145,6 +146,43 @@ def _host_ports(path: str, containers: list[JSON]) -> Errors:
                 shown = f"{key[0]}/{key[1]}/{key[2]}"
                 errors.append(duplicate(f"{path}.containers[{i}].ports[{j}].hostPort", shown))
             seen.add(key)
+    return errors
+
+
+def _volumes(path: str, spec: JSON) -> Errors:
+    """Volumes have names of their own, and what a container mounts is one of them, each at a place of its own."""
+    errors: Errors = []
+    known: set[str] = set()
+    for i, volume in enumerate(spec.get("volumes") or []):
+        here, name = f"{path}.volumes[{i}]", volume.get("name") or ""
+        errors += [invalid(f"{here}.name", name, said) for said in names.dns_label(name)]
+        if name in known:
+            errors.append(duplicate(f"{here}.name", name))
+        known.add(name)
+        if (volume.get("secret") is not None) and not volume["secret"].get("secretName"):
+            errors.append(required(f"{here}.secret.secretName"))
+        if (volume.get("configMap") is not None) and not volume["configMap"].get("name"):
+            errors.append(required(f"{here}.configMap.name"))
+    for key in ("initContainers", "containers"):
+        for i, part in enumerate(spec.get(key) or []):
+            errors += _mounts(f"{path}.{key}[{i}].volumeMounts", part.get("volumeMounts") or [], known)
+    return errors
+
+
+def _mounts(path: str, mounts: list[JSON], known: set[str]) -> Errors:
+    errors: Errors = []
+    places: set[str] = set()
+    for i, mount in enumerate(mounts):
+        name, place = mount.get("name") or "", mount.get("mountPath") or ""
+        if not name:
+            errors.append(required(f"{path}[{i}].name"))
+        elif name not in known:
+            errors.append(not_found(f"{path}[{i}].name", name))
+        if not place:
+            errors.append(required(f"{path}[{i}].mountPath"))
+        elif place in places:
+            errors.append(invalid(f"{path}[{i}].mountPath", place, "must be unique"))
+        places.add(place)
     return errors
 
 

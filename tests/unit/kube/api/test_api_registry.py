@@ -216,6 +216,14 @@ def test_a_wrong_address_family_in_a_slice_is_refused(registry: Registry) -> Non
         ({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "name": "Web!"}]}]},
          'spec.containers[0].ports[0].name: Invalid value: "Web!": '
          "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
+        ({"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]},
+         'spec.containers[0].volumeMounts[0].name: Not found: "v"'),
+        ({"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v"}]}], "volumes": [{"name": "v"}]},
+         "spec.containers[0].volumeMounts[0].mountPath: Required value"),
+        ({"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v"}, {"name": "v"}]},
+         'spec.volumes[1].name: Duplicate value: "v"'),
+        ({"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "secret": {}}]},
+         "spec.volumes[0].secret.secretName: Required value"),
     ],
 )  # fmt: skip
 def test_a_wrong_pod_is_refused(registry: Registry, spec: dict[str, Any], said: str) -> None:
