@@ -13,6 +13,7 @@ Differs: rounds of checks begin when it is told (the cloud's clock), so that two
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -48,8 +49,9 @@ class Balanced:
         for listener in wanted:
             if listener not in self.listeners:
                 made = self._listener(listener)
-                await made.open(told.address)
-                self.listeners[listener] = made
+                with contextlib.suppress(OSError):   # somebody else has the port: tried again when there is news
+                    await made.open(told.address)
+                    self.listeners[listener] = made
 
     def _listener(self, listener: Listener) -> TcpListener | UdpListener:
         if listener.protocol == "UDP":

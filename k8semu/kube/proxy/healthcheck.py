@@ -15,6 +15,7 @@ Differs: dates count from 1970-01-01 by the program's own clock, in steps of `ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 from collections.abc import Callable
@@ -159,15 +160,24 @@ async def _serve(
 
 
 async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0) -> None:
-    """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled."""
+    """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled.
+
+    A port that somebody else has is tried again when there is news.
+    """
     health = Health(tick)
+    servers: dict[str, asyncio.Server] = {}
 
-    async def listen(port: int, answer: Callable[[str], Answer]) -> asyncio.Server:
-        return await asyncio.start_server(lambda r, w: _serve(r, w, answer, health.now), "0.0.0.0", port)
+    async def listen(name: str, port: int, answer: Callable[[str], Answer]) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _serve(reader, writer, answer, health.now)
 
-    servers = {"": await listen(healthz_port, health.of_proxy)}
+        with contextlib.suppress(OSError):
+            servers[name] = await asyncio.start_server(serve, "0.0.0.0", port)
+
     try:
         while True:
+            if "" not in servers:
+                await listen("", healthz_port, health.of_proxy)
             message = await next_message()
             told = message["object"]
             if told["kind"] == "ProxyHealth":
@@ -175,14 +185,14 @@ async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0)
                 continue
             service = f"{told['namespace']}/{told['name']}"
             old = health.services.get(service)
-            if old is not None and (message["type"] == "DELETED" or old["port"] != told["port"]):
+            if service in servers and (message["type"] == "DELETED" or (old or told)["port"] != told["port"]):
                 servers.pop(service).close()
             if message["type"] == "DELETED":
                 health.services.pop(service, None)
                 continue
             health.services[service] = told
             if service not in servers:
-                servers[service] = await listen(told["port"], lambda path, s=service: health.of_service(s, path))  # type: ignore[misc]
+                await listen(service, told["port"], lambda path, s=service: health.of_service(s, path))  # type: ignore[misc]
     finally:
         for server in servers.values():
             server.close()

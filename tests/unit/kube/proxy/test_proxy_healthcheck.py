@@ -108,6 +108,18 @@ def test_the_port_closes_with_the_service(node: Node) -> None:
     assert node.ask(31000)["error"] == "ECONNREFUSED"
 
 
+def test_a_port_that_somebody_else_has_is_tried_again_with_the_next_news(node: Node) -> None:
+    none, one = state([LB], []), state([LB], [pods("172.17.0.2")])
+    node.cluster.start("host1", "other", Program(function="k8semu.apps.sockets:tcp_echo", args={"ports": [31000]}))
+    node.ask(31000)
+    node.tell(*messages(None, none))
+    assert node.ask(31000)["reply"].startswith("GET"), "the other's answer"
+    node.cluster.stop("other")
+    node.tell(*messages(none, one))
+    assert node.ask(31000)["reply"].startswith("HTTP/1.1 200 OK\r\n")
+    assert node.ask(10256, "/healthz")["reply"].startswith("HTTP/1.1 200 OK\r\n")
+
+
 def test_kube_proxy_says_how_it_is_at_10256(node: Node) -> None:
     reply = node.ask(10256, "/healthz")["reply"]
     assert reply.startswith("HTTP/1.1 200 OK\r\n")
