@@ -187,8 +187,10 @@ async def _tunnel(front: WebSocket, backend: Pipe) -> None:
             await backend.drain()
 
     await _first_of(up(), down())
+    if front.heard_goodbye:
+        await backend.finish()
     backend.close()
-    front.close()
+    await front.finish()
 
 
 async def _first_of(*ways: Any) -> None:
@@ -217,7 +219,7 @@ class _Translation:
                 await self._make_streams()
                 await _first_of(self._up(), self._down())
         finally:
-            self.session.close()
+            await self.session.finish()
             await self.front.finish()
 
     async def _make_streams(self) -> None:

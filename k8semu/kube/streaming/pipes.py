@@ -59,8 +59,13 @@ class TcpPipe:
             await self._writer.drain()
 
     async def finish(self, last: bytes = b"") -> None:
-        """There is no goodbye in it: closed at once."""
-        self.write(last)
+        """Closed when the other side, which has heard the last words, has closed."""
+        if last:
+            self.write(last)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_TIMEOUT):
+                while await self.read():
+                    pass
         self.close()
 
     def close(self) -> None:
@@ -78,6 +83,7 @@ class WebSocket:
         self._frames = Frames(from_client=draw is None)
         self._messages: deque[bytes] = deque()
         self._ended = self._said_goodbye = False
+        self.heard_goodbye = False
 
     async def read(self) -> bytes:
         """The next message that has something in it; b"" at the end, or where what came was no WebSocket."""
@@ -105,7 +111,7 @@ class WebSocket:
         elif opcode == PING:
             self._send(websocket.PONG, payload)
         elif opcode == CLOSE:
-            self._ended = True
+            self._ended = self.heard_goodbye = True
             self._goodbye(NORMAL)
 
     def _frame(self, opcode: int, data: bytes) -> bytes:

@@ -131,6 +131,7 @@ class Session:
         self._incoming: asyncio.Queue[Stream | None] = asyncio.Queue()
         self._next, self._parity, self._last = (2, 1, 0) if server else (1, 0, 0)
         self._held: list[bytes] | None = None
+        self._goes_away = False     # the other side has said so
         self._task = asyncio.ensure_future(self._run())
 
     # --- for programs -----------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Session:
             self._over()
 
     async def finish(self) -> None:
-        """The same, but close when the other side has said goodbye, too."""
+        """The same, but close when the other side has closed."""
         if self.closed.is_set():
             return
         last = self._last_words()
@@ -222,6 +223,8 @@ class Session:
                 for frame in self._framer.feed(data):
                     await self._take(frame)
                 self.activity.set()
+                if self._goes_away and not self._streams:
+                    break
         except SpdyError:
             self.send(GoAway(self._last, PROTOCOL_ERROR))
         self._over()
@@ -243,8 +246,9 @@ class Session:
             if frame.number % 2 == self._parity:
                 self.send(frame)
             return
+        self._goes_away |= isinstance(frame, GoAway)
         stream = self._streams.get(frame.stream)
-        if stream is None:
+        if stream is None or isinstance(frame, GoAway):
             return
         if isinstance(frame, SynReply):
             stream.replied(True)
