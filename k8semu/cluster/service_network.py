@@ -47,6 +47,9 @@ class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Proxier(Protocol):
     """One way of programming a node."""
 
+    look_again: int | None
+    """When it wants to sync though nothing may have changed (ns)."""
+
     def sync(self, state: ProxyState, now: int = 0) -> list[Command]:
         """What has to be told so that `state` holds; the first time also what is told once."""
     def messages(self) -> Sequence[Any]:
@@ -93,7 +96,7 @@ class ServiceNetwork:
         for message in proxier.messages():
             self.cluster.feed(_pid(node), message)
         self.cluster.tell_all(node.netns_name, commands)
-        again = getattr(proxier, "look_again", None)
+        again = proxier.look_again
         if again is not None and node.name not in self._again:
             self._again[node.name] = again
             self.cluster.clock.post(again - self.cluster.clock.now, self._look_again, node)

@@ -36,6 +36,8 @@ PortChains = dict[ServicePortName, tuple[str, ...]]
 class Iptables:
     """One node's proxy. `kubelet`: the node's kubelet has made its own chains already (`kubelet_rules`)."""
 
+    look_again: int | None = None   # changes alone are what it waits for
+
     def __init__(self, kubelet: bool = True) -> None:
         self.kubelet = kubelet
         self.state: ProxyState | None = None

@@ -37,6 +37,8 @@ _CONTAINERS = (
 class Nftables:
     """One node's proxy. `service_cidrs`: the ranges of ClusterIPs, where they are known."""
 
+    look_again: int | None = None   # changes alone are what it waits for
+
     def __init__(self, service_cidrs: Sequence[str] = ()) -> None:
         self.service_cidrs = tuple(service_cidrs)
         self.state: ProxyState | None = None

@@ -102,6 +102,8 @@ class PortRules:
 class Userspace:
     """One node's proxy. `stream` chooses the proxy ports, as the kernel would."""
 
+    look_again: int | None = None   # changes alone are what it waits for
+
     def __init__(self, stream: Stream) -> None:
         self.state: ProxyState | None = None
         self._stream = stream

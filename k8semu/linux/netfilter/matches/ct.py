@@ -248,6 +248,8 @@ class IpvsMatch(Match, frozen=True):
     def build(cls, given: Given) -> IpvsMatch:
         if not given.opts:
             raise UsageError("IPVS: At least one option is required")
+        if given.inverted("--ipvs") and len(given.opts) > 1:
+            raise UsageError("! --ipvs cannot be together with other options")
         if any(given.inverted(option) for option in ("--vproto", "--vport")):
             raise UsageError("ipvs: `! --vproto' and `! --vport' are not modelled")
         from k8semu.linux.netfilter.parse import parse_address
