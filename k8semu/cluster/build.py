@@ -93,6 +93,10 @@ class Built:
             raise ScenarioError(f"no node, host or Pod {name!r}", hint=f"there are: {known}")
         return found
 
+    @property
+    def has_ingresses(self) -> bool:
+        return any(True for _ in self.master.registry.list("ingresses"))
+
     def names(self) -> dict[bytes, str]:
         """Addresses and whose they are: for a capture's name records."""
         names: dict[bytes, str] = {}

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 KINDS = ("ingresses", "ingressclasses", "services", "endpointslices", "secrets", "configmaps")
 
 
-def _has_ingresses(built: Built) -> bool:
-    """Whether there is anything to tell; nothing is imported before."""
-    return any(True for _ in built.master.registry.list("ingresses"))
-
-
 def _state(built: Built) -> State:
     from k8semu.kube.ingress.state import State
 
@@ -53,8 +48,6 @@ def _configs(built: Built, state: State) -> list[Config]:
 
 def ways_of_ingresses(built: Built) -> dict[str, list[str]]:
     """By ``Ingress shop``: a row for each host, with its paths and where they lead."""
-    if not _has_ingresses(built):
-        return {}
     return {f"Ingress {ingress.metadata.name}": _rows(ingress) for ingress in _state(built).ingresses.values()}
 
 
@@ -74,8 +67,6 @@ def _backend(backend: Any) -> str:
 
 def problems_of_ingresses(built: Built) -> list[str]:
     """What is wrong, a line each: ``Ingress default/shop: no Service default/nobody``."""
-    if not _has_ingresses(built):
-        return []
     from k8semu.kube.ingress.settings import unknown
 
     state = _state(built)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from k8semu.scenario.ingresses import problems_of_ingresses, ways_of_ingresses
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import action_of
 from k8semu.scenario.run import Run, RunResult, StepResult, run
@@ -21,7 +20,8 @@ from k8semu.trace.hop import Hop
 from k8semu.trace.steps import Originate, Step
 
 if TYPE_CHECKING:
-    from k8semu.kube.services import Service
+    from k8semu.cluster.build import Built
+from k8semu.kube.services import Service
 
 Say = Callable[..., None]
 """Takes pieces of a line: text, or (style, text)."""
@@ -135,19 +135,30 @@ class Story:
             ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
             reached = f" {service.spec.cluster_ip}   {ports}{self._outside(this, service)}"
             self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
-        for name, rows in ways_of_ingresses(built).items():
-            self.say("  ", ("name", name), f" {rows[0]}" if rows else "")
-            for row in rows[1:]:
-                self.say("  ", " " * len(name), f" {row}")
+        if built.has_ingresses:
+            self._tell_ingresses(built)
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
 
         if this.loaded.scenario.spec.control_plane == "instant":
             self._tell_problems()  # on the wire, nobody has heard of anything yet
 
+    def _tell_ingresses(self, built: Built) -> None:
+        """Where their hosts and paths lead."""
+        from k8semu.scenario.ingresses import ways_of_ingresses
+
+        for name, rows in ways_of_ingresses(built).items():
+            self.say("  ", ("name", name), f" {rows[0]}" if rows else "")
+            for row in rows[1:]:
+                self.say("  ", " " * len(name), f" {row}")
+
     def _tell_problems(self) -> None:
         """What is wrong with the Ingresses that was not so before."""
         assert self._run is not None
+        if not self._run.built.has_ingresses:
+            return
+        from k8semu.scenario.ingresses import problems_of_ingresses
+
         now = problems_of_ingresses(self._run.built)
         for problem in now:
             if problem not in self._problems:

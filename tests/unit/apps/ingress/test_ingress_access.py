@@ -110,11 +110,12 @@ def test_the_status_can_be_another_and_some_addresses_are_free() -> None:
 
 
 def test_no_more_requests_at_once_than_allowed() -> None:
-    gate = asyncio.Event()
+    gate, asked = asyncio.Event(), asyncio.Event()
 
     async def main() -> None:
         async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
+            asked.set()
             await gate.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             writer.close()
@@ -124,8 +125,7 @@ def test_no_more_requests_at_once_than_allowed() -> None:
             lab.tell("MODIFIED", slice_of("web", "127.0.0.1", port=server.sockets[0].getsockname()[1]))
             first = await lab.connect()
             first.send(request())
-            while not server._active_count:  # type: ignore[attr-defined]
-                await asyncio.sleep(0)
+            await asked.wait()
             assert (await lab.get()).status == 503
             gate.set()
             assert (await first.reply()).status == 200

@@ -217,6 +217,36 @@ def test_after_an_upgrade_both_sides_say_what_they_like() -> None:
     run(main())
 
 
+def test_what_is_said_after_an_upgrade_is_passed_on_both_ways_until_one_side_ends() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        while data := await reader.read(100):
+            writer.write(data.upper())
+        writer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+
+    async def main() -> None:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with Lab(SHOP) as lab:
+            lab.tell("MODIFIED", slice_of("web", "127.0.0.1", port=server.sockets[0].getsockname()[1]))
+            client = await lab.connect()
+            head = request("a.example/", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+            client.send(head + b"early ")               # what came with the head is passed on, too
+            assert (await client.reply()).header("Connection") == "Upgrade"
+            for word in (b"\x81\x05hello", b"x" * 5000):
+                client.send(word)
+            got = await client.reader.readexactly(6 + 7 + 5000)
+            assert got == b"EARLY \x81\x05HELLO" + b"X" * 5000
+            client.close()
+            await ended.wait()
+        server.close()
+
+    run(main())
+
+
 # --- redirects and limits -----------------------------------------------------------------------
 
 
