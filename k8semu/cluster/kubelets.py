@@ -68,6 +68,7 @@ class Kubelets:
         self._pods: dict[Key, tuple[str, PodMachine]] = {}    # with the uid of the object
         self._ending: dict[str, None] = {}                    # Pods on their way down, named as in `machines`
         self._due: dict[Key, None] = {}
+        self._starting: dict[Key, None] = {}                  # Pods that are not ready for the first time yet
         self._like: tuple[JSON, PodSpec] = ({}, PodSpec(containers=[]))   # the last spec, and what it is, typed
         registry.subscribe("pods", self._heard)
         for plural in MOUNTED:
@@ -131,6 +132,7 @@ class Kubelets:
         delay = max((probe.initial_delay_seconds for probe in probes), default=0)
         self._report(key, obj, machine, ready=not delay)
         if delay:
+            self._starting[key] = None
             self.cluster.clock.post(delay * NS_PER_S, self._ready, key, machine)
 
     def _typed(self, obj: JSON) -> Pod:
@@ -150,8 +152,19 @@ class Kubelets:
     def _ready(self, key: Key, machine: PodMachine) -> None:
         pod = self.registry.caches["pods"].get(*key)
         if pod is not None and self._pods.get(key, ("", None))[1] is machine:
+            self._starting.pop(key, None)
             self._report(key, pod, machine, ready=True)
             self.settle()
+
+    def report_again(self, node: str) -> None:
+        """A node is heard again: its Pods run as before, whatever was said of them meanwhile.
+
+        Kubernetes: pkg/kubelet/status/status_manager.go needsReconcile()
+        """
+        for key, (_, machine) in self._pods.items():
+            pod = self.registry.caches["pods"].get(*key)
+            if machine.node.name == node and pod is not None and "deletionTimestamp" not in pod["metadata"]:
+                self._report(key, pod, machine, ready=key not in self._starting)
 
     def _report(self, key: Key, obj: JSON, machine: PodMachine, ready: bool) -> None:
         """The Pod's status, as the API server is told it."""
@@ -188,6 +201,7 @@ class Kubelets:
     def _gone(self, key: Key, machine: PodMachine) -> None:
         name = netns_of(machine.pod)
         del self.machines[name], self._pods[key], self._ending[name]
+        self._starting.pop(key, None)
         stop_pod(self.cluster, machine)
         if self.cluster.hosts.get(machine.hostname) == machine.address:
             self.cluster.unname(machine.hostname)

@@ -139,6 +139,8 @@ class Master:
             node = self.registry.get("nodes", "", name)
             status = {**node["status"], "conditions": self._well(node["status"].get("conditions") or [])}
             self.registry.update("nodes", {**node, "status": status}, "status")
+            if self.kubelets is not None:
+                self.kubelets.report_again(name)
 
     # --- what follows ---------------------------------------------------------------------------
 

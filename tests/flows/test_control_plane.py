@@ -104,6 +104,12 @@ def test_pods_of_a_silent_node_leave_its_services_after_forty_seconds() -> None:
     assert {name for name, _ in calls(result, 4)} == {"here"}
 
 
+def test_pods_of_a_node_that_is_heard_again_are_back_in_their_services() -> None:
+    steps = "    - node: {name: host2}\n    - wait: 60s\n    - node: {name: host2, up: true}\n" + CALL
+    result = play(steps, pod("there"))
+    assert {name for name, _ in calls(result, 3)} == {"there"}
+
+
 def rules(loaded: Any, node: str) -> tuple[list[str], dict[str, str]]:
     """The nat rules of Services on a node at the end, and the running Pods with their addresses."""
     this = Run(loaded)
