@@ -2,7 +2,7 @@
 
 Programs and steps are comments, with a command to try in place of each.
 
-Shown: `k8semu export NAME > build.sh; unshare -Urnm bash -c 'mount -t tmpfs tmpfs /run; . ./build.sh; bash'`
+Shown: `k8semu export NAME > build.sh; unshare -Urnm bash -c 'bash build.sh; exec bash'`
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ HEAD = """\
 # for the switches between machines.
 #
 # In namespaces of their own, which are gone when the shell ends, as any user:
-#     unshare -Urnm bash -c 'mount -t tmpfs tmpfs /run; bash {script}; exec bash'
+#     unshare -Urnm bash -c 'bash {script}; exec bash'
 # On the machine itself, as root: bash {script}
 # and to take it down again:      for ns in {names}; do ip netns del "$ns"; done
 set -e
+
+# Where mounts are our own, so are the names of namespaces: nothing of them is left on the machine.
+[ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ] || mount -t tmpfs tmpfs /run
 """
 
 
