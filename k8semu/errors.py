@@ -53,6 +53,12 @@ class CniError(InputError):
         self.code, self.msg, self.details = code, msg, details
 
 
+class MountError(InputError):
+    """A volume of a Pod cannot be set up, in the kubelet's words. The Pod waits: the kubelet tries again."""
+
+    WORDS = "MountVolume.SetUp failed for volume"
+
+
 class StalledError(K8semuError):
     """Nothing is left to happen, and a program still waits: names the program and what it waits for."""
 

@@ -16,8 +16,7 @@ from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
-from k8semu.cluster.volumes import NOT_MOUNTED
-from k8semu.errors import CniError, ScenarioError
+from k8semu.errors import CniError, MountError, ScenarioError
 from k8semu.kube import addons
 from k8semu.kube.api.cache import controller_of
 from k8semu.kube.api.conditions import condition
@@ -112,7 +111,7 @@ class Built:
         return names
 
 
-AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", NOT_MOUNTED: "spec.volumes"}
+AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", MountError.WORDS: "spec.volumes"}
 """What the scheduler says, and what is at fault in the Pod's manifest."""
 SLEEP_FROM = 100
 """A cluster of so many nodes lets them sleep: most of them never see a packet."""

@@ -18,8 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
-from k8semu.cluster.volumes import Find, MountError, mounted
-from k8semu.errors import CniError, InputError
+from k8semu.errors import CniError, InputError, MountError
 from k8semu.kube.objects import ObjectMeta, Pod, PodSpec
 from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
@@ -87,8 +86,13 @@ class Kubelets:
                 del self.failed[key]
                 self._due[key] = None
 
-    def _find(self, namespace: str) -> Find:
-        return lambda plural, name: self.registry.caches[plural].get(namespace, name)
+    def _files(self, pod: Pod) -> dict[str, str] | None:
+        """What its volumes bring; None where it has none. MountError."""
+        if not pod.spec.volumes:
+            return None
+        from k8semu.cluster.volumes import mounted  # late: few Pods have any
+
+        return mounted(pod, lambda plural, name: self.registry.caches[plural].get(pod.metadata.namespace, name))
 
     def work(self) -> None:
         """Do what was heard since the last time."""
@@ -118,8 +122,7 @@ class Kubelets:
         if name in self._ending or node is None:
             return                           # the one before is still there; its end brings this one up
         try:
-            files = mounted(pod, self._find(pod.metadata.namespace)) if pod.spec.volumes else None
-            machine = run_pod(self.cluster, node, pod, files)
+            machine = run_pod(self.cluster, node, pod, self._files(pod))
         except (CniError, MountError) as error:
             self.failed[key] = error
             return

@@ -14,17 +14,12 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from k8semu.errors import InputError
+from k8semu.errors import MountError
 from k8semu.kube.objects import Container, KeyToPath, Pod, Volume
 
 JSON = dict[str, Any]
 Find = Callable[[str, str], JSON | None]
 """(plural, name) of an object in the Pod's namespace; None if it is not there."""
-NOT_MOUNTED = "MountVolume.SetUp failed for volume"
-
-
-class MountError(InputError):
-    """A volume cannot be set up: the Pod waits, as the kubelet tries again."""
 
 
 def mounted(pod: Pod, find: Find) -> dict[str, str]:
@@ -48,7 +43,7 @@ def _content(volume: Volume, namespace: str, find: Find) -> dict[str, str]:
         if source.optional:
             return {}
         why = f'{kind} "{name}" not found'
-        raise MountError(f'{NOT_MOUNTED} "{volume.name}" : {why}', hint=f"namespace {namespace}")
+        raise MountError(f'{MountError.WORDS} "{volume.name}" : {why}', hint=f"namespace {namespace}")
     data = _data(found, encoded=kind == "secret")
     return data if not source.items else _chosen(volume, data, source.items, source.optional)
 
@@ -63,7 +58,7 @@ def _chosen(volume: Volume, data: dict[str, str], items: list[KeyToPath], option
     missing = [item.key for item in items if item.key not in data]
     if missing and not optional:
         why = f"references non-existent {'secret' if volume.secret is not None else 'config'} key: {missing[0]}"
-        raise MountError(f'{NOT_MOUNTED} "{volume.name}" : {why}')
+        raise MountError(f'{MountError.WORDS} "{volume.name}" : {why}')
     return {item.path: data[item.key] for item in items if item.key in data}
 
 

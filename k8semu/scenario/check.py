@@ -142,6 +142,7 @@ def check(loaded: Loaded) -> None:
     _check_subnets(loaded)
     _check_plugin(loaded)
     _check_pods(loaded, machines)
+    _check_volumes(loaded)
     check_steps(loaded)
 
 
@@ -188,6 +189,20 @@ def _check_machines(loaded: Loaded) -> dict[str, str]:
             raise loaded.error(f"{ip} is the router's address", f"{path}.address", f"another of {iface.network}")
         names[name], addresses[ip] = path, name
     return names
+
+
+def _check_volumes(loaded: Loaded) -> None:
+    """Files from Secrets and ConfigMaps: where the control plane is instant."""
+    if loaded.scenario.spec.control_plane == "instant":
+        return
+    owners = [("Pod", pod.metadata, pod.spec) for pod in loaded.pods]
+    owners += [(work.kind, work.metadata, work.spec.template.spec) for work in loaded.workloads]
+    for kind, meta, spec in owners:
+        for i, volume in enumerate(spec.volumes):
+            if volume.secret is not None or volume.config_map is not None:
+                what = "files from Secrets and ConfigMaps are not modelled where the control plane is on the wire"
+                key = f"{kind} {meta.namespace}/{meta.name}"
+                raise loaded.manifest_error(key, what, f"spec.volumes[{i}]", "controlPlane: instant")
 
 
 def _check_names(loaded: Loaded, machines: dict[str, str]) -> None:

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import yaml
 
-from k8semu.cluster.volumes import MountError, mounted
-from k8semu.errors import InputError, ScenarioError
+from k8semu.cluster.volumes import mounted
+from k8semu.errors import InputError, MountError, ScenarioError
 from k8semu.kube.images import launch
 from k8semu.kube.objects import Container, Pod
 from k8semu.scenario.load import load

@@ -117,6 +117,10 @@ MISTAKES = [
             "did you mean received?"),
     Mistake("a bad duration", steps("wait: 5 seconds"), 5, "spec.steps[0].wait", "such as 5s or 50ms"),
     Mistake("no URL", steps("http: {from: client, url: 'ftp://x/'}"), 5, "spec.steps[0].http.url", "is no URL"),
+    Mistake("files without a kubelet that asks for them",
+            HEAD + "spec: {controlPlane: wire}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+            "  containers: [{name: c}]\n  volumes:\n    - {name: v, secret: {secretName: s}}\n", 11,
+            "documents[1].spec.volumes[0]", "control plane is on the wire"),
     Mistake("trust without TLS", steps("http: {from: client, url: 'http://x/', insecure: true}"), 5,
             "spec.steps[0].http.insecure", "there is no TLS"),
     Mistake("a file that is not there",
