@@ -217,6 +217,16 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    return reader, await connect(protocol, reader, host, port, context, server_name, connected)
+
+
+async def connect(
+    protocol: asyncio.StreamReaderProtocol, reader: asyncio.StreamReader, host: str, port: int,
+    context: ssl.SSLContext, server_name: str = "",
+    connected: Callable[[asyncio.BaseTransport], None] | None = None,
+) -> asyncio.StreamWriter:  # fmt: skip
+    """`open_connection` for a protocol that is there already, and its reader."""
+    loop = asyncio.get_running_loop()
     waiter = loop.create_future()
     tls = TlsProtocol(loop, protocol, context, waiter, False, server_name or None)
     if connected is not None:
@@ -227,7 +237,7 @@ async def open_connection(
     except BaseException:
         transport.close()
         raise
-    return reader, asyncio.StreamWriter(tls.app_transport, protocol, reader, loop)
+    return asyncio.StreamWriter(tls.app_transport, protocol, reader, loop)
 
 
 async def start_server(

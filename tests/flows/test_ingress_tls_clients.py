@@ -11,8 +11,10 @@ from typing import Any
 
 import certificates
 import pytest
-from ingress_lab import Lab, free_port, run
+from ingress_lab import Backend, Lab, free_port, request, run
 from ingress_objects import ingress, secret
+
+from k8semu.apps import tls
 
 HOSTS = {"a.example": {"/": "web:80"}, "b.apps.example": {"/": "cart:80"}, "plain.example": {"/": "web:80"}}
 TLS = [{"hosts": ["a.example"], "secretName": "a"}, {"hosts": ["b.apps.example"], "secretName": "apps"}]
@@ -176,5 +178,29 @@ def test_what_is_no_hello_does_not_stop_the_controller() -> None:
             writer.write(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
             assert (await reader.read()).endswith(b"\r\n\r\nweb")
             writer.close()
+
+    run(main())
+
+
+class SecureBackend(Backend):
+    """A backend that speaks TLS."""
+
+    async def start(self) -> None:
+        context = tls.server_context(*certificates.certificate("pod.example", kind="p256"))
+        self._server = await tls.start_server(self._serve, "127.0.0.1", 0, context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+
+def test_a_backend_that_speaks_tls_is_spoken_to_over_tls_whoever_it_says_it_is() -> None:
+    async def main() -> None:
+        one = ingress("one", {"s.example": {"/": "cart:80", "/web": "web:80"}}, backend_protocol="HTTPS")
+        lab = Lab(one)
+        lab.cart = SecureBackend("cart")
+        async with lab:
+            client = await lab.connect()
+            for _ in range(2):
+                assert (await client.ask(request("s.example/"))).body == b"cart"
+            assert (lab.cart.connections, len(lab.cart.requests)) == (1, 2)     # it is kept, too
+            assert (await lab.get("s.example/web")).status == 502               # this one speaks plain HTTP
 
     run(main())

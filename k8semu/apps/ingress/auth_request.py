@@ -47,7 +47,9 @@ async def ask(proxy: Proxy, request: Request, client: Client, mine: Settings) ->
     own = {name.lower() for name, _ in lines}
     lines += [line for line in request.head.lines if line[0].lower() not in {*own, *SET, *HOP_BY_HOP}]
     try:
-        response = await _exchange(proxy, Upstream(where.hostname or "", where.port or 80), target, lines, mine)
+        secure = where.scheme == "https"
+        upstream = Upstream(where.hostname or "", where.port or (443 if secure else 80), secure)
+        response = await _exchange(proxy, upstream, target, lines, mine)
     except (OSError, TimeoutError, Broken):
         return Verdict(Answer(500), [])
     said = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw_items()]

@@ -37,11 +37,18 @@ async def within(awaitable: Awaitable[T], seconds: float) -> T:
         return await awaitable
 
 
-async def connect(host: str, port: int) -> tuple[Reader, asyncio.StreamWriter]:
-    """A connection. Raises OSError."""
+async def connect(host: str, port: int, secure: bool = False) -> tuple[Reader, asyncio.StreamWriter]:
+    """A connection; `secure`: over TLS, with whoever is there. Raises OSError.
+
+    nginx: proxy_ssl_verify and proxy_ssl_server_name are off
+    """
     loop = asyncio.get_running_loop()
     reader = Reader(limit=LIMIT, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    if secure:
+        from k8semu.apps import tls
+
+        return reader, await tls.connect(protocol, reader, host, port, tls.client_context(insecure=True))
     transport, _ = await loop.create_connection(lambda: protocol, host, port)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 

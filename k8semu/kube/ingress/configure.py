@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from k8semu.kube.ingress.certificates import Certificate, certificate_of
@@ -53,6 +54,8 @@ class Upstream(NamedTuple):
 
     host: str
     port: int
+    secure: bool = False
+    """Over TLS (`backend-protocol: HTTPS`)."""
 
 
 class Backend(Struct, frozen=True):
@@ -255,6 +258,9 @@ class _Build:
             backend = backend_of(self.state, (key[0], service.name), str(service.port), mine.service_upstream)
             if backend.why and mine.default_backend:
                 backend = backend_of(self.state, (key[0], mine.default_backend), "", mine.service_upstream)
+        if mine.backend_protocol.upper() == "HTTPS":
+            secure = tuple(upstream._replace(secure=True) for upstream in backend.upstreams)
+            backend = msgspec.structs.replace(backend, upstreams=secure)
         if backend.why and Problem(key, backend.why) not in self.problems:
             self.problems.append(Problem(key, backend.why))
         return Location(path, path_type, key, backend, mine, access.denied, access.users)

@@ -6,7 +6,7 @@ A value that makes no sense denies the locations of its Ingress: they answer 503
 
 Kubernetes: ingress-nginx internal/ingress/annotations, internal/ingress/controller/config/config.go
 Differs:    `service-upstream` is on unless it is said to be off: the proxy calls a Service's ClusterIP.
-Not modelled: canaries, cookies, CORS, snippets, other protocols to the backend than HTTP.
+Not modelled: canaries, cookies, CORS, snippets, other protocols to the backend than HTTP and HTTPS, proxy-ssl-*.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 PREFIX = "nginx.ingress.kubernetes.io/"
+BACKEND_PROTOCOLS = ("HTTP", "HTTPS", "AUTO_HTTP")
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -206,11 +207,11 @@ def settings(annotations: Mapping[str, str], defaults: Settings) -> tuple[Settin
     """The settings of an Ingress, and what is wrong with its annotations."""
     said = {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
     values, wrong = _read(said, _SETTINGS)
-    if values.get("backend_protocol", "HTTP").upper() not in ("HTTP", "AUTO_HTTP"):
+    if values.get("backend_protocol", "HTTP").upper() not in BACKEND_PROTOCOLS:
         wrong.append(Wrong("backend-protocol", f"{values['backend_protocol']} is not modelled"))
     if values.get("auth_type", "basic") != "basic":
         wrong.append(Wrong("auth-type", f"{values['auth_type']} is not modelled: basic"))
-    if not re.fullmatch(r"(http://[^\s/]+\S*)?", values.get("auth_url", "")):
+    if not re.fullmatch(r"(https?://[^\s/]+\S*)?", values.get("auth_url", "")):
         wrong.append(Wrong("auth-url", "such as http://auth.default.svc.cluster.local/check"))
     if values.get("auth_method", "GET") not in METHODS:
         wrong.append(Wrong("auth-method", "a method, such as GET"))
