@@ -96,8 +96,6 @@ class CloudMachine:
     # --- the machine ------------------------------------------------------------------------------
 
     def _serve(self, key: Key, told: LoadBalancer) -> None:
-        for backend in told.backends:
-            self.cluster.sleepers.wake(backend.name)   # what is checked all the time does not sleep
         verb = "MODIFIED" if key in self.served else "ADDED"
         self.served[key] = told
         kept = self._well.get(told.service, {})

@@ -5,7 +5,7 @@
 
 ARP wakes nobody: a node answers for its address, and passes other requests over, with or without Pods.
 
-A node behind a cloud's load balancer does not sleep: it is asked all the time whether it is well.
+The packet that wakes a node is heard by the programs that start there, as it would be had they started before.
 
 A Pod that runs a program of the user's own, which may call somebody when it starts, lets its node not sleep.
 
@@ -44,6 +44,11 @@ class Sleepers:
             protocol = skb.data[12] << 8 | skb.data[13]
             if protocol != ETH_P_ARP:
                 self.wake(net.name)
+                net.clock.post(0, deliver, protocol, skb)   # once the programs that have just started listen
+            else:
+                deliver(protocol, skb)
+
+        def deliver(protocol: int, skb: Skb) -> None:
             handler = net.ptype.get(protocol)
             if handler is None:
                 drop(skb, Drop.UNHANDLED_PROTO, f"no protocol for EtherType 0x{protocol:04x}")

@@ -159,6 +159,18 @@ def test_a_sleeping_node_has_no_pods_before_somebody_looks(monkeypatch: pytest.M
         this.close()
 
 
+def test_the_packet_that_wakes_a_node_finds_its_programs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SLEEP_FROM", 1)
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n"
+    steps = '    - http: {from: host1, url: "http://10.100.0.3:10256/healthz"}\n'
+    this = Run(parse(HEAD.format(steps=steps, extra="") + pod("one") + service, "f.yaml", "f"))
+    try:
+        this.build()
+        assert [step.result["status"] for step in this.steps()] == [200]
+    finally:
+        this.close()
+
+
 def test_files_of_a_pod_and_containers_of_a_node_are_there_once_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "SLEEP_FROM", 1)
     this = Run(parse(HEAD.format(steps="", extra="") + pod("one"), "f.yaml", "f"))
