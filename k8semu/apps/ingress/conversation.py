@@ -20,7 +20,7 @@ from k8semu.apps.ingress import auth_request, proxy_protocol
 from k8semu.apps.ingress import head as heads
 from k8semu.apps.ingress.forward import Failed, Forward
 from k8semu.apps.ingress.pages import SENT_AS, page, reason
-from k8semu.apps.ingress.request import LINGER_TIME, Request, TooLargeError
+from k8semu.apps.ingress.request import LINGER_TIME, ClientGoneError, Request, TooLargeError
 from k8semu.apps.ingress.stream import Reader, within
 from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
 from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
@@ -33,12 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 READ = 1 << 16
+SEND_TIMEOUT = 60.0
 LINGER_TIMEOUT = 5.0
 """How long a client that was refused may be silent before we hang up."""
-
-
-class ClientGoneError(Exception):
-    """The client has hung up."""
 
 
 class Conversation:
@@ -74,7 +71,7 @@ class Conversation:
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
-        await within(self.writer.drain(), 60.0)
+        await within(self.writer.drain(), SEND_TIMEOUT)
 
     async def _head(self) -> heads.Head | heads.Refused | None:
         """The next head; None when none comes. Empty lines before it are passed over."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 from msgspec import Struct
 
+from k8semu.apps.ingress.request import ClientGoneError
 from k8semu.apps.ingress.tunnel import tunnel
 from k8semu.apps.ingress.upstream import Broken, Connection
 from k8semu.kube.ingress.configure import Backend, Location, Upstream
@@ -122,7 +123,7 @@ class Forward:
                 status, failure = 502, "error"
             except Broken as broken:
                 status, failure = 502, "error" if not broken.answered else "invalid_header"
-            except asyncio.CancelledError:
+            except BaseException:  # the client's fault, or the end
                 if connection is not None:
                     connection.close()
                 raise
@@ -163,9 +164,16 @@ class Forward:
                 return event
 
     async def _stream_body(self, connection: Connection) -> None:
-        while (part := await self.request.read_body()) is not None:
+        while (part := await self._next_part()) is not None:
             await connection.send(connection.http.send(h11.Data(data=part)) or b"", self.mine.proxy_send_timeout)
         await connection.send(connection.http.send(h11.EndOfMessage()) or b"", self.mine.proxy_send_timeout)
+
+    async def _next_part(self) -> bytes | None:
+        """The next part of the client's body. What goes wrong with that is not the backend's fault."""
+        try:
+            return await self.request.read_body()
+        except (OSError, TimeoutError):
+            raise ClientGoneError from None
 
     # --- the answer -----------------------------------------------------------------------------
 

@@ -30,6 +30,10 @@ class TooLargeError(Exception):
     """A body of more than `proxy-body-size`."""
 
 
+class ClientGoneError(Exception):
+    """The client has hung up."""
+
+
 class Request:
     """A request on its connection: its body as it comes, and its answer."""
 

@@ -14,6 +14,7 @@ Differs: nginx sends on what a client's Connection header names.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -61,7 +62,15 @@ def real_client(lines: Lines, client: Client, config: Globals) -> Client:
     host = first(lines, "x-forwarded-host") or client.host
     port = first(lines, "x-forwarded-port")
     known = int(port) if re.fullmatch(r"\d{1,5}", port) else client.port
-    return Client(said or client.address, host, scheme, known)
+    return Client(said if _is_address(said) else client.address, host, scheme, known)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_backend(lines: Lines, client: Client, request_id: str, config: Globals, mine: Settings) -> Lines:

@@ -307,6 +307,37 @@ def test_a_body_that_is_too_long_is_refused_as_soon_as_that_is_known() -> None:
     run(main())
 
 
+def test_a_body_that_turns_out_to_be_too_long_on_its_way_frees_the_backend() -> None:
+    async def main() -> None:
+        async with Lab(one_path(proxy_body_size="10", proxy_request_buffering="off")) as lab:
+            client = await lab.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            while not lab.web.open:
+                await asyncio.sleep(0)
+            client.send(b"6\r\nworld!\r\n")
+            assert (await client.reply()).status == 413
+            while lab.web.open:
+                await asyncio.sleep(0)
+            assert lab.web.requests == []
+
+    run(main())
+
+
+def test_a_client_that_breaks_off_its_body_is_no_fault_of_the_backend() -> None:
+    async def main() -> None:
+        async with Lab(one_path(proxy_request_buffering="off")) as lab:
+            client = await lab.connect()
+            client.send(request(method="PUT", body=b"hello world")[:-5])
+            while not lab.web.open:
+                await asyncio.sleep(0)
+            client.close()
+            while lab.web.open:
+                await asyncio.sleep(0)
+            assert lab.web.connections == 1
+
+    run(main())
+
+
 # --- backends that fail -------------------------------------------------------------------------
 
 
