@@ -16,7 +16,7 @@ from k8semu.kube.addons import own_labels
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
-from k8semu.scenario.model import HostSpec, NodeSpec
+from k8semu.scenario.model import HostSpec, NodeSpec, Step
 
 if TYPE_CHECKING:
     from k8semu.errors import ScenarioError
@@ -58,7 +58,7 @@ def default_nodes(loaded: Loaded) -> None:
         spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
             NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
         ]
-    if spec.control_plane == "wire" or any(step.kubectl is not None for step in spec.steps):
+    if spec.control_plane == "wire" or any(map(_runs_kubectl, spec.steps)):
         need_api_server(loaded)
     named = {node.name: node for node in spec.nodes}
     for thing in objects:
@@ -71,6 +71,10 @@ def default_nodes(loaded: Loaded) -> None:
     _pod_cidrs(loaded)
     services = spec.services
     services.cidr = services.cidr or (NFTABLES_CIDR if services.proxy_mode == "nftables" else SERVICE_CIDR)
+
+
+def _runs_kubectl(step: Step) -> bool:
+    return step.kubectl is not None or (step.exec is not None and step.exec.command.split()[:1] == ["kubectl"])
 
 
 def need_api_server(loaded: Loaded) -> None:

@@ -246,12 +246,17 @@ def _dns(loaded: Loaded, action: Any, path: str) -> None:
 
 
 def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
+    from k8semu.apps.kubectl.words import LASTING
+
     try:
         words = shlex.split(action.command)
     except ValueError as error:
         raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as get pods") from None
     if not words or words[0] == "kubectl":
         raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
+    if words[0] in LASTING and not action.background:
+        what = f"kubectl {words[0]} goes on until it is interrupted"
+        raise loaded.error(what, f"{path}.command", "background: true, and a step `interrupt`")
 
 
 def _cni(loaded: Loaded, action: Any, path: str) -> None:

@@ -153,8 +153,12 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
     if argv and argv[0] == "kubectl":
+        from k8semu.apps.kubectl.words import LASTING
         from k8semu.scenario.kubectl_steps import kubectl_program
 
+        if argv[1:2] and argv[1] in LASTING:
+            said = f"kubectl {argv[1]} goes on until it is interrupted: in a scenario, a step `kubectl`"
+            return Output("", 1, f"error: {said} with background: true\n")
         result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:]))
         return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0] in NETWORK_COMMANDS:

@@ -90,7 +90,7 @@ def test_these_words_name_a_pod_and_a_port_of_it(tmp_path: Path, words: str, lin
     ],
 )
 def test_these_words_do_not(tmp_path: Path, words: str, said: str) -> None:
-    (result,) = results(tmp_path, [kubectl(f"port-forward {words}")], *PODS, *SERVICES)
+    (result,) = results(tmp_path, [kubectl(f"port-forward {words}", background=True)], *PODS, *SERVICES)
     assert result["code"] == 1
     assert result["output"].startswith(said)
 

@@ -32,6 +32,8 @@ class Line(msgspec.Struct):
         return self.flags.get("namespace", "default")
 
 
+LASTING = ("proxy", "port-forward")
+"""Commands that go on until they are interrupted."""
 SHORT = {"n": "namespace", "s": "server", "o": "output", "l": "selector", "A": "all-namespaces", "c": "container",
          "i": "stdin", "t": "tty", "p": "port", "w": "watch", "q": "quiet"}  # fmt: skip
 GLOBAL = ("namespace", "server")
