@@ -115,6 +115,11 @@ class LiveCluster:
             *service("web", self.pod_port, "http"), *service("dead", 1),
         ]  # fmt: skip
 
+    def tell(self, *messages: dict[str, Any]) -> None:
+        """Have the API server hear of more objects."""
+        for message in messages:
+            self.loop.call_soon_threadsafe(self.mirror.take, message)
+
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self._end.set)
         self._thread.join()

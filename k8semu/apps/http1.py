@@ -43,6 +43,11 @@ class Http1:
             self.http.receive_data(await self.reader.read(CHUNK))
         return event
 
+    async def skip_body(self) -> None:
+        """Read the rest of a request, so that it can be answered."""
+        while self.http.their_state is h11.SEND_BODY:
+            await self.receive()
+
     async def send(self, *events: Any) -> None:
         self.writer.write(b"".join(self.http.send(event) or b"" for event in events))
         await self.writer.drain()

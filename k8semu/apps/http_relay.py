@@ -72,24 +72,37 @@ class Relay:
             connection.close()
         self._idle.clear()
 
-    async def _connection(self, where: Where) -> Http1:
+    def _held(self, where: Where) -> Http1 | None:
+        """A connection that is open and has nothing to do."""
         held = self._idle.get((where.host, where.port, where.tls), [])
         while held:
             connection = held.pop()
             if connection.idle:
                 return connection
             connection.close()
-        return Http1(*await dial(where.host, where.port, where.tls), h11.CLIENT)
+        return None
 
     # --- plain requests ---------------------------------------------------------------------------
 
     async def forward(self, client: Http1, method: bytes, where: Where) -> None:
         """Pass on the request whose head `client` has received. NoAnswer, if the client was told nothing yet;
-        ConnectionError if either side broke off in the middle."""
-        server = await self._connection(where)
+        ConnectionError if either side broke off in the middle. A connection that was kept may turn out to be
+        closed: then a request without a body is made again. Go: net/http Request.isReplayable()."""
+        asking = _Asking(client, method, where)
+        held = self._held(where)
+        if held is not None:
+            try:
+                return await self._exchange(asking, held)
+            except NoAnswer:
+                if not asking.can_be_repeated:
+                    raise
+        return await self._exchange(asking, Http1(*await dial(where.host, where.port, where.tls), h11.CLIENT))
+
+    async def _exchange(self, asking: _Asking, server: Http1) -> None:
+        client, where = asking.client, asking.where
         self._busy.add(server)
         try:
-            await _ask(client, server, method, where)
+            await asking.send(server)
             await _Answering(client, server).run()
         except BaseException:
             server.close()
@@ -112,8 +125,11 @@ class Relay:
                 if isinstance(event, h11.ConnectionClosed):
                     return
             head = h11.Request(method=method, target=where.target, headers=where.headers)
-            await server.send(head, h11.EndOfMessage())
-            answer = await server.receive()
+            try:
+                await server.send(head, h11.EndOfMessage())
+                answer = await server.receive()
+            except ConnectionError as error:
+                raise NoAnswer(f"read tcp: read: {why_not(error)}") from None
             if isinstance(answer, h11.InformationalResponse) and answer.status_code == 101:
                 await client.send(answer)
                 await pump(client, server)
@@ -128,20 +144,41 @@ class Relay:
             server.close()
 
 
-async def _ask(client: Http1, server: Http1, method: bytes, where: Where) -> None:
-    """Head and body, as they come from the client."""
-    headers = end_to_end(where.headers)
-    if not value_of(headers, "content-length") and "chunked" in value_of(where.headers, "transfer-encoding").lower():
-        headers.append(("Transfer-Encoding", "chunked"))
-    events: list[Any] = [h11.Request(method=method, target=where.target, headers=headers)]
-    while True:
-        event = await client.receive()
-        if not isinstance(event, (h11.Data, h11.EndOfMessage)):
-            raise ConnectionResetError("the client went away")
-        await server.send(*events, event)
-        events = []
-        if isinstance(event, h11.EndOfMessage):
-            return
+class _Asking:
+    """A request on its way: head and body, as they come from the client."""
+
+    def __init__(self, client: Http1, method: bytes, where: Where) -> None:
+        self.client, self.where = client, where
+        headers = end_to_end(where.headers)
+        chunked = "chunked" in value_of(where.headers, "transfer-encoding").lower()
+        if chunked and not value_of(headers, "content-length"):
+            headers.append(("Transfer-Encoding", "chunked"))
+        self.head = h11.Request(method=method, target=where.target, headers=headers)
+        self._had_body = self._whole = False
+
+    @property
+    def can_be_repeated(self) -> bool:
+        return self._whole and not self._had_body and self.head.method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+
+    async def send(self, server: Http1) -> None:
+        """Send it to `server`; NoAnswer if that breaks off."""
+        events: list[Any] = [self.head]
+        while not self._whole:
+            event = await self.client.receive()
+            if not isinstance(event, (h11.Data, h11.EndOfMessage)):
+                raise ConnectionResetError("the client went away")
+            self._had_body |= isinstance(event, h11.Data)
+            self._whole = isinstance(event, h11.EndOfMessage)
+            await self._write(server, *events, event)
+            events = []
+        if events:
+            await self._write(server, *events, h11.EndOfMessage())
+
+    async def _write(self, server: Http1, *events: Any) -> None:
+        try:
+            await server.send(*events)
+        except ConnectionError as error:
+            raise NoAnswer(f"write tcp: write: {why_not(error)}") from None
 
 
 class _Answering:
@@ -161,8 +198,7 @@ class _Answering:
                     await asyncio.wait((data, gone), return_when=asyncio.FIRST_COMPLETED)
                     if not data.done() and not gone.result():
                         raise ConnectionResetError("the client went away")
-                    self._heard |= bool(await data)
-                    self.server.http.receive_data(data.result())
+                    await self._hear(data)
                 finally:
                     data.cancel()
         except h11.RemoteProtocolError as error:
@@ -176,6 +212,15 @@ class _Answering:
                     await gone
             elif not gone.cancelled() and gone.exception() is None and gone.result():
                 self.client.http.receive_data(gone.result())   # its next request
+
+    async def _hear(self, data: asyncio.Future[bytes]) -> None:
+        try:
+            self._heard |= bool(await data)
+        except ConnectionError as error:
+            if self._begun:
+                raise
+            raise NoAnswer(f"read tcp: read: {why_not(error)}") from None
+        self.server.http.receive_data(data.result())
 
     async def _take(self) -> bool:
         """Pass on all that has come; whether that was the end."""

@@ -198,6 +198,39 @@ def test_a_server_that_speaks_no_http_is_no_answer(answer: bytes, why: bytes) ->
     run(other, use)
 
 
+def test_a_server_that_resets_is_no_answer() -> None:
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)      # the rest is never read: closing then resets
+        writer.transport.abort()
+
+    async def use(behind: Behind) -> None:
+        said = await behind.talk(GET + b"Connection: close\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 502")
+        assert b"connection reset by peer" in said or b"EOF" in said
+
+    run(reset, use)
+
+
+@pytest.mark.parametrize(("method", "answered"), [(b"GET", True), (b"POST", False)])
+def test_a_kept_connection_that_is_closed_when_it_is_used_again_costs_a_get_nothing(
+    method: bytes, answered: bool
+) -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one request; a second one on the same connection ends it."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.readuntil(b"\r\n\r\n")
+
+    async def use(behind: Behind) -> None:
+        request = b" /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert (await behind.talk(b"GET" + request)).endswith(b"ok")
+        said = await behind.talk(method + request)
+        assert said.startswith(b"HTTP/1.1 200" if answered else b"HTTP/1.1 502")
+        assert behind.connections == (2 if answered else 1)
+
+    run(once, use)
+
+
 def test_another_protocol_passes_both_ways_after_the_switch() -> None:
     async def upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

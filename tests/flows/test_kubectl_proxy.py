@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import re
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from livelab import LiveCluster
+from certificates import certificate
+from livelab import LiveCluster, service
 
 from k8semu.scenario.load import find, parse
 from k8semu.scenario.run import run
@@ -45,6 +49,33 @@ def test_a_service_is_reached_through_the_api_server(live: LiveCluster) -> None:
     code, said = get(f"{live.url}/api/v1/namespaces/default/services/dead/proxy/")
     assert (code, json.loads(said)["reason"]) == (503, "ServiceUnavailable")
     assert "connect: connection refused" in json.loads(said)["message"]
+
+
+@pytest.fixture
+def https_port(live: LiveCluster, tmp_path: Path) -> Iterator[int]:
+    """A server that speaks HTTPS only, beside the cluster's."""
+    made = certificate("secure.example")
+    (tmp_path / "pair.pem").write_text(made.pem + made.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
+        writer.close()
+
+    serving = asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    server = asyncio.run_coroutine_threadsafe(serving, live.loop).result(20)
+    yield server.sockets[0].getsockname()[1]
+    live.loop.call_soon_threadsafe(server.close)
+
+
+def test_a_service_that_speaks_https_is_reached_whatever_its_certificate(live: LiveCluster, https_port: int) -> None:
+    live.tell(*service("secure", https_port, "tls"))
+    base = f"{live.url}/api/v1/namespaces/default/services"
+    assert get(f"{base}/https:secure:tls/proxy/") == (200, "secret")
+    assert get(f"{base}/secure:tls/proxy/")[0] == 503      # plain HTTP is no answer there
 
 
 @pytest.mark.kubectl

@@ -139,8 +139,7 @@ class _Server:
 
 async def _say(connection: Http1, code: int, text: str) -> None:
     """As Go's http.Error(), after what the client still sends."""
-    while isinstance(await connection.receive(), h11.Data):
-        pass
+    await connection.skip_body()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     await connection.answer(code, headers, f"{text}\n".encode())
 

@@ -88,7 +88,7 @@ class Doors:
         query = f"?{door.query}" if door.query else ""
         headers = headers_of(head)
         if not door.rest and head.method in (b"GET", b"HEAD") and not asks_to_upgrade(headers):
-            await _read_all(client)
+            await client.skip_body()
             await client.answer(301, [("Location", f"{door.path}/{query}")], b"")
             return
         sent = _with_origin(forwarded_for(headers, client.peer), door)
@@ -114,9 +114,4 @@ def _with_origin(headers: Headers, door: Door) -> Headers:
     path = posixpath.normpath(unquote(door.path)) + ("/" if door.path.endswith("/") else "")
     kept = [(name, value) for name, value in headers if name.lower() != "x-forwarded-uri"]
     return [*kept, ("X-Forwarded-Uri", quote(path, safe="/:@!$&'()*+,;=-._~"))]
-
-
-async def _read_all(client: Http1) -> None:
-    while isinstance(await client.receive(), h11.Data):
-        pass
 

@@ -100,8 +100,7 @@ class _Connection:
             try:
                 await self.doors.open(self.client, head, door)
             except ApiError as error:
-                while isinstance(await self.client.receive(), h11.Data):
-                    pass
+                await self.client.skip_body()
                 await self._answer(Answer(error.code, error.status()), head.method == b"HEAD")
             return
         request = await self._request(head)

@@ -125,8 +125,7 @@ class KubeletServer:
 
 
 async def _say(client: Http1, code: int, text: str, kind: str = "text/plain; charset=utf-8") -> None:
-    while isinstance(await client.receive(), h11.Data):
-        pass
+    await client.skip_body()
     await client.answer(code, [("Content-Type", kind)], text.encode())
 
 

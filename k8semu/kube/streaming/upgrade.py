@@ -69,8 +69,7 @@ async def grant_websocket(client: Http1, headers: Headers, protocol: str) -> Web
 
 
 async def _switch(client: Http1, headers: Headers) -> None:
-    while isinstance(await client.receive(), h11.Data):
-        pass
+    await client.skip_body()
     switched = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
     await client.send(switched)
 
