@@ -129,15 +129,16 @@ class DnsServer:
         )  # fmt: skip
 
     async def _chased(self, question: Question, answer: Answer, tcp: bool) -> Answer:
-        """The records behind an ExternalName; without any answer from there, not even the CNAME is told."""
+        """The records behind an ExternalName; the CNAME alone, where nothing or only an error comes from there.
+
+        Kubernetes: github.com/coredns/coredns plugin/backend_lookup.go A(), plugin/pkg/upstream Lookup()
+        """
         assert answer.chase is not None
         asked = Message(self.draw(), RD, (Question(answer.chase, question.rtype),))
         try:
             found = await self._cached(asked, tcp)
         except _Refused:
-            zone = self.zone.zone_of(question.name)
-            assert zone is not None
-            return self.zone.no_data(zone)
+            return replace(answer, chase=None)
         return replace(answer, answers=(*answer.answers, *found.answers), chase=None)
 
     async def _forwarded(self, request: Message, tcp: bool) -> Message:
