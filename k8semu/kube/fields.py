@@ -1,92 +1,113 @@
-"""Field names that a manifest may have beside those that are read: so that a misspelt one is told from an unknown one.
+"""Field names that a manifest may have, read here or not: so that a wrong one is an error, as `kubectl apply` has it.
 
-An API server knows them all and refuses others (`kubectl apply` validates strictly); here an unknown field
-is passed over unless it looks like one that is read.
+An API server knows all fields and refuses others (`kubectl apply` validates strictly). What is below ``status``, and
+whatever no packet depends on, is not looked into.
 
-Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1/types.go
+Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1, discovery/v1, networking/v1
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from k8semu.kube.objects import WORKLOADS
 
-OBJECT = {"apiVersion", "kind", "metadata", "spec", "status"}
-METADATA = {
-    "name", "namespace", "labels", "annotations", "generateName", "uid", "resourceVersion", "generation",
-    "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers", "ownerReferences",
-    "managedFields", "selfLink",
-}  # fmt: skip
-POD_SPEC = {
-    "containers", "initContainers", "ephemeralContainers", "nodeName", "nodeSelector", "hostNetwork", "hostPID",
-    "hostIPC", "hostname", "hostUsers", "hostAliases", "subdomain", "volumes", "restartPolicy", "dnsPolicy",
-    "dnsConfig", "serviceAccount", "serviceAccountName", "securityContext", "affinity", "tolerations", "os",
-    "terminationGracePeriodSeconds", "topologySpreadConstraints", "priority", "priorityClassName", "schedulerName",
-    "imagePullSecrets", "overhead", "enableServiceLinks", "readinessGates", "runtimeClassName", "resources",
-    "automountServiceAccountToken", "activeDeadlineSeconds", "shareProcessNamespace", "schedulingGates",
-    "preemptionPolicy", "setHostnameAsFQDN", "resourceClaims",
-}  # fmt: skip
-CONTAINER = {
-    "name", "image", "command", "args", "ports", "env", "envFrom", "workingDir", "resources", "volumeMounts",
-    "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "imagePullPolicy", "stdin",
-    "stdinOnce", "tty", "securityContext", "terminationMessagePath", "terminationMessagePolicy", "resizePolicy",
-    "restartPolicy",
-}  # fmt: skip
-PORT = {"containerPort", "hostPort", "hostIP", "protocol", "name"}
-WORKLOAD_SPEC = {
-    "replicas", "selector", "template", "strategy", "updateStrategy", "serviceName", "volumeClaimTemplates",
-    "minReadySeconds", "revisionHistoryLimit", "paused", "progressDeadlineSeconds", "podManagementPolicy",
-    "persistentVolumeClaimRetentionPolicy", "ordinals",
-}  # fmt: skip
+Known = Mapping[str, Any]
+"""Names of fields; below each None (anything), the names of a mapping, or [those of each item of a list]."""
+
+
+def _names(*words: str, **below: Any) -> dict[str, Any]:
+    return {**dict.fromkeys(" ".join(words).split()), **below}
+
+
+METADATA = _names(
+    "name namespace labels annotations generateName uid resourceVersion generation creationTimestamp",
+    "deletionTimestamp deletionGracePeriodSeconds finalizers ownerReferences managedFields selfLink",
+)
+OBJECT = _names("apiVersion kind spec status", metadata=METADATA)
+PORT = _names("containerPort hostPort hostIP protocol name")
+CONTAINER = _names(
+    "name image command args env envFrom workingDir resources volumeMounts volumeDevices livenessProbe",
+    "readinessProbe startupProbe lifecycle imagePullPolicy stdin stdinOnce tty securityContext",
+    "terminationMessagePath terminationMessagePolicy resizePolicy restartPolicy restartPolicyRules",
+    ports=[PORT],
+)
+POD_SPEC = _names(
+    "ephemeralContainers nodeName nodeSelector hostNetwork hostPID hostIPC hostname hostUsers hostAliases subdomain",
+    "volumes restartPolicy dnsPolicy dnsConfig serviceAccount serviceAccountName securityContext affinity tolerations",
+    "os terminationGracePeriodSeconds topologySpreadConstraints priority priorityClassName schedulerName",
+    "imagePullSecrets overhead enableServiceLinks readinessGates runtimeClassName resources",
+    "automountServiceAccountToken activeDeadlineSeconds shareProcessNamespace schedulingGates preemptionPolicy",
+    "setHostnameAsFQDN resourceClaims hostnameOverride workloadRef",
+    containers=[CONTAINER], initContainers=[CONTAINER],
+)  # fmt: skip
+WORKLOAD_SPEC = _names(
+    "replicas selector strategy updateStrategy serviceName volumeClaimTemplates minReadySeconds revisionHistoryLimit",
+    "paused progressDeadlineSeconds podManagementPolicy persistentVolumeClaimRetentionPolicy ordinals",
+    template=_names("apiVersion kind", metadata=METADATA, spec=POD_SPEC),
+)
+SERVICE_PORT = _names("name protocol appProtocol port targetPort nodePort")
+SERVICE_SPEC = _names(
+    "type clusterIP clusterIPs selector externalIPs sessionAffinity loadBalancerIP loadBalancerSourceRanges",
+    "externalName externalTrafficPolicy healthCheckNodePort publishNotReadyAddresses ipFamilies ipFamilyPolicy",
+    "allocateLoadBalancerNodePorts loadBalancerClass internalTrafficPolicy trafficDistribution",
+    ports=[SERVICE_PORT], sessionAffinityConfig=_names(clientIP=_names("timeoutSeconds")),
+)  # fmt: skip
+ENDPOINT = _names(
+    "addresses hostname targetRef deprecatedTopology nodeName zone hints",
+    conditions=_names("ready serving terminating"),
+)
+ENDPOINT_PORT = _names("name protocol port appProtocol")
+_ADDRESS = _names("ip hostname nodeName targetRef")
+_SUBSET = _names(addresses=[_ADDRESS], notReadyAddresses=[_ADDRESS], ports=[ENDPOINT_PORT])
+_BACKEND = _names("resource", service=_names("name", port=_names("name number")))
+INGRESS_SPEC = _names(
+    "ingressClassName", defaultBackend=_BACKEND, tls=[_names("hosts secretName")],
+    rules=[_names("host", http=_names(paths=[_names("path pathType", backend=_BACKEND)]))],
+)  # fmt: skip
+KINDS: dict[str, Known] = {
+    "Pod": {**OBJECT, "spec": POD_SPEC},
+    **{kind: {**OBJECT, "spec": WORKLOAD_SPEC} for kind in WORKLOADS},
+    "Service": {**OBJECT, "spec": SERVICE_SPEC},
+    "EndpointSlice": _names(
+        "apiVersion kind addressType", metadata=METADATA, endpoints=[ENDPOINT], ports=[ENDPOINT_PORT]
+    ),
+    "Endpoints": _names("apiVersion kind", metadata=METADATA, subsets=[_SUBSET]),
+    "Ingress": {**OBJECT, "spec": INGRESS_SPEC},
+    "IngressClass": {**OBJECT, "spec": _names("controller parameters")},
+    "Secret": _names("apiVersion kind type data stringData immutable", metadata=METADATA),
+    "ConfigMap": _names("apiVersion kind data binaryData immutable", metadata=METADATA),
+    "NetworkPolicy": {**OBJECT, "spec": _names("podSelector policyTypes ingress egress")},
+    "Node": {**OBJECT, "spec": _names("podCIDR podCIDRs providerID unschedulable taints configSource externalID")},
+    "Namespace": {**OBJECT, "spec": _names("finalizers")},
+}
 NEAR = 0.75
 
 
-class Misspelt(NamedTuple):
-    """A key that nobody knows, and the one that looks like it."""
+class Unknown(NamedTuple):
+    """A key that nobody knows, and the one that looks like it, or ''."""
 
     path: str
     key: str
     meant: str
 
 
-def misspelt(manifest: dict[Any, Any]) -> Misspelt | None:
-    """The first key that looks like another: `contianers`. Expects nothing of the manifest's types."""
+def unknown(manifest: dict[Any, Any]) -> Unknown | None:
+    """The first key that its kind does not have: `contianers`. Expects nothing of the manifest's types."""
     kind = manifest.get("kind")
-    if kind != "Pod" and kind not in WORKLOADS:
+    return _in(manifest, KINDS[kind], "") if isinstance(kind, str) and kind in KINDS else None
+
+
+def _in(value: Any, known: Any, path: str) -> Unknown | None:
+    if isinstance(known, list) and isinstance(value, list):
+        return next((wrong for i, item in enumerate(value) if (wrong := _in(item, known[0], f"{path}[{i}]"))), None)
+    if not isinstance(known, Mapping) or not isinstance(value, dict):
         return None
-    found = _in(manifest, OBJECT, "") or _in(manifest.get("metadata"), METADATA, ".metadata")
-    spec = manifest.get("spec")
-    if found or kind == "Pod":
-        return found or _pod_spec(spec, ".spec")
-    template = spec.get("template") if isinstance(spec, dict) else None
-    inner = template.get("spec") if isinstance(template, dict) else None
-    return _in(spec, WORKLOAD_SPEC, ".spec") or _pod_spec(inner, ".spec.template.spec")
-
-
-def _pod_spec(spec: Any, path: str) -> Misspelt | None:
-    found = _in(spec, POD_SPEC, path)
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if found or not isinstance(containers, list):
-        return found
-    for i, container in enumerate(containers):
-        here = f"{path}.containers[{i}]"
-        ports = container.get("ports") if isinstance(container, dict) else None
-        found = _in(container, CONTAINER, here)
-        for j, port in enumerate(ports if isinstance(ports, list) else []):
-            found = found or _in(port, PORT, f"{here}.ports[{j}]")
-        if found:
-            return found
-    return None
-
-
-def _in(mapping: Any, known: set[str], path: str) -> Misspelt | None:
-    if not isinstance(mapping, dict) or mapping.keys() <= known:
-        return None
-    for key in mapping:
-        if isinstance(key, str) and key not in known and len(key) < 80:
-            near = difflib.get_close_matches(key, sorted(known), 1, NEAR)
-            if near:
-                return Misspelt(f"{path}.{key}", key, near[0])
-    return None
+    for key in value:
+        if isinstance(key, str) and key not in known:
+            near = [name for name in known if name.lower() == key.lower()]
+            near = near or difflib.get_close_matches(key[:80], sorted(known), 1, NEAR)
+            return Unknown(f"{path}.{key}", key, near[0] if near else "")
+    return next((wrong for key, inner in value.items() if (wrong := _in(inner, known.get(key), f"{path}.{key}"))), None)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from k8semu.errors import InputError, ScenarioError
-from k8semu.kube.fields import misspelt
+from k8semu.kube.fields import unknown
 from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, KubeKind, type_of
 from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
 from k8semu.scenario.check import check, default_nodes
@@ -236,8 +236,9 @@ def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
         near = near or [known for known in KINDS if sorted(known.lower()) == sorted(kind.lower())]
         if near:
             _fail(loaded, place, f"unknown kind {kind!r}", ".kind", f"did you mean {near[0]}?")
-    if wrong := misspelt(doc):
-        _fail(loaded, place, f"unknown key {wrong.key!r}", wrong.path, f"did you mean {wrong.meant}?")
+    if wrong := unknown(doc):
+        hint = f"did you mean {wrong.meant}?" if wrong.meant else f"a {kind} has no such field here"
+        _fail(loaded, place, f"unknown key {wrong.key!r:.80}", wrong.path, hint)
     try:
         thing: KubeKind = convert(doc, type_of(kind))
     except WrongValue as error:

@@ -160,6 +160,8 @@ MISTAKES = [
             "did you mean host1?"),
     Mistake("labels that no node has", pod("  nodeSelector: {disk: ssd}\n  containers: [{name: c}]"), 5,
             "documents[0].spec.nodeSelector", "no node has the labels disk=ssd"),
+    Mistake("an unknown field", pod("  containers: [{name: c, foo: 1}]"), 5, "documents[0].spec.containers[0].foo",
+            "a Pod has no such field here"),
     Mistake("a misspelt field", pod("  contianers: []"), 5, "documents[0].spec.contianers", "did you mean containers?"),
     Mistake("no containers", pod("  {}"), 4, "documents[0].spec", "containers is missing"),
     Mistake("a port in quotes", pod("  containers:\n  - name: c\n    ports:\n    - containerPort: '80'"), 8,
