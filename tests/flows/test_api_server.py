@@ -249,3 +249,23 @@ def test_kubectl_applies_reads_and_deletes(live: Live, tmp_path: Path) -> None:
     assert "(NotFound)" in kubectl("get", "svc", "nope", code=1)
     kubectl("delete", "deploy,svc", "account")
     assert kubectl("get", "deploy,rs,pods,svc", "-o", "name") == ""
+
+
+@pytest.mark.kubectl
+def test_kubectl_watches_what_changes(live: Live, api: Any, tmp_path: Path) -> None:
+    """An unmodified `kubectl get --watch`: the list first, then a row for each change, as it comes."""
+    core = kubernetes.client.CoreV1Api(api)
+    core.create_namespaced_service("default", service(clusterIP="10.96.0.20"))
+    command = ["kubectl", f"--server=http://127.0.0.1:{live.port}", f"--cache-dir={tmp_path}", "get", "svc", "--watch"]
+    env = {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as proc:
+        assert proc.stdout is not None
+        head, first = (proc.stdout.readline().split() for _ in range(2))
+        assert head[:4] == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP"]
+        assert first[:3] == ["account", "ClusterIP", "10.96.0.20"]
+        core.patch_namespaced_service("account", "default", {"spec": {"type": "NodePort"}})
+        assert proc.stdout.readline().split()[:2] == ["account", "NodePort"]
+        other = {**service(clusterIP="10.96.0.21"), "metadata": {"name": "other"}}
+        core.create_namespaced_service("default", other)
+        assert proc.stdout.readline().split()[:3] == ["other", "ClusterIP", "10.96.0.21"]
+        proc.terminate()
