@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from k8semu.errors import InputError
 
 if TYPE_CHECKING:
     from k8semu.kube.proxy.iptables_chances import Balance
+    from k8semu.scenario.load import Loaded
     from k8semu.scenario.run import Run
     from k8semu.trace.hop import Hop
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "--depth", type=click.Choice(["minimal", "summary", "detailed"]), default="summary", show_default=True,
     help="What an outsider sees, what the node decides, or the kernel's own bookkeeping.",
 )
-@click.option("--list", "listing", is_flag=True, help="All packets, one line each.")
+@click.option("--list", "listing", is_flag=True, help="All packets, one line each: what, and who sent it.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def command(name: str, packet: int | None, depth: str, listing: bool, as_json: bool) -> None:
     """One packet's way, hop by hop, with reasons.
@@ -38,14 +39,13 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
     recorder = Recorder()
     runs: list[Run] = []
-    result = run(load(name), trace=recorder, built=runs.append)
+    loaded = load(name)
+    if listing:
+        _list(loaded, as_json)
+        return
+    result = run(loaded, trace=recorder, built=runs.append)
     firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
     terminal = Terminal()
-    if listing:
-        for number in sorted(firsts):
-            hop = firsts[number]
-            terminal.line(("name", f"{number:5d}"), f"  {hop.start / 1e9:.9f}  {hop.netns:<12} {hop.steps[0].text}")
-        return
     if packet is None:
         from k8semu.scenario.story import KERNELS_OWN
 
@@ -85,6 +85,44 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
                 for chance in balance.chances:
                     pod = f"  {chance.endpoint.pod}" if chance.endpoint.pod else ""
                     terminal.line(f"    {chance.endpoint!s:<21} {float(chance.share):.11f}{pod}")
+
+
+def _list(loaded: Loaded, as_json: bool) -> None:
+    """Every packet in a line: what it is where it is first seen, and who sent it."""
+    import tempfile
+    from pathlib import Path
+
+    from k8semu.capture.frame import LINKTYPE_RAW
+    from k8semu.capture.reader import read_frames
+    from k8semu.scenario.run import run
+    from k8semu.trace.hop import Recorder
+    from k8semu.trace.steps import Originate
+    from k8semu.wire.dissect import Isns, summary
+
+    recorder = Recorder()
+    isns: Isns = {}
+    seen: dict[int | None, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(loaded, Path(folder), trace=recorder)
+        for frame in read_frames(Path(result.capture)):
+            if frame.packet_id not in seen:
+                seen[frame.packet_id] = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns)
+    firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
+    rows: list[dict[str, Any]] = [
+        {"packet": number, "time": hop.start, "netns": hop.netns, "frame": seen.get(number, ""),
+         "by": hop.steps[0].text.removeprefix("sent by ")}
+        for number, hop in sorted(firsts.items())
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    terminal = Terminal()
+    for row in rows:
+        what = [f"{row['frame']}  "] if row["frame"] else []
+        terminal.line(
+            ("name", f"{row['packet']:5d}"), f"  {row['time'] / 1e9:.9f}  {row['netns']:<12} ", *what,
+            ("dim", f"({row['by']})"),
+        )  # fmt: skip
 
 
 def _balances(this: Run, hop: Hop) -> list[Balance]:
