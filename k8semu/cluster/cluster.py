@@ -44,6 +44,8 @@ def load_program(function: str) -> ProgramFunction:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"no program {function!r}: {error}", hint="package.module:function") from None
+    except Exception as error:     # whatever a user's own module does when it is imported
+        raise InputError(f"no program {function!r}: {type(error).__name__}: {error}", hint="mend the module") from None
     if not asyncio.iscoroutinefunction(found):
         raise InputError(f"{function!r} is no `async def`", hint="a program is a coroutine function")
     program: ProgramFunction = found

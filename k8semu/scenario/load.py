@@ -8,6 +8,7 @@ Every error says the file, the line, the path in the document, and what would be
 from __future__ import annotations
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,9 +123,18 @@ def load(name: str) -> Loaded:
     except OSError as error:
         hint = "the name of a YAML file" if path.is_dir() else ""
         raise ScenarioError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
+    if path == Path(name):
+        _beside(path)
     loaded = parse(decode(raw, str(path)), str(path), path.stem)
     loaded.asked = name
     return loaded
+
+
+def _beside(file: Path) -> None:
+    """Let Python find modules beside a user's own file, after all others: `k8semu/program: mine:serve`."""
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def decode(raw: bytes, file: str) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_calls import k8semu, left, refused
+from cli_calls import Said, k8semu, left, process, refused
 
 from k8semu.capture.reader import read_frames
 
@@ -227,3 +227,57 @@ def test_an_output_that_cannot_be_written_is_one_clear_error_before_the_story(tm
     refused(k8semu("run", "node-network", "--format", "pcap", "-o", str(tmp_path / "taken")), "it is a file")
     assert file.read_text() == "mine"
     assert left(tmp_path) == ["file", "taken", "taken/node-network", "taken/node-network.pcapng"]
+
+
+OWN = """apiVersion: k8semu/v1
+kind: Scenario
+spec:
+  nodes: [{name: n1, address: 10.100.0.2/24}]
+  steps:
+    - tcp: {from: n1, to: "172.17.0.2:9000", send: "hello"}
+      expect: {reply: "you said hello"}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: own, annotations: {k8semu/program: "PROGRAM"}}
+spec: {containers: [{name: c, image: x}]}
+"""
+SERVE = """import asyncio
+async def serve():
+    async def answer(reader, writer):
+        writer.write(b"you said " + await reader.read(5))
+        writer.close()
+    async with await asyncio.start_server(answer, "0.0.0.0", 9000) as server:
+        await server.serve_forever()
+def no_coroutine(): pass
+"""
+
+
+def own(folder: Path, program: str, module: str = SERVE) -> Said:
+    (folder / "beside_it.py").write_text(module)
+    (folder / "mine.yaml").write_text(OWN.replace("PROGRAM", program))
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    return process("run", str(folder / "mine.yaml"), "-o", str(folder / "out"), cwd=elsewhere, python=("-P",))
+
+
+def test_a_program_of_ones_own_lies_beside_the_file(tmp_path: Path) -> None:
+    said = own(tmp_path, "beside_it:serve")
+    assert (said.code, said.err) == (0, "")
+    assert "answered 'you said hello'" in said.out
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "why"),
+    [
+        ("beside_it:serve", "def serve(:", "SyntaxError: invalid syntax"),
+        ("beside_it:serve", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("beside_it:nothing", SERVE, "has no attribute 'nothing'"),
+        ("beside_it:no_coroutine", SERVE, "is no `async def`"),
+        ("not_beside_it:serve", SERVE, "No module named 'not_beside_it'"),
+    ],
+)
+def test_a_program_of_ones_own_that_cannot_be_is_one_clear_error(
+    tmp_path: Path, program: str, module: str, why: str
+) -> None:
+    refused(own(tmp_path, program, module), "mine.yaml:", "k8semu/program", program, why)
