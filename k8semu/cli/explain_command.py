@@ -51,7 +51,7 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
         own = [n for n in sorted(firsts) if not firsts[n].steps[0].text.startswith(KERNELS_OWN)]
         if not own:
-            raise InputError(f"{name} sends no packet")
+            raise InputError(f"in {name} no program sends a packet", hint="--list has what the kernels send")
         begin = result.steps[0].packets[0] if result.steps else 0  # before, machines talk among themselves
         packet = next((number for number in own if number >= begin), own[0])
     hops = recorder.of(packet)

@@ -111,7 +111,8 @@ class Story:
     def _head(self, loaded: Loaded) -> None:
         meta = loaded.scenario.metadata
         layer = f"layer {meta.layer}: " if meta.layer is not None else ""
-        self.say(("title", loaded.name), f"  {layer}{meta.title}")
+        said = f"{layer}{meta.title}"
+        self.say(("title", loaded.name), *([f"  {said}"] if said else []))
         if meta.drawing:
             self.say()
             for row in meta.drawing.rstrip().splitlines():
