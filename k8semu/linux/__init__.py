@@ -3,7 +3,7 @@
     core/       skb, devices, sysctl, drop reasons, the commands a node understands (seam 2)
     drivers/    loopback, veth, vxlan, tun                     Linux: drivers/net/
     bridge/     bridge ports, FDB, forwarding                  Linux: net/bridge/
-    netfilter/  hooks, tables, conntrack, NAT, br_netfilter    Linux: net/netfilter/, net/ipv4/netfilter/
+    netfilter/  hooks, tables, conntrack, NAT, ipset, ipvs     Linux: net/netfilter/, net/ipv4/netfilter/
     ipv4/       ARP, routes, input, forward, output, ICMP      Linux: net/ipv4/
     sock/       UDP, ICMP and TCP sockets, asyncio transports  Linux: net/ipv4/{udp,ping,tcp*}.c
     netns.py    a network namespace: all of it together

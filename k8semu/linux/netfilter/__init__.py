@@ -9,6 +9,7 @@
     walk       a packet through a chain; dispatch: straight to the rules that can match
     restore, save, iptables, listing           the text, in and out
     nft/       nf_tables as `nft` programs them
+    ipset/     sets that rules ask             ipvs/      virtual servers and their connections
     conntrack/ which packets belong together   nat, manip addresses and ports, decided once
     reject     the answer of REJECT            br_netfilter  bridged frames through the same hooks
     netfilter  all of it together, registered at the hooks

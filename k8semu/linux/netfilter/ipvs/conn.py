@@ -53,6 +53,7 @@ _NEXT = {
     ),
 }  # fmt: skip
 PROTOCOLS = {6: "TCP", 17: "UDP"}
+_SWEEP = 256
 _WAIT_FOR_CONTROLLED = 60 * NS_PER_S
 
 
@@ -164,13 +165,15 @@ class Conn:
 class ConnTable:
     """All connections of a namespace. Shown: `ipvsadm -Lnc`."""
 
-    __slots__ = ("_answers", "_conns", "_templates", "net")
+    __slots__ = ("_answers", "_conns", "_soonest", "_sweep_at", "_templates", "net")
 
     def __init__(self, net: Net) -> None:
         self.net = net
         self._conns: dict[bytes, Conn] = {}
         self._answers: dict[bytes, Conn] = {}
         self._templates: dict[bytes, Conn] = {}
+        self._sweep_at = _SWEEP
+        self._soonest = 0   # nothing expires before
 
     def find_in(self, key: bytes) -> Conn | None:
         """By the tuple of a client's packet. Linux: ip_vs_conn_in_get()."""
@@ -192,6 +195,8 @@ class ConnTable:
     def _expired(self, conn: Conn) -> bool:
         """Its time is over; a template waits for its connections. Linux: ip_vs_conn_expire()."""
         if conn.controlled:
+            self._sweep(self._conns)
+        if conn.controlled:
             conn.expires = self.net.clock.now + _WAIT_FOR_CONTROLLED
             return False
         self.remove(conn)
@@ -199,7 +204,7 @@ class ConnTable:
 
     def add(self, conn: Conn) -> None:
         """Linux: ip_vs_conn_new(), ip_vs_bind_dest()."""
-        conn.expires = self.net.clock.now + conn.timeout
+        self.put(conn)
         dest = conn.dest
         self.told(conn)
         if conn.template:
@@ -210,6 +215,9 @@ class ConnTable:
         self._answers[conn.answer] = conn
         dest.inactive += 1
         self.net.new_epoch()
+        if len(self._conns) > self._sweep_at:
+            self.sweep()
+            self._sweep_at = 2 * len(self._conns) + _SWEEP
 
     def remove(self, conn: Conn) -> None:
         """Linux: ip_vs_conn_unlink(), ip_vs_conn_drop_conntrack()."""
@@ -248,13 +256,22 @@ class ConnTable:
     def put(self, conn: Conn) -> None:
         """It was used: its time begins anew. Linux: ip_vs_conn_put()."""
         conn.expires = self.net.clock.now + conn.timeout
+        self._soonest = min(self._soonest, conn.expires)
 
     def sweep(self) -> None:
         """Forget what has expired: connections, then the templates that waited for them."""
         now = self.net.clock.now
-        for table in (self._conns, self._templates):
-            for conn in [conn for conn in table.values() if conn.expires <= now]:
-                self._expired(conn)
+        if now < self._soonest:
+            return
+        self._sweep(self._conns)
+        self._sweep(self._templates)
+        live = (conn.expires for table in (self._conns, self._templates) for conn in table.values())
+        self._soonest = min(live, default=0)
+
+    def _sweep(self, table: dict[bytes, Conn]) -> None:
+        now = self.net.clock.now
+        for conn in [conn for conn in table.values() if conn.expires <= now]:
+            self._expired(conn)
 
     def all(self) -> list[Conn]:
         """The live ones, in the order in which they began; templates last."""

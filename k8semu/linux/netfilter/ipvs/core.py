@@ -189,7 +189,7 @@ class Ipvs:
         Linux: ip_vs_in_hook(), is_new_conn_expected()
         """
         reuse = bool(self._sysctl[_REUSE]) and conn.control is None and conn.state in (TIME_WAIT, CLOSE)
-        begins = conn.proto == 6 and _flags(skb.data) & 0x17 == _SYN
+        begins = conn.proto == 6 and bool(_flags(skb.data) & _SYN)
         without = bool(self._sysctl[_NODEST]) and not (conn.dest.weight and conn.dest.available)
         if conn.dest.available and not (begins and (reuse or without)):
             return None
@@ -215,7 +215,8 @@ class Ipvs:
             answered = invert(key)
             if answered is not None and self.conns.find_in(answered) is not None:
                 return True  # the answer of a real server of this machine's own
-        self.conns.sweep()
+        if service.scheduler.counts:
+            self.conns.sweep()
         template = self._template(service, key) if service.persistent else None
         if service.persistent:
             dest = template.dest if template is not None else None

@@ -28,6 +28,8 @@ class Scheduler:
     """One virtual server's scheduler, with what it remembers."""
 
     name: ClassVar[str] = ""
+    counts: ClassVar[bool] = False
+    """Does it ask how many connections a real server has?"""
 
     def schedule(self, dests: list[RealServer], saddr: bytes, daddr: bytes) -> RealServer | None:
         raise NotImplementedError
@@ -93,6 +95,8 @@ class WeightedRoundRobin(Scheduler):
 
 class Least(Scheduler):
     """The first of those with the least to do for its weight."""
+
+    counts = True
 
     def schedule(self, dests: list[RealServer], saddr: bytes, daddr: bytes) -> RealServer | None:
         least = None
