@@ -95,6 +95,12 @@ def port_unreachable(sport: int = 40000, ident: int = 3) -> Iterator[Packet]:
     yield back() / IP(src=SERVER, dst=CLIENT, id=ident + 1, tos=0xC0) / ICMP(type=3, code=3) / bytes(asked)
 
 
+def too_long(packet: Packet, quoted: int = 548) -> Packet:
+    """*Fragmentation needed* about a packet of the client's, of which it quotes so many bytes."""
+    quote = bytes(packet[IP])[:quoted]
+    return back() / IP(src=SERVER, dst=CLIENT, id=9, tos=0xC0) / ICMP(type=3, code=4, nexthopmtu=1400) / quote
+
+
 def seen(packets: Iterator[Packet], interface: str = "client/eth0", direction: int = 1) -> list[Frame]:
     """The packets as frames of one interface, a microsecond apart."""
     return [
