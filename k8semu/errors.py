@@ -7,6 +7,15 @@ where, and what would be right. A fault of the emulator itself is an assertion.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+
+def near(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """The known words that `word` may have been meant for, the nearest first."""
+    from difflib import get_close_matches  # late: a file without mistakes needs none
+
+    return get_close_matches(word, list(known), most, cutoff)
+
 
 class K8semuError(Exception):
     """Base of every error that k8semu raises on purpose."""

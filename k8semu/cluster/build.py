@@ -14,7 +14,6 @@ from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.master import Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
-from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
 from k8semu.errors import CniError, MountError, ScenarioError
 from k8semu.kube import addons
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k8semu.cluster.cloud import CloudMachine
+    from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
     from k8semu.kube.cloud import CloudSpec
 
 SERVICE_CIDR = "10.96.0.0/12"
@@ -154,6 +154,8 @@ def build(
         built.pods = master.kubelets.machines
         _check_pods(master, master.kubelets)
     if services is not None:
+        from k8semu.cluster.service_network import ServiceNetwork
+
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
         master.attach(built.services)
         if wire:

@@ -18,7 +18,7 @@ import msgspec
 from k8semu.cluster.journal import Program
 from k8semu.cluster.node import Node
 from k8semu.cluster.underlay import ROUTER
-from k8semu.cni import flannel, weave
+from k8semu.cni import flannel
 from k8semu.cni.bridge import BridgeConf, BridgePlugin
 from k8semu.cni.portmap import PortmapPlugin
 from k8semu.cni.runtime import CniRuntime
@@ -136,6 +136,8 @@ def _on_link(node: Node, address: str) -> bool:
 
 
 def _setup_weave(cluster: Cluster, spec: PodNetworkSpec, nodes: list[Node]) -> None:
+    from k8semu.cni import weave
+
     shorts = weave.short_ids([node.name for node in nodes])
     plen = Prefix.parse(spec.cidr).plen
     for node in nodes:

@@ -24,7 +24,6 @@ from typing import Any
 import msgspec
 
 from k8semu.cni import masquerade
-from k8semu.cni.bridge_check import check_bridge
 from k8semu.cni.host_local import HostLocal, Range, RangeSet, range_sets
 from k8semu.cni.node import Node, netns_or_none
 from k8semu.cni.spec import VERSION, Args, Code, Interface, IpConfig, Result, RouteConfig
@@ -292,6 +291,8 @@ class BridgePlugin:
         self.ipam.check(args)
         if previous is None:
             raise CniError(Code.INTERNAL, "Required prevResult missing")
+        from k8semu.cni.bridge_check import check_bridge  # late: seldom asked for
+
         check_bridge(self._net, sandbox, self.conf.bridge, args, previous)
 
     def delete(self, args: Args, previous: Result | None = None) -> None:

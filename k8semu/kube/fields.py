@@ -8,10 +8,10 @@ Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1, discovery/v1, netw
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from k8semu.errors import near
 from k8semu.kube.objects import WORKLOADS
 
 Known = Mapping[str, Any]

@@ -18,9 +18,7 @@ from k8semu.linux.core.dev import NetDevice
 from k8semu.linux.core.etherdevice import eth_random_addr
 from k8semu.linux.core.neighbour import Nud
 from k8semu.linux.core.net import Net
-from k8semu.linux.drivers.dummy import DummyDevice
 from k8semu.linux.drivers.loopback import LoopbackDevice
-from k8semu.linux.drivers.tun import TunDevice
 from k8semu.linux.drivers.veth import VethDevice
 from k8semu.linux.drivers.vxlan import VXLAN_HEADROOM, VxlanDevice
 from k8semu.linux.ipv4 import devinet
@@ -161,9 +159,13 @@ class NetNs(Net):
         )  # fmt: skip
 
     def _tun_add(self, cmd: c.TunAdd) -> None:
+        from k8semu.linux.drivers.tun import TunDevice
+
         self._register(TunDevice(self, cmd.name, cmd.mtu), cmd.origin)
 
     def _dummy_add(self, cmd: c.DummyAdd) -> None:
+        from k8semu.linux.drivers.dummy import DummyDevice
+
         self._register(DummyDevice(self, cmd.name, self._mac(cmd.address, cmd.name)), cmd.origin)
 
     def _link_del(self, cmd: c.LinkDel) -> None:

@@ -5,13 +5,12 @@ Raises the ScenarioError of the first thing that does not; the order is that of 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from k8semu.errors import InputError
+from k8semu.errors import InputError, near
 from k8semu.kube.addons import own_labels
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
@@ -375,5 +374,5 @@ def _check_selector(loaded: Loaded, work: Workload) -> None:
 
 
 def _near(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20])}"
+    close = near(word, known, 1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(known[:20])}"

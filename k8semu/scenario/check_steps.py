@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from k8semu.errors import InputError
+from k8semu.errors import InputError, near
 from k8semu.kube.objects import WORKLOADS
 from k8semu.scenario.model import ACTIONS, EXPECTS, Step, action_of
 
@@ -122,8 +121,8 @@ def _check_where(loaded: Loaded, known: Known, kind: str, action: Any, path: str
     elif kind == "kill":
         sort, there, names = "Pod", known.has_pod(name), known.pods
     if not there:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names[:20]) or 'none'}"
+        close = near(name, names, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names[:20]) or 'none'}"
         raise loaded.error(f"no {sort} {value!r}", f"{path}.{key}", hint)
 
 
@@ -145,8 +144,8 @@ def _check_objects(loaded: Loaded, known: Known, kind: str, action: Any, path: s
             example = there[0] if there else "pod/web"
             raise loaded.error(f"{text!r} names no kind", f"{path}.{key}", f"such as {example}")
     if name not in [known_name.partition("/")[2] for known_name in there]:
-        near = difflib.get_close_matches(text, there, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there[:20]) or 'none'}"
+        close = near(text, there, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(there[:20]) or 'none'}"
         raise loaded.error(f"no {text!r} in namespace {action.namespace}", f"{path}.{key}", hint)
 
 

@@ -5,13 +5,12 @@ The types' own errors name the path; here the word that was meant is looked for.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any
 
 import msgspec
 
-from k8semu.errors import K8semuError
+from k8semu.errors import K8semuError, near
 
 _AT = re.compile(r"^(.*?)(?: - at (?:`key` in )?`\$(.*)`)?$", re.DOTALL)
 _PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
@@ -52,8 +51,8 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
         names = fields_at(kind, parts(path))
         return WrongValue(f"unknown key {unknown[1]!r}", f"{path}.{unknown[1]}", _meant(unknown[1], names))
     if missing := re.search(r"missing required field `([^`]+)`", what):
-        near = difflib.get_close_matches(missing[1], list(_mapping_at(value, path)), 1, 0.75)
-        hint = f"did you mean it by {near[0]!r}?" if near else ""
+        close = near(missing[1], list(_mapping_at(value, path)), 1, 0.75)
+        hint = f"did you mean it by {close[0]!r}?" if close else ""
         names = literals_at(kind, [*parts(path), missing[1]]) if not hint else []
         return WrongValue(f"{missing[1]} is missing", path, hint or (f"such as {names[0]}" if names else ""))
     if invalid := re.match(r"Invalid enum value ['\"]?(.*?)['\"]?$", what):
@@ -75,9 +74,9 @@ def _explained(message: str, value: Any, kind: Any) -> WrongValue:
 
 
 def _meant(word: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(word, names, 1)
-    if near:
-        return f"did you mean {near[0]}?"
+    close = near(word, names, 1)
+    if close:
+        return f"did you mean {close[0]}?"
     return f"known are: {', '.join(names)}" if names else ""
 
 

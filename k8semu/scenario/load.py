@@ -7,14 +7,13 @@ Every error says the file, the line, the path in the document, and what would be
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
-from k8semu.errors import InputError, ScenarioError
+from k8semu.errors import InputError, ScenarioError, near
 from k8semu.kube.fields import unknown
 from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, KubeKind, type_of
 from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
@@ -109,9 +108,9 @@ def find(name: str) -> Path:
     known = bundled()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, 3)
+    close = near(name, known, 3)
     raise InputError(
-        f"no scenario {name!r}", hint=f"did you mean {' or '.join(near)}?" if near else "see `k8semu list`"
+        f"no scenario {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "see `k8semu list`"
     )
 
 
@@ -242,10 +241,10 @@ def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
     if kind == "Scenario":
         _fail(loaded, place, "a second scenario", ".kind", "one Scenario, in the first document")
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, 1, 0.8)
-        near = near or [known for known in KINDS if sorted(known.lower()) == sorted(kind.lower())]
-        if near:
-            _fail(loaded, place, f"unknown kind {kind!r}", ".kind", f"did you mean {near[0]}?")
+        close = near(kind, KINDS, 1, 0.8)
+        close = close or [known for known in KINDS if sorted(known.lower()) == sorted(kind.lower())]
+        if close:
+            _fail(loaded, place, f"unknown kind {kind!r}", ".kind", f"did you mean {close[0]}?")
     if wrong := unknown(doc):
         hint = f"did you mean {wrong.meant}?" if wrong.meant else f"a {kind} has no such field here"
         _fail(loaded, place, f"unknown key {wrong.key!r:.80}", wrong.path, hint)

@@ -18,16 +18,15 @@ from k8semu.cluster.build import Built, ManifestError, build
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
-from k8semu.cluster.service_network import ServiceNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
-from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
 from k8semu.scenario.steps import TAKE, fault_link
 
 if TYPE_CHECKING:
+    from k8semu.cluster.service_network import ServiceNetworkSpec
     from k8semu.kube.cloud import CloudSpec
     from k8semu.linux.core.dev import NetDevice
     from k8semu.linux.core.net import Net
@@ -169,6 +168,9 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     later = [manifest for step in spec.steps for manifest in step.apply or []]
     if spec.control_plane == "instant" and all(m.get("kind") != "Service" for m in [*loaded.manifests, *later]):
         return None
+    from k8semu.cluster.service_network import ServiceNetworkSpec
+    from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
+
     said = spec.services
     detector = LocalDetector("CIDR", spec.pod_network.cidr) if said.local_detector == "ClusterCIDR" else LocalDetector()
     proxy = ProxyConfig(

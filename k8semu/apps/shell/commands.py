@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from k8semu.apps.shell import bridge, conntrack, docker, files, ip, iptables, nft, ss, sysctl
 from k8semu.apps.shell.machine import Machine
 from k8semu.apps.shell.network import NETWORK_COMMANDS
 from k8semu.apps.shell.output import Output, UsageError
@@ -22,30 +21,39 @@ NOT_FOUND = 127
 Answer = Callable[[Machine, list[str]], Output]
 
 
-def _later(name: str) -> Answer:
-    """A program that few runs need: its module is imported when it is called."""
+def _program(module: str, function: str = "run") -> Answer:
+    """A program that looks at the namespace: its module is imported when it is called."""
 
     def run(machine: Machine, args: list[str]) -> Output:
-        output: Output = import_module(f"k8semu.apps.shell.{name}").run(machine.net, args)
+        output: Output = getattr(import_module(f"k8semu.apps.shell.{module}"), function)(machine.net, args)
         return output
 
     return run
 
 
+def _file_program(function: str) -> Answer:
+    """One that looks at the machine's files."""
+
+    def run(machine: Machine, args: list[str]) -> Output:
+        output: Output = getattr(import_module("k8semu.apps.shell.files"), function)(machine, args)
+        return output
+
+    return run
+
+
+def _docker(machine: Machine, args: list[str]) -> Output:
+    from k8semu.apps.shell import docker
+
+    return docker.answer(machine.containers, args, machine.net.clock.now)
+
+
 PROGRAMS: dict[str, Answer] = {
-    "ip": lambda machine, args: ip.run(machine.net, args),
-    "bridge": lambda machine, args: bridge.run(machine.net, args),
-    "ss": lambda machine, args: ss.run(machine.net, args),
-    "conntrack": lambda machine, args: conntrack.run(machine.net, args),
-    "iptables": lambda machine, args: iptables.run(machine.net, args),
-    "iptables-save": lambda machine, args: iptables.save(machine.net, args),
-    "ipset": _later("ipset"),
-    "ipvsadm": _later("ipvsadm"),
-    "nft": lambda machine, args: nft.run(machine.net, args),
-    "sysctl": lambda machine, args: sysctl.run(machine.net, args),
-    "docker": lambda machine, args: docker.answer(machine.containers, args, machine.net.clock.now),
-    "hostname": files.hostname,
-    "cat": files.cat,
+    **{name: _program(name) for name in ("ip", "bridge", "ss", "conntrack", "iptables", "ipset", "ipvsadm", "nft")},
+    "iptables-save": _program("iptables", "save"),
+    "sysctl": _program("sysctl"),
+    "docker": _docker,
+    "hostname": _file_program("hostname"),
+    "cat": _file_program("cat"),
 }
 """A program's name, and who answers for it. The program's own errors are part of its answer."""
 

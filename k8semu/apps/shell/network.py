@@ -9,11 +9,21 @@ A command is a module of this package with `program(words)`, which reads its com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from k8semu.apps.program import Program
-from k8semu.apps.shell import curl, getent, ping, traceroute
 from k8semu.apps.shell.output import Output, UsageError
+
+
+def _program(name: str) -> Callable[[list[str]], dict[str, Any]]:
+    """How a command's module, which is imported then, reads its words."""
+
+    def read(words: list[str]) -> dict[str, Any]:
+        args: dict[str, Any] = import_module(f"k8semu.apps.shell.{name}").program(words)
+        return args
+
+    return read
 
 
 def _words(words: list[str]) -> dict[str, Any]:
@@ -21,21 +31,10 @@ def _words(words: list[str]) -> dict[str, Any]:
     return {"argv": words}
 
 
-def _late(name: str) -> Callable[[list[str]], dict[str, Any]]:
-    """A command that is imported when it is first asked for."""
-
-    def program(words: list[str]) -> dict[str, Any]:
-        from importlib import import_module
-
-        args: dict[str, Any] = import_module(f"k8semu.apps.shell.{name}").program(words)
-        return args
-
-    return program
-
-
 _PROGRAMS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
-    "ping": ping.program, "curl": curl.program, "traceroute": traceroute.program,
-    "dig": _words, "nslookup": _words, "getent": getent.program, "nc": _late("nc"), "wget": _late("wget"),
+    "ping": _program("ping"), "curl": _program("curl"), "traceroute": _program("traceroute"),
+    "dig": _words, "nslookup": _words, "getent": _program("getent"),
+    "nc": _program("nc"), "wget": _program("wget"),
 }  # fmt: skip
 NETWORK_COMMANDS = tuple(_PROGRAMS)
 """Those that need the network."""

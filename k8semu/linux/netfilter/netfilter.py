@@ -17,14 +17,11 @@ from k8semu.errors import CommandError
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.hooks import Hook, HookFn, Priority
 from k8semu.linux.core.skb import Skb, drop
-from k8semu.linux.netfilter import iptables, restore
+from k8semu.linux.netfilter import restore
 from k8semu.linux.netfilter.br_netfilter import BrNetfilter
 from k8semu.linux.netfilter.conntrack.core import Conntrack
-from k8semu.linux.netfilter.conntrack.delete import filters
-from k8semu.linux.netfilter.matches.memory import Recent
 from k8semu.linux.netfilter.nat import Nat
 from k8semu.linux.netfilter.rule import Pkt, Verdict
-from k8semu.linux.netfilter.save import save
 from k8semu.linux.netfilter.tables import BUILTIN, CHAIN_HOOK, PRIORITY, Chain, Table
 from k8semu.linux.netfilter.walk import walk
 from k8semu.trace.steps import HookStep
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from k8semu.linux.core.net import Net
     from k8semu.linux.netfilter.ipset.sets import IpSets
     from k8semu.linux.netfilter.ipvs.core import Ipvs
+    from k8semu.linux.netfilter.matches.memory import Recent
     from k8semu.linux.netfilter.nft.engine import Nft
 
 _CHAIN_OF = {hook: chain for chain, hook in CHAIN_HOOK.items()}
@@ -92,14 +90,20 @@ class Netfilter:
         if table is not None and table not in BUILTIN:
             raise CommandError(f"iptables-save v1.8.9 (nf_tables): table '{table}' does not exist")
         names = [name for name in BUILTIN if name in self.tables and table in (None, name)]
+        from k8semu.linux.netfilter.save import save
+
         return save([self.tables[name] for name in names], counters)
 
     def iptables(self, args: Sequence[str], origin: str = "") -> str:
         """One `iptables` call; returns what it prints."""
+        from k8semu.linux.netfilter import iptables
+
         return iptables.run(self, args, origin)
 
     def conntrack_delete(self, args: Sequence[str]) -> int:
         """`conntrack -D …`: how many connections were forgotten."""
+        from k8semu.linux.netfilter.conntrack.delete import filters
+
         wanted = filters(args)
         doomed = [ct for ct in self.conntrack.entries() if all(holds(ct) for holds in wanted)]
         for ct in doomed:
@@ -108,6 +112,8 @@ class Netfilter:
 
     def conntrack_list(self, args: Sequence[str] = ()) -> str:
         """`conntrack -L …` on its standard output."""
+        from k8semu.linux.netfilter.conntrack.delete import filters
+
         wanted = filters(args)
         now = self.net.clock.now
         chosen = (ct for ct in self.conntrack.entries() if all(holds(ct) for holds in wanted))

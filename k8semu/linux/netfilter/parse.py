@@ -173,7 +173,7 @@ class _Builder:
         elif option == "-f":
             self.frag = not invert
         elif option == "-m":
-            match = MATCHES.get(value)
+            match = MATCHES.find(value)
             if match is None:
                 raise UsageError(f"Couldn't load match `{value}':No such file or directory\n")
             self.matches.append((match, Given()))
@@ -181,8 +181,9 @@ class _Builder:
             self.set_target(value, option == "-g")
 
     def set_target(self, name: str, goto: bool) -> None:
-        if name in TARGETS and not goto:
-            self.target = (TARGETS[name], Given())
+        target = None if goto else TARGETS.find(name)
+        if target is not None:
+            self.target = (target, Given())
         else:
             self.jump = Jump(name, goto)
 
@@ -195,8 +196,9 @@ class _Builder:
                 return found
         name = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}.get(self.proto, "")
         loaded = any(cls.name == name for cls, _ in self.matches)
-        if name and not loaded and option in MATCHES[name].options:
-            self.matches.append((MATCHES[name], Given()))
+        match = None if not name or loaded else MATCHES.find(name)
+        if match is not None and option in match.options:
+            self.matches.append((match, Given()))
             return self.matches[-1]
         return None
 

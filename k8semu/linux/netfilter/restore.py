@@ -18,7 +18,6 @@ from functools import lru_cache
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
-from k8semu.linux.netfilter.matches.memory import missing_set
 from k8semu.linux.netfilter.parse import split
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
@@ -182,7 +181,11 @@ def _jumps(parsed: IptablesCommand) -> bool:
 
 def check_sets(block: Block, known: Container[str]) -> None:
     """CommandError if a rule names an ipset that is not among `known`."""
-    for line in block.lines if block.names_sets else ():
+    if not block.names_sets:
+        return
+    from k8semu.linux.netfilter.matches.memory import missing_set
+
+    for line in block.lines:
         message = missing_set(line.command.rules, known) if type(line) is RuleLine else ""
         if message:
             raise usage_error(message, line.line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -10,11 +11,6 @@ import msgspec
 from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.shapes import SHAPES
 from k8semu.kube.api.strategies.base import Strategy
-from k8semu.kube.api.strategies.endpoints import EndpointSliceStrategy, EndpointsStrategy
-from k8semu.kube.api.strategies.others import NamespaceStrategy, NodeStrategy, PolicyStrategy
-from k8semu.kube.api.strategies.pod import PodStrategy
-from k8semu.kube.api.strategies.service import ServiceStrategy
-from k8semu.kube.api.strategies.workload import WorkloadStrategy
 from k8semu.kube.api.surroundings import Streams
 
 Listed = Callable[[str], Iterable[dict[str, Any]]]
@@ -28,41 +24,62 @@ class Ranges(msgspec.Struct, frozen=True):
     node_ports: tuple[int, int] = (30_000, 32_767)
 
 
-class Strategies(dict[str, Strategy]):
-    """The rules of each kind, by plural name. Those that few clusters need are imported with their first object."""
+WORKLOADS = {f"{kind.lower()}s": kind for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")}
 
-    def __init__(self, own: dict[str, Strategy], listed: Listed) -> None:
+
+class Strategies(dict[str, Strategy]):
+    """The rules of each kind, by plural name; imported and made with its first object."""
+
+    def __init__(self, ranges: Ranges, random: Streams, listed: Listed) -> None:
         super().__init__()
-        self._listed = listed
-        for plural in RESOURCES:
-            if plural not in ("ingresses", "ingressclasses", "secrets", "configmaps"):
-                self._keep(plural, own.get(plural) or Strategy())
+        self._ranges, self._random, self._listed = ranges, random, listed
 
     def __missing__(self, plural: str) -> Strategy:
         assert plural in RESOURCES, plural
-        from k8semu.kube.api.strategies.data import ConfigMapStrategy, SecretStrategy
-        from k8semu.kube.api.strategies.ingress import IngressClassStrategy, IngressStrategy
+        made = self[plural] = self._make(plural)
+        made.shape = SHAPES.get(plural, SHAPES[""])
+        return made
 
-        self._keep("ingresses", IngressStrategy(lambda: self._listed("ingressclasses")))
-        self._keep("ingressclasses", IngressClassStrategy())
-        self._keep("secrets", SecretStrategy())
-        self._keep("configmaps", ConfigMapStrategy())
-        return self[plural]
+    def _make(self, plural: str) -> Strategy:
+        if plural in WORKLOADS:
+            from k8semu.kube.api.strategies.workload import WorkloadStrategy
 
-    def _keep(self, plural: str, strategy: Strategy) -> None:
-        strategy.shape = SHAPES.get(plural, SHAPES[""])
-        self[plural] = strategy
+            return WorkloadStrategy(WORKLOADS[plural])
+        make = _MAKE.get(plural)
+        return make(self) if make is not None else Strategy()
+
+    def service(self) -> Strategy:
+        from k8semu.kube.api.strategies.service import ServiceStrategy
+
+        cidrs, ports, random = self._ranges.service_cidrs, self._ranges.node_ports, self._random
+        return ServiceStrategy(cidrs, ports, random["cluster-ips"], random["node-ports"])
+
+    def ingress(self) -> Strategy:
+        from k8semu.kube.api.strategies.ingress import IngressStrategy
+
+        return IngressStrategy(lambda: self._listed("ingressclasses"))
+
+
+def _plain(place: str) -> Callable[[Strategies], Strategy]:
+    """Rules that need nothing else: ``module:class`` of this package."""
+
+    def make(own: Strategies) -> Strategy:
+        module, _, name = place.partition(":")
+        strategy: Strategy = getattr(import_module(f"k8semu.kube.api.strategies.{module}"), name)()
+        return strategy
+
+    return make
+
+
+_MAKE: dict[str, Callable[[Strategies], Strategy]] = {
+    "services": Strategies.service, "ingresses": Strategies.ingress, "pods": _plain("pod:PodStrategy"),
+    "endpointslices": _plain("endpoints:EndpointSliceStrategy"), "endpoints": _plain("endpoints:EndpointsStrategy"),
+    "nodes": _plain("others:NodeStrategy"), "namespaces": _plain("others:NamespaceStrategy"),
+    "networkpolicies": _plain("others:PolicyStrategy"), "ingressclasses": _plain("ingress:IngressClassStrategy"),
+    "secrets": _plain("data:SecretStrategy"), "configmaps": _plain("data:ConfigMapStrategy"),
+}  # fmt: skip
 
 
 def strategies(ranges: Ranges, random: Streams, listed: Listed) -> Strategies:
     """`listed` gives the objects that there are."""
-    own: dict[str, Strategy] = {
-        "services": ServiceStrategy(
-            ranges.service_cidrs, ranges.node_ports, random["cluster-ips"], random["node-ports"]
-        ),
-        "pods": PodStrategy(), "endpointslices": EndpointSliceStrategy(), "endpoints": EndpointsStrategy(),
-        "nodes": NodeStrategy(), "namespaces": NamespaceStrategy(), "networkpolicies": PolicyStrategy(),
-    }  # fmt: skip
-    for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"):
-        own[f"{kind.lower()}s"] = WorkloadStrategy(kind)
-    return Strategies(own, listed)
+    return Strategies(ranges, random, listed)

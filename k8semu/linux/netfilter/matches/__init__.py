@@ -1,4 +1,4 @@
-"""Matches: one small type per `-m NAME`.
+"""Matches: one small type per `-m NAME`, loaded when a rule first names it, as Linux loads its modules.
 
     ports   tcp, udp, sctp, multiport, icmp      ct      conntrack, state, connmark, ipvs
     meta    comment, mark, addrtype, physdev     memory  statistic, recent, limit, set
@@ -8,25 +8,16 @@ Linux: net/netfilter/xt_*.c; iptables' extensions/libxt_*.c for the text
 
 from __future__ import annotations
 
-from k8semu.linux.netfilter.matches.ct import ConnmarkMatch, ConntrackMatch, IpvsMatch, StateMatch
-from k8semu.linux.netfilter.matches.memory import LimitMatch, RecentMatch, SetMatch, StatisticMatch
-from k8semu.linux.netfilter.matches.meta import AddrtypeMatch, CommentMatch, MarkMatch, PhysdevMatch
-from k8semu.linux.netfilter.matches.ports import (
-    IcmpMatch,
-    MultiportMatch,
-    SctpMatch,
-    TcpMatch,
-    UdpMatch,
-)
+from k8semu.linux.netfilter.extensions import Extensions
 from k8semu.linux.netfilter.rule import Match
 
-MATCHES: dict[str, type[Match]] = {
-    cls.name: cls
-    for cls in (
-        CommentMatch, TcpMatch, UdpMatch, SctpMatch, IcmpMatch, MultiportMatch, ConntrackMatch, StateMatch,
-        MarkMatch, ConnmarkMatch, AddrtypeMatch, PhysdevMatch, StatisticMatch, RecentMatch, LimitMatch, SetMatch,
-        IpvsMatch,
-    )
-}  # fmt: skip
+MATCHES: Extensions[type[Match]] = Extensions(__name__, {
+    "comment": "meta:CommentMatch", "mark": "meta:MarkMatch", "addrtype": "meta:AddrtypeMatch",
+    "physdev": "meta:PhysdevMatch", "tcp": "ports:TcpMatch", "udp": "ports:UdpMatch", "sctp": "ports:SctpMatch",
+    "icmp": "ports:IcmpMatch", "multiport": "ports:MultiportMatch", "conntrack": "ct:ConntrackMatch",
+    "state": "ct:StateMatch", "connmark": "ct:ConnmarkMatch", "ipvs": "ct:IpvsMatch",
+    "statistic": "memory:StatisticMatch", "recent": "memory:RecentMatch", "limit": "memory:LimitMatch",
+    "set": "memory:SetMatch",
+})  # fmt: skip
 
 __all__ = ["MATCHES"]

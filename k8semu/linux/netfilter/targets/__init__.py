@@ -1,4 +1,4 @@
-"""Targets: one small type per `-j NAME`.
+"""Targets: one small type per `-j NAME`, loaded when a rule first names it, as Linux loads its modules.
 
     verdict  ACCEPT, DROP, RETURN, LOG         reject  REJECT
     mark     MARK, CONNMARK, NOTRACK, CT       nat     DNAT, SNAT, MASQUERADE, REDIRECT
@@ -8,18 +8,14 @@ Linux: net/netfilter/xt_*.c, net/ipv4/netfilter/ipt_REJECT.c
 
 from __future__ import annotations
 
+from k8semu.linux.netfilter.extensions import Extensions
 from k8semu.linux.netfilter.rule import Target
-from k8semu.linux.netfilter.targets.mark import ConnmarkTarget, CtTarget, MarkTarget, NotrackTarget
-from k8semu.linux.netfilter.targets.nat import DnatTarget, MasqueradeTarget, RedirectTarget, SnatTarget
-from k8semu.linux.netfilter.targets.reject import RejectTarget
-from k8semu.linux.netfilter.targets.verdict import Accept, DropTarget, LogTarget, Return
 
-TARGETS: dict[str, type[Target]] = {
-    cls.name: cls
-    for cls in (
-        Accept, DropTarget, Return, LogTarget, RejectTarget, MarkTarget, ConnmarkTarget, NotrackTarget, CtTarget,
-        DnatTarget, SnatTarget, MasqueradeTarget, RedirectTarget,
-    )
-}  # fmt: skip
+TARGETS: Extensions[type[Target]] = Extensions(__name__, {
+    "ACCEPT": "verdict:Accept", "DROP": "verdict:DropTarget", "RETURN": "verdict:Return", "LOG": "verdict:LogTarget",
+    "REJECT": "reject:RejectTarget", "MARK": "mark:MarkTarget", "CONNMARK": "mark:ConnmarkTarget",
+    "NOTRACK": "mark:NotrackTarget", "CT": "mark:CtTarget", "DNAT": "nat:DnatTarget", "SNAT": "nat:SnatTarget",
+    "MASQUERADE": "nat:MasqueradeTarget", "REDIRECT": "nat:RedirectTarget",
+})  # fmt: skip
 
 __all__ = ["TARGETS"]
