@@ -1,14 +1,16 @@
 """`python -m k8semu`, and `k8semu`: the process of one command.
 
-What a command leaves behind goes with its process, so nobody looks for cycles in it: not while modules are
-imported and a run makes its objects, and not in the interpreter's last steps, which would walk over all
-of them. Those of many runs (`run --all`) collect in between.
+What a command leaves behind goes with its process: nobody looks for cycles in it, neither while modules are
+imported and a run makes its objects nor in the interpreter's last steps, and where only our own code
+has run, nobody takes it apart object by object. Commands that make many runs collect in between.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 
 
 def main() -> None:
@@ -18,7 +20,25 @@ def main() -> None:
 
     status = call()
     gc.freeze()
+    if not _foreign():
+        _leave(status)
     sys.exit(status)
+
+
+def _foreign() -> bool:
+    """Whether a program of the user's own was loaded, or a thread still runs: either may count on a full end."""
+    cluster = sys.modules.get("k8semu.cluster.cluster")
+    return threading.active_count() > 1 or (cluster is not None and bool(cluster.foreign))
+
+
+def _leave(status: int) -> None:
+    """End the process now, unless what was printed cannot be written: that is for the interpreter to say."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(status)
 
 
 if __name__ == "__main__":

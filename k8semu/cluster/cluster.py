@@ -34,12 +34,16 @@ if TYPE_CHECKING:
 
 LAST_WORDS = NS_PER_S
 """Simulated time that programs get to close their connections at the end of a run."""
+foreign: set[str] = set()
+"""Modules of programs that are not ours, of all runs of this process."""
 ProgramFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def load_program(function: str) -> ProgramFunction:
     """The `async def` named ``package.module:function``; InputError if there is none."""
     module_name, _, name = function.partition(":")
+    if module_name.partition(".")[0] != "k8semu":
+        foreign.add(module_name)
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
