@@ -16,9 +16,16 @@ import threading
 def main() -> None:
     """The entry point."""
     gc.disable()
-    from k8semu.cli.main import call  # only now: it is imports that make most objects
+    from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
+    from k8semu.cli.usual import usual
 
-    status = call()
+    command = usual(sys.argv[1:])
+    if command is None:
+        from k8semu.cli.main import call
+
+        status = call()
+    else:
+        status = outcome(command)
     gc.freeze()
     if not _foreign():
         _leave(status)

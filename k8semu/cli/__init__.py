@@ -1,6 +1,9 @@
-"""The commands. Each file is one of them; `main` only names them, so that `--help` is quick.
+"""The commands. Each file `…_command` is one of them; `main` only names them, so that `--help` is quick.
 
-    main     the click group, exit statuses, and what happens on Ctrl-C
+    usual    `run NAME|FILE… [-o DIR]`, read without click
+    main     the click group, for all other command lines
+    outcome  exit statuses, and what happens on Ctrl-C
+    runs     what `run` does
     console  text for terminals (rich) and for pipes (plain)
     run explain exec verify export diff list
 """

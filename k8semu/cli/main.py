@@ -1,4 +1,4 @@
-"""k8semu: the commands, their exit statuses, and what happens on Ctrl-C.
+"""k8semu: the commands, as click reads their lines.
 
 Exit status: 0 as expected, 1 an expectation or comparison failed, 2 bad input, 130 interrupted.
 Each command is imported when it is called, so that `--help` answers at once.
@@ -6,8 +6,6 @@ Each command is imported when it is called, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -15,7 +13,7 @@ import click
 
 from k8semu import __version__
 from k8semu.cli.console import error
-from k8semu.errors import K8semuError, StalledError
+from k8semu.cli.outcome import outcome
 
 _COMMANDS = ("list", "run", "explain", "exec", "verify", "export", "diff")
 _SHORT = {
@@ -61,22 +59,14 @@ def cli() -> None:
 
 def call(words: list[str] | None = None) -> int:
     """Run `k8semu WORDS…` (of this process, if none are given): errors become exit statuses."""
-    return run_command(lambda: cli.main(words, prog_name="k8semu", standalone_mode=False))
+    return outcome(lambda: _click(words))
 
 
-def _unquoted(message: str) -> str:
-    """click's message as one that stands inside a line."""
-    return message.rstrip(".").replace("\n", " ")
-
-
-def run_command(command: Callable[[], Any]) -> int:
-    """The exit status of a command."""
+def _click(words: list[str] | None) -> Any:
+    """What the command returns, or the status of what click has to say of the command line."""
     try:
-        result = command()
+        return cli.main(words, prog_name="k8semu", standalone_mode=False)
     except click.exceptions.Abort:
-        error("interrupted")
-        return 130
-    except KeyboardInterrupt:
         error("interrupted")
         return 130
     except click.UsageError as exc:
@@ -86,14 +76,8 @@ def run_command(command: Callable[[], Any]) -> int:
     except click.ClickException as exc:
         error(exc.format_message())
         return 2
-    except StalledError as exc:
-        error(str(exc))
-        return 1
-    except K8semuError as exc:
-        error(str(exc))
-        return 2
-    except BrokenPipeError:
-        # The reader of our output has gone, as `k8semu list | head -1` does.
-        sys.stderr.close()
-        return 0
-    return result if isinstance(result, int) else 0
+
+
+def _unquoted(message: str) -> str:
+    """click's message as one that stands inside a line."""
+    return message.rstrip(".").replace("\n", " ")

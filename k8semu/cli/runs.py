@@ -1,0 +1,53 @@
+"""What `k8semu run` does, once its command line is read."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from k8semu.cli.console import Terminal
+
+
+def run_all(
+    names: Iterable[str], output: str, form: str = "pcapng", seed: int | None = None, as_json: bool = False
+) -> int:
+    """Run scenarios, tell the story, check expectations, write captures; the exit status."""
+    from k8semu.scenario.load import load
+    from k8semu.scenario.run import run
+
+    scenarios = [load(name) for name in names]
+    terminal = Terminal()
+    failed = 0
+    for number, loaded in enumerate(scenarios):
+        if number:
+            gc.collect()
+        if as_json:
+            result = run(loaded, Path(output), form=form, seed=seed)
+            sys.stdout.write(json.dumps(as_plain(result)) + "\n")
+            sys.stdout.flush()
+        else:
+            from k8semu.scenario.story import Story
+
+            story = Story(terminal.line, brief=len(scenarios) > 1)
+            with terminal.busy(f"running {loaded.name}  {number + 1} of {len(scenarios)}"):
+                result = story.run(loaded, Path(output), form, seed)
+        failed += not result.ok
+    if len(scenarios) > 1 and not as_json:
+        terminal.line()
+        style = "bad" if failed else "good"
+        terminal.line((style, f"{len(scenarios) - failed} of {len(scenarios)} scenarios as expected"))
+    return 1 if failed else 0
+
+
+def as_plain(result: Any) -> dict[str, Any]:
+    """The stable JSON form of a run."""
+    return {
+        "scenario": result.scenario, "ok": result.ok, "frames": result.frames, "capture": result.capture,
+        "steps": [
+            {"name": step.name, "ok": step.ok, "result": step.result, "expect": step.expect} for step in result.steps
+        ],
+    }  # fmt: skip
