@@ -241,6 +241,11 @@ class CaptureSession:
     def _write_settled(self, coming: int) -> None:
         """Write what waits for nothing; `coming` records are about to join those that wait."""
         pending, write, put = self._pending, self._sink.write, self._sink.put
+        if Record not in set(map(type, pending)):   # none waits for anything, as in the middle of a flow
+            put(list(pending))
+            self.frames += len(pending)
+            pending.clear()
+            return
         pop = pending.popleft
         waiting = len(pending)
         whole: list[Any] = []

@@ -36,6 +36,7 @@ Differs: Linux's shows (no capture, no rule counters, no TTL of a bridge); this 
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.linux.core.dev import Direction
@@ -60,6 +61,8 @@ Action = Callable[[bytearray, int], None]
 """What is done to the bytes of a frame, given its packet id, too."""
 
 from_bytes = int.from_bytes
+_HEADER = Struct("!16sHH4sH").unpack_from       # to the IP version and TOS │ length │ identification │ … │ checksum
+_INSIDE = Struct("!HH24sHH4sH").unpack_from     # UDP's length and checksum, VXLAN, and the same of the packet inside
 
 
 class Aged(Protocol):
@@ -83,35 +86,43 @@ class FlowTap(Protocol):
 
 
 class Shape:
-    """The header fields that a frame of the flow has in common with the recorded one."""
+    """The header fields that a frame of the flow has in common with the recorded one, addresses not said again."""
 
-    __slots__ = ("flags_at", "head", "inner_head", "inner_middle", "middle")
+    __slots__ = ("flags_at", "head", "inner_head", "inner_middle", "inner_sum", "middle", "sum")
 
     def __init__(self, data: bytearray, encapsulated: bool) -> None:
-        self.head = bytes(data[0:16])             # Ethernet; IP version, header length, TOS
-        self.middle = bytes(data[20:24])          # DF, TTL, protocol
-        self.inner_head = bytes(data[42:66]) if encapsulated else b""
-        self.inner_middle = bytes(data[70:74]) if encapsulated else b""
-        proto = data[73] if encapsulated else data[23]
+        self.head, length, ident, self.middle, check = _HEADER(data)   # Ethernet; version, TOS │ DF, TTL, protocol
+        self.sum = (from_bytes(data[14:34], "big") - length - ident - check) % 0xFFFF
+        self.inner_head = self.inner_middle = b""
+        self.inner_sum = 0
+        proto = data[23]
+        if encapsulated:
+            _, _, self.inner_head, length, ident, self.inner_middle, check = _INSIDE(data, 38)
+            self.inner_sum = (from_bytes(data[64:84], "big") - length - ident - check) % 0xFFFF
+            proto = data[73]
         self.flags_at = 0 if proto != TCP else _INNER + 47 if encapsulated else 47
 
     def fits(self, data: bytearray, size: int) -> bool:
         """Has `data`, whose addresses and ports are those of the flow, this shape, and sound headers?"""
+        head, length, ident, middle, check = _HEADER(data)
         if (
-            data[0:16] != self.head
-            or data[20:24] != self.middle
-            or data[16] << 8 | data[17] != size - 14
-            or from_bytes(data[14:34], "big") % 0xFFFF
+            head != self.head
+            or middle != self.middle
+            or length != size - 14
+            or (self.sum + length + ident + check) % 0xFFFF
             or (self.flags_at and data[self.flags_at] & _FLAGS != _ACK_ONLY)
         ):
             return False
-        return not self.inner_head or (
-            data[42:66] == self.inner_head
-            and data[70:74] == self.inner_middle
-            and data[38] << 8 | data[39] == size - 34
-            and not (data[40] or data[41])
-            and data[66] << 8 | data[67] == size - 64
-            and not from_bytes(data[64:84], "big") % 0xFFFF
+        if not self.inner_head:
+            return True
+        udp_length, udp_check, head, length, ident, middle, check = _INSIDE(data, 38)
+        return (
+            head == self.inner_head
+            and middle == self.inner_middle
+            and udp_length == size - 34
+            and not udp_check
+            and length == size - 64
+            and not (self.inner_sum + length + ident + check) % 0xFFFF
         )
 
 
@@ -286,7 +297,7 @@ class Flow:
 
     __slots__ = (
         "_actions", "_chains", "_connections", "_deadlines", "_epoch", "_grown", "_hits", "_lives", "_longest",
-        "_net", "_out", "_received", "_sent", "_shape", "_steps", "_until", "_updated", "_used",
+        "_net", "_out", "_received", "_sent", "_shape", "_statuses", "_steps", "_until", "_updated", "_used",
     )  # fmt: skip
 
     def __init__(
@@ -299,7 +310,8 @@ class Flow:
         self._received = tuple((stats, more) for stats, came, more in rec._stats if came)
         self._sent = tuple((stats, more) for stats, came, more in rec._stats if not came)
         self._hits, self._chains = tuple(rec._hits), tuple(rec._chains)
-        self._connections = tuple(rec._connections)
+        self._statuses = tuple(connection[:3] for connection in rec._connections)
+        self._connections = tuple((ct, *after) for ct, _, _, *after in rec._connections)
         self._updated, self._used = tuple(rec._updated), tuple(rec._used)
         self._deadlines = tuple(rec._deadlines)
         self._until = -1
@@ -324,11 +336,10 @@ class Flow:
             or peer is None or out.loss or not out.active or size + self._grown > peer.mtu + 18
         ):  # fmt: skip
             return False
-        connections = self._connections
-        for ct, status, state, _, _, _ in connections:
+        for ct, status, state in self._statuses:
             if ct.status != status or ct.state != state:
                 return False
-        for ct, _, _, timeout, last_index, last_dir in connections:
+        for ct, timeout, last_index, last_dir in self._connections:
             ct.expires = now + timeout
             ct.last_index = last_index
             ct.last_dir = last_dir

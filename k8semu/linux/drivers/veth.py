@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.flow import flow_key, recording
+from k8semu.linux.core.flow import TCP, flow_key, recording
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
@@ -73,9 +73,10 @@ def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) 
     if dev.peer is None:
         return
     flows = dev.flows
-    key = flow_key(dev, data) if flows is not None else None
-    if flows is not None and key is not None:
-        flow = flows.get(key)
+    key: bytes | None = None
+    if flows is not None:
+        key = bytes(data[26:38]) if len(data) >= 54 and data[23] == TCP else flow_key(dev, data)
+        flow = flows.get(key)  # type: ignore[arg-type]  # None is no key of it
         if flow is not None and flow.carry(data, packet_id, life):
             return
     skb = Skb(dev.net, data, packet_id, dev.received, life)
