@@ -150,7 +150,13 @@ class HostLocal:
 
     def _free(self, ranges: RangeSet, last: str, promised: Container[str] = ()) -> tuple[str, Range]:
         """The first address after `last` that may be given, and the range it is of."""
-        for one, numbers in self._candidates(ranges, _number(last) if last else -1):
+        after = _number(last) if last else -1
+        if len(ranges) == 1 and after + 1 in ranges[0] and after in ranges[0]:   # nearly always
+            address = _ip(after + 1)
+            held = f"{self.folder}/{address}" in self.files or address in promised
+            if address != ranges[0].gateway and not held:
+                return address, ranges[0]
+        for one, numbers in self._candidates(ranges, after):
             for candidate in map(_ip, numbers):
                 held = f"{self.folder}/{candidate}" in self.files or candidate in promised
                 if candidate != one.gateway and not held:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from k8semu.kube.api.field import Errors, invalid, too_long
+from k8semu.wire.addr import ip_aton
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -126,6 +127,15 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         return None if "%" in value else ipaddress.ip_address(value)
     except ValueError:
         return None
+
+
+def is_ordinary_ipv4(value: str) -> bool:
+    """An IPv4 address that an endpoint may have, by the first look; what is not may be one by a closer look."""
+    try:
+        addr = ip_aton(value)
+    except ValueError:
+        return False
+    return addr[0] not in (0, 127, 224) and addr[:2] != b"\xa9\xfe"
 
 
 def ip_address(path: str, value: str) -> Errors:

@@ -168,9 +168,9 @@ class EndpointSliceController(Controller):
         if spec.get("nodeName"):
             endpoint["nodeName"] = spec["nodeName"]
             node = self.caches["nodes"].get("", spec["nodeName"])
-            zone = _zone(node) if node is not None else ""
-            if zone:
-                endpoint["zone"] = zone
+            labels = node["metadata"].get("labels") if node is not None else None
+            if labels and labels.get(ZONE):
+                endpoint["zone"] = labels[ZONE]
         if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
             endpoint["hostname"] = spec["hostname"]
         return endpoint

@@ -108,6 +108,7 @@ def parse_address(text: str, invert: bool) -> Address | None:
     return Address(bits.to_bytes(4, "big"), mask, invert)
 
 
+@lru_cache(maxsize=256)
 def _protocol(text: str) -> int:
     name = text.lower()
     if name == "all":
@@ -137,9 +138,14 @@ class ParsedRule:
 
 
 _ANY: list[Address | None] = [None]
+_BY_PROTO = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}
 
 
 class _Builder:
+    __slots__ = (
+        "counters", "dst", "frag", "iif", "jump", "matches", "oif", "proto", "proto_invert", "seen", "src", "target",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.seen: dict[str, str] = {}
         self.src: list[Address | None] = _ANY
@@ -154,7 +160,14 @@ class _Builder:
         self.counters = (0, 0)
 
     def base(self, option: str, value: str, invert: bool) -> None:
-        if option == "-s" or option == "-d":
+        if option == "-m":
+            match = MATCHES.get(value) or MATCHES.find(value)
+            if match is None:
+                raise UsageError(f"Couldn't load match `{value}':No such file or directory\n")
+            self.matches.append((match, Given()))
+        elif option == "-j" or option == "-g":
+            self.set_target(value, option == "-g")
+        elif option == "-s" or option == "-d":
             if invert and "," in value:
                 raise UsageError("! not allowed with multiple source or destination IP addresses")
             addresses = [parse_address(text, invert) for text in value.split(",")]
@@ -172,16 +185,9 @@ class _Builder:
                 raise UsageError("rule would never match protocol")
         elif option == "-f":
             self.frag = not invert
-        elif option == "-m":
-            match = MATCHES.find(value)
-            if match is None:
-                raise UsageError(f"Couldn't load match `{value}':No such file or directory\n")
-            self.matches.append((match, Given()))
-        elif option in ("-j", "-g"):
-            self.set_target(value, option == "-g")
 
     def set_target(self, name: str, goto: bool) -> None:
-        target = None if goto else TARGETS.find(name)
+        target = None if goto else TARGETS.get(name) or TARGETS.find(name)
         if target is not None:
             self.target = (target, Given())
         else:
@@ -194,7 +200,7 @@ class _Builder:
         for found in reversed(self.matches):
             if option in found[0].options:
                 return found
-        name = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}.get(self.proto, "")
+        name = _BY_PROTO.get(self.proto, "")
         loaded = any(cls.name == name for cls, _ in self.matches)
         match = None if not name or loaded else MATCHES.find(name)
         if match is not None and option in match.options:

@@ -161,7 +161,7 @@ class Table:
 
     def loop(self) -> bool:
         """Could a packet come from a built-in chain to a chain that it is already in?"""
-        targets = {name: list(chain.rules.jumps) for name, chain in self.chains.items()}
+        targets = {name: chain.rules.jumps for name, chain in self.chains.items()}
         done: set[str] = set()
         for start in BUILTIN[self.name]:
             stack = [(start, iter(targets[start]))]

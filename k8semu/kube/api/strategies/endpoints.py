@@ -70,6 +70,8 @@ def _endpoint(path: str, endpoint: JSON, kind: str) -> Errors:
 
 
 def _address(path: str, address: str, kind: str) -> Errors:
+    if kind == "IPv4" and names.is_ordinary_ipv4(address):
+        return []
     if kind == "FQDN":
         errors = [invalid(path, address, said) for said in names.dns_subdomain(address.removesuffix("."))]
         return errors or ([] if "." in address else [invalid(path, address, FQDN_SAID)])
