@@ -107,7 +107,7 @@ def _in(value: Any, known: Any, path: str) -> Unknown | None:
         return None
     for key in value:
         if isinstance(key, str) and key not in known:
-            near = [name for name in known if name.lower() == key.lower()]
-            near = near or difflib.get_close_matches(key[:80], sorted(known), 1, NEAR)
-            return Unknown(f"{path}.{key}", key, near[0] if near else "")
+            close = [name for name in known if name.lower() == key.lower()]
+            close = close or near(key[:80], sorted(known), 1, NEAR)
+            return Unknown(f"{path}.{key}", key, close[0] if close else "")
     return next((wrong for key, inner in value.items() if (wrong := _in(inner, known.get(key), f"{path}.{key}"))), None)
