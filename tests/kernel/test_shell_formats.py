@@ -85,6 +85,10 @@ host1 ss -uln
 host1 ss -tn
 host1 ss -tan
 host1 ss -tuln
+pody ss -tln state listening
+podx ss -tan state time-wait
+podx ss -tn state established
+host1 ss -uan state unconnected
 host1 ss -H -uln
 pody ss -tln
 pody ss -tl
@@ -140,6 +144,8 @@ host1 ip route get 172.17.1.3 from 255.255.255.255 iif docker0
 podx ip route get 8.8.8.8 from 172.17.0.9 iif eth0
 host1 iptables -C FORWARD -j ACCEPT
 host1 iptables-save foo
+host1 ss state foo
+host1 ss state
 host1 conntrack -X
 host1 conntrack -D -s 9.9.9.9
 podx ping

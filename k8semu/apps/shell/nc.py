@@ -12,14 +12,9 @@ from typing import Any
 
 from k8semu.apps.shell.output import UsageError
 from k8semu.apps.shell.words import BadOption, split
+from k8semu.linux.sock.names import SERVICES
 
 _USAGE = "usage: nc [-46NnuvZz] [-w timeout] [destination] [port]"
-_SERVICES = {
-    22: "ssh", 25: "smtp", 53: "domain", 80: "http", 123: "ntp", 179: "bgp", 443: "https", 3306: "mysql",
-    5432: "postgresql", 6379: "redis", 8080: "http-alt",
-}  # fmt: skip
-"""Of /etc/services, what is met in clusters."""
-_BY_NAME = {name: port for port, name in _SERVICES.items()}
 _WAIT, _LIMIT = 5.0, 30.0
 """Seconds to listen, and after which a call ends that a real one would go on with."""
 
@@ -38,8 +33,8 @@ def program(words: list[str]) -> dict[str, Any]:
     if len(found.rest) > 2:
         raise UsageError(_USAGE, 1)
     host, ports = found.rest
-    first, dash, last = (_BY_NAME.get(ports) or ports, "", "") if ports in _BY_NAME else ports.partition("-")
-    low, high = _port(str(first)), _port(last) if dash else 0
+    first, dash, last = str(SERVICES.get(ports, ports)).partition("-")
+    low, high = _port(first), _port(last) if dash else 0
     limit = found.last("w")
     if limit is not None and not limit.isdecimal():
         raise UsageError(f"nc: timeout invalid: {limit}", 1)
@@ -70,6 +65,7 @@ async def main(host: str, ports: list[int], flags: str, timeout: float) -> dict[
         told = f'nc: getaddrinfo for host "{host}" port {ports[0]}: {error.strerror}\n'
         return {"output": "", "errors": told, "code": 1}
     named = host if host == address else f"{host} ({address})"
+    names = {number: name for name, number in SERVICES.items()}
     output, told, code = "", "", 1
     for port in range(min(ports), max(ports) + 1):
         proto = "udp" if "u" in flags else "tcp"
@@ -81,7 +77,7 @@ async def main(host: str, ports: list[int], flags: str, timeout: float) -> dict[
             told += f"nc: connect to {named} port {port} ({proto}) {why}\n" * (proto == "tcp")
         else:
             code = 0
-            told += f"Connection to {named} {port} port [{proto}/{_SERVICES.get(port, '*')}] succeeded!\n"
+            told += f"Connection to {named} {port} port [{proto}/{names.get(port, '*')}] succeeded!\n"
     return {"output": output, "errors": told if "v" in flags else "", "code": code}
 
 

@@ -1,7 +1,7 @@
 """`ss`: sockets of a namespace, as iproute2 prints them to a pipe.
 
-Shown: ss -tln, ss -uln, ss -tn, ss -tan, ss -tlnp
-Not modelled: filters, -s, -i, -m, -o, sockets of other families
+Shown: ss -tln, ss -uln, ss -tn, ss -tan, ss -tlnp, ss -tn state established
+Not modelled: other filters, -s, -i, -m, -o, sockets of other families
 Differs: `-p` names the program; process ids are not modelled and shown as 1.
 """
 
@@ -25,6 +25,12 @@ _STATES = {
 }  # fmt: skip
 
 
+_ASKED = {
+    "established": "ESTAB", "syn-sent": "SYN-SENT", "syn-recv": "SYN-RECV", "fin-wait-1": "FIN-WAIT-1",
+    "fin-wait-2": "FIN-WAIT-2", "time-wait": "TIME-WAIT", "close-wait": "CLOSE-WAIT", "last-ack": "LAST-ACK",
+    "listening": "LISTEN", "listen": "LISTEN", "closing": "CLOSING", "closed": "UNCONN", "unconnected": "UNCONN",
+}  # fmt: skip
+"""What `state` may ask for. Linux: iproute2 misc/ss.c scan_state()"""
 _LONG = {
     "tcp": "t", "udp": "u", "listening": "l", "all": "a", "numeric": "n", "processes": "p", "ipv4": "4", "ipv6": "6",
     "no-header": "H",
@@ -35,9 +41,17 @@ _NOT_MODELLED = "emioswxdSKEZNDFfbrA0MvTO"
 
 def run(net: NetNs, argv: list[str]) -> Output:
     """`ss ARGV…` with the flags t u l a n p 4 6 H."""
-    flags = ""
-    for word in argv:
-        if word.startswith("--"):
+    flags = asked = ""
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "state" and not asked:
+            if not words:
+                raise UsageError('Command line is not complete. Try option "help"', 255)
+            asked = _ASKED.get(name := words.pop(0), "")
+            if not asked:
+                raise UsageError(f"ss: wrong state name: {name}", 255)
+        elif word.startswith("--"):
             flag = _LONG.get(word[2:])
             if flag is None:
                 raise UsageError(f"ss: unrecognized option '{word}'")
@@ -51,10 +65,10 @@ def run(net: NetNs, argv: list[str]) -> Output:
             raise UsageError(f"ss: {f'-{flag} is not modelled' if flag in _NOT_MODELLED else _invalid(flag)}")
     protocols = [p for p, flag in (("tcp", "t"), ("udp", "u")) if flag in flags] or ["tcp", "udp"]
     infos = [] if "6" in flags and "4" not in flags else [*_kernels_own(net), *net.sockets.listing()]
-    chosen = [info for info in infos if info.proto in protocols and _wanted(info, flags)]
+    chosen = [info for info in infos if info.proto in protocols and _wanted(info, flags, asked)]
     if len(protocols) > 1:                  # ss asks for UDP first
         chosen.sort(key=lambda info: info.proto != "udp")
-    return _table(chosen, len(protocols) > 1, flags)
+    return _table(chosen, len(protocols) > 1, flags, not asked)
 
 
 def _invalid(flag: str) -> str:
@@ -69,7 +83,9 @@ def _kernels_own(net: NetNs) -> list[SocketInfo]:
     return [SocketInfo("udp", "UNCONN", (IP_ANY, port), (IP_ANY, 0)) for port in sorted(ports)]
 
 
-def _wanted(info: SocketInfo, flags: str) -> bool:
+def _wanted(info: SocketInfo, flags: str, asked: str) -> bool:
+    if asked:
+        return _STATES.get(info.state, info.state) == asked
     listening = info.state in ("LISTEN", "UNCONN", "CLOSE")
     if "a" in flags:
         return True
@@ -83,7 +99,7 @@ def _address(addr: bytes, port: int, numeric: bool) -> tuple[str, str]:
     return (ip_ntoa(addr), names.get(port, str(port)) if port else "*")
 
 
-def _table(infos: list[SocketInfo], netid: bool, flags: str) -> Output:
+def _table(infos: list[SocketInfo], netid: bool, flags: str, state_shown: bool) -> Output:
     numeric = "n" in flags
     local = [_address(*info.local, numeric) for info in infos]
     remote = [_address(*info.remote, numeric) for info in infos]
@@ -96,14 +112,20 @@ def _table(infos: list[SocketInfo], netid: bool, flags: str) -> Output:
     )
     lead = "Netid " if netid else ""
     rows = [
-        f"{lead}{'State':<{state_width}} Recv-Q Send-Q {'Local Address':>{widths[0]}}:{'Port':<{widths[1]}} "
+        f"{lead}{_cell('State', state_width, state_shown)}Recv-Q Send-Q "
+        f"{'Local Address':>{widths[0]}}:{'Port':<{widths[1]}} "
         f"{'Peer Address':>{widths[2]}}:{'Port':<{widths[3]}}Process"
     ]
     for info, state, (la, lp), (ra, rp) in zip(infos, states, local, remote, strict=True):
         lead = f"{info.proto:<5} " if netid else ""
         process = f' users:(("{info.program}",pid=1,fd=3))' if "p" in flags and info.program else "       "
         rows.append(
-            f"{lead}{state:<{state_width}} {info.recv_q:<6} {info.send_q:<6} {la:>{widths[0]}}:{lp:<{widths[1]}} "
-            f"{ra:>{widths[2]}}:{rp:<{widths[3]}}{process}"
+            f"{lead}{_cell(state, state_width, state_shown)}{info.recv_q:<6} {info.send_q:<6} "
+            f"{la:>{widths[0]}}:{lp:<{widths[1]}} {ra:>{widths[2]}}:{rp:<{widths[3]}}{process}"
         )
     return lines(rows[1:] if "H" in flags else rows)
+
+
+def _cell(state: str, width: int, shown: bool) -> str:
+    """The column of states, which is left out where one was asked for."""
+    return f"{state:<{width}} " if shown else ""
