@@ -53,6 +53,7 @@ class EndpointSliceController(Controller):
     def __init__(self, caches: Caches, clock: Time) -> None:
         super().__init__(caches, clock)
         self._written: dict[Key, tuple[list[JSON], dict[str, str]]] = {}    # slices as this controller left them
+        self._going: set[Key] = set()                                       # those that it deletes itself
         self._selecting: dict[tuple[str, str, str], dict[Key, None]] = {}   # by the first label of each selector
 
     def watches(self) -> dict[str, Concerns]:
@@ -104,6 +105,9 @@ class EndpointSliceController(Controller):
         key = (meta["namespace"], meta["name"])
         if event.type == "DELETED":
             self._written.pop(key, None)
+            if key in self._going:                        # Kubernetes: endpointSliceTracker.HandleDeletion()
+                self._going.discard(key)
+                return
         elif self._written.get(key) == (event.object["endpoints"], labels):
             return
         yield meta["namespace"], labels.get(SERVICE_NAME, "")
@@ -129,7 +133,7 @@ class EndpointSliceController(Controller):
         spec = service["spec"]
         if not spec.get("selector") or spec["type"] == "ExternalName":
             if spec["type"] == "ExternalName":
-                yield from (_delete(each) for each in mine)
+                yield from (self._delete(each) for each in mine)
             return
         wanted = self._wanted(service)
         families = spec.get("ipFamilies") or ["IPv4"]
@@ -185,7 +189,12 @@ class EndpointSliceController(Controller):
         for group, endpoints in wanted.items():
             yield from self._fill(service, group, endpoints, by_group.pop(group, []), labels)
         for slices in by_group.values():
-            yield from (_delete(each) for each in slices)
+            yield from (self._delete(each) for each in slices)
+
+    def _delete(self, each: JSON) -> Delete:
+        meta = each["metadata"]
+        self._going.add((meta["namespace"], meta["name"]))
+        return Delete("endpointslices", meta["namespace"], meta["name"])
 
     def _fill(
         self, service: JSON, group: Group, endpoints: dict[str, JSON], slices: list[JSON], labels: dict[str, str]
@@ -203,7 +212,7 @@ class EndpointSliceController(Controller):
         empty = not endpoints and bool(slices)            # one empty slice stays, to say that there is nobody
         for i, (each, kept) in enumerate(zip(slices, contents, strict=True)):
             if not kept and not (empty and i == 0):
-                yield _delete(each)
+                yield self._delete(each)
             elif kept != each["endpoints"] or each["metadata"].get("labels") != labels:
                 meta = {**each["metadata"], "labels": labels}
                 self._written[meta["namespace"], meta["name"]] = (kept, labels)
@@ -310,10 +319,6 @@ def _new_slice(service: JSON, group: Group, endpoints: list[JSON], labels: dict[
 def _port(name: str, protocol: str, number: int, app: str) -> JSON:
     port: dict[str, Any] = {"name": name, "protocol": protocol, "port": number}
     return {**port, "appProtocol": app} if app else port
-
-
-def _delete(each: JSON) -> Delete:
-    return Delete("endpointslices", each["metadata"]["namespace"], each["metadata"]["name"])
 
 
 def _hint(distribution: str, endpoints: dict[str, JSON]) -> None:
