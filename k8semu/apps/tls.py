@@ -163,6 +163,7 @@ class TlsProtocol(SSLProtocol):
         except ssl.SSLError as error:
             if error.reason == "HTTP_REQUEST" and self._plain_answer:
                 self._transport.write(self._plain_answer)  # type: ignore[union-attr]
+                self._transport.write_eof()  # type: ignore[union-attr]  # at once: no race with the client's goodbye
             else:                               # an alert: why it failed
                 self._process_outgoing()  # type: ignore[attr-defined]
             self._on_handshake_complete(error)
