@@ -98,15 +98,18 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     from k8semu.trace.hop import Recorder
     from k8semu.trace.steps import Originate
     from k8semu.wire.dissect import Isns, summary
+    from k8semu.wire.tls import TlsStreams
 
     recorder = Recorder()
     isns: Isns = {}
+    tls: dict[str, TlsStreams] = {}
     seen: dict[int | None, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         result = run(loaded, Path(folder), trace=recorder)
         for frame in read_frames(Path(result.capture)):
             if frame.packet_id not in seen:
-                seen[frame.packet_id] = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns)
+                streams = tls.setdefault(frame.interface, TlsStreams())
+                seen[frame.packet_id] = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns, streams)
     firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
     rows: list[dict[str, Any]] = [
         {"packet": number, "time": hop.start, "netns": hop.netns, "frame": seen.get(number, ""),

@@ -159,3 +159,14 @@ def test_linux_sees_the_same_records(kind: str, tmp_path: Path) -> None:
     report = verify_scenario(load(str(scenario(tmp_path, kind, size=3000, strangers=False))))
     assert report.same, report.text
     assert report.equal > 50
+
+
+def test_a_list_of_packets_names_the_records_in_them(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from k8semu.cli.explain_command import command
+
+    shown = CliRunner().invoke(command, [str(scenario(tmp_path)), "--list"]).output
+    for words in ("tls Client Hello (shop.example) 512", "tls Change Cipher Spec 1, Application Data 69",
+                  "tls Application Data 74, Application Data 74", "tls Alert (fatal, unknown CA) 2"):  # fmt: skip
+        assert words in shown
