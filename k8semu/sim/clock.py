@@ -1,24 +1,28 @@
-"""The clock: one heap of things to happen, ordered by (time, sequence).
+"""The clock: one heap of times, and what happens at each, in the order in which it was asked for.
 
 Time is an integer count of nanoseconds since the start of the run. Two things due at the
 same instant happen in the order in which they were asked for, so a run is the same run on
 every machine. Nothing here reads the wall clock.
+
+A burst of frames is at the same place at the same instant, so there are far fewer times than things
+that happen, and only the times are kept sorted.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
-
 MANY = 256
 """Cancelled timers that may lie about until they are due: TCP takes most of its timers back."""
+
+_Entry = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class Timer:
@@ -52,60 +56,84 @@ class Timer:
 class Clock:
     """Simulated time and everything that is due."""
 
-    __slots__ = ("_cancelled", "_heap", "_seq", "now")
+    __slots__ = ("_cancelled", "_due", "_most", "_queue", "_times", "now")
 
     def __init__(self) -> None:
         self.now = 0
-        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._seq = count()
-        self._cancelled = 0     # timers since the heap was last cleared of them
+        self._queue: deque[_Entry] = deque()             # what is due now
+        self._due: dict[int, list[_Entry]] = {}          # … and later
+        self._times: list[int] = []                      # a heap of the keys of `_due`
+        self._cancelled = 0     # timers since what is due was last cleared of them
+        self._most = MANY       # … and how many of them there may be
 
     def post(self, delay: int, fn: Callable[..., None], *args: Any) -> None:
         """Have `fn(*args)` happen `delay` ns from now. Cannot be taken back; the cheap form."""
-        heappush(self._heap, (self.now + delay, next(self._seq), fn, args))
+        if not delay:
+            self._queue.append((fn, args))
+            return
+        when = self.now + delay
+        due = self._due.get(when)
+        if due is None:
+            self._due[when] = [(fn, args)]
+            heappush(self._times, when)
+        else:
+            due.append((fn, args))
 
     def timer(self, delay: int, fn: Callable[..., None], *args: Any) -> Timer:
         """Like `post`, but returns a `Timer` that can be cancelled."""
         timer = Timer(self, self.now + delay, fn, args)
-        heappush(self._heap, (timer.when, next(self._seq), timer._fire, ()))
+        self.post(delay, timer._fire)
         return timer
 
     def cancelled(self) -> None:
-        """A timer was taken back: clear the heap of such, once they may be more than half of it."""
+        """A timer was taken back: forget such, once they may be more than all else."""
         self._cancelled += 1
-        if self._cancelled > MANY and self._cancelled * 2 > len(self._heap):
-            self._heap[:] = [entry for entry in self._heap if not _is_cancelled(entry[2])]
-            heapify(self._heap)
+        if self._cancelled > self._most:
+            left = {when: _not_cancelled(due) for when, due in self._due.items()}
+            self._due = {when: due for when, due in left.items() if due}
+            self._times[:] = self._due
+            heapify(self._times)
             self._cancelled = 0
+            self._most = max(MANY, sum(map(len, self._due.values())))
 
     def next_due(self) -> int | None:
         """When the next thing is due, or None when nothing is left; drops cancelled timers."""
-        heap = self._heap
-        while heap:
-            if _is_cancelled(heap[0][2]):
-                heappop(heap)
-                continue
-            return heap[0][0]
+        queue, times = self._queue, self._times
+        while queue:
+            if not _is_cancelled(queue[0][0]):
+                return self.now
+            queue.popleft()
+        while times:
+            due = self._due[times[0]] = _not_cancelled(self._due[times[0]])
+            if due:
+                return times[0]
+            del self._due[heappop(times)]
         return None
 
     def step(self) -> bool:
         """Let the next thing happen; False when nothing is left."""
-        heap = self._heap
-        if not heap:
-            return False
-        when, _, fn, args = heappop(heap)
-        if when != self.now:
-            assert when > self.now, "time runs forward"
+        queue = self._queue
+        if not queue:
+            if not self._times:
+                return False
+            when = heappop(self._times)
+            assert when >= self.now, "time runs forward"
             self.now = when
+            queue.extend(self._due.pop(when))
+        fn, args = queue.popleft()
         fn(*args)
         return True
 
     def run_until(self, deadline: int) -> None:
         """Let everything happen that is due up to `deadline` ns, then set the time to it."""
-        heap = self._heap
-        while heap and heap[0][0] <= deadline:
+        queue, times = self._queue, self._times
+        while (queue and self.now <= deadline) or (not queue and times and times[0] <= deadline):
             self.step()
         self.now = max(self.now, deadline)
+
+
+def _not_cancelled(due: list[_Entry]) -> list[_Entry]:
+    return [entry for entry in due if not _is_cancelled(entry[0])]
 
 
 def _is_cancelled(fn: Callable[..., None]) -> bool:
