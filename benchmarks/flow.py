@@ -29,6 +29,7 @@ CLIENT, SERVER = "podx", "pody"
 NODES = {"host1": "10.100.0.2", "host2": "10.100.0.3"}
 CLUSTER_IP, PORT = "10.96.0.10", 5001
 CHUNK = 64 * 1024
+PAYLOAD = bytes(range(256)) * (CHUNK // 256)    # zeros would be summed up quicker than what programs say
 
 
 async def swallow() -> None:
@@ -86,7 +87,7 @@ class Flow:
 
         async def each() -> None:
             for _ in range(chunks):
-                self._writer.write(bytes(CHUNK))
+                self._writer.write(PAYLOAD)
                 await self._reader.readexactly(1)
 
         self._run.cluster.run(each())

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8semu.wire.checksum import checksum, csum_replace, fold, ones_sum, transport_checksum
+from k8semu.wire.checksum import (
+    KNOWN_SUMS,
+    checksum,
+    csum_replace,
+    fold,
+    known_sum,
+    ones_sum,
+    sum_and_remember,
+    transport_checksum,
+)
 from k8semu.wire.scapy_layers import ICMP, IP, TCP, UDP
 
 ADDRESS = st.binary(min_size=4, max_size=4)
@@ -58,3 +67,19 @@ def test_a_folded_number_leaves_the_same_remainder(octets: int, seed: int) -> No
 @given(st.binary(max_size=64))
 def test_bytes_bytearray_and_view_have_one_sum(data: bytes) -> None:
     assert ones_sum(data) == ones_sum(bytearray(data)) == ones_sum(memoryview(data))
+
+
+@given(payloads=st.lists(st.binary(max_size=1500), max_size=20))
+def test_a_remembered_sum_is_the_sum_of_those_very_bytes(payloads: list[bytes]) -> None:
+    for payload in payloads:
+        assert sum_and_remember(payload) == ones_sum(payload)
+    for payload in payloads:
+        assert known_sum(bytes(bytearray(payload))) == ones_sum(payload)
+        assert known_sum(payload + b"\x01") == ones_sum(payload + b"\x01")
+
+
+def test_sums_are_right_also_of_payloads_that_were_forgotten_for_others() -> None:
+    payloads = [number.to_bytes(2, "big") for number in range(1, 3 * KNOWN_SUMS)]
+    for payload in payloads:
+        sum_and_remember(payload)
+    assert [known_sum(payload) for payload in payloads] == list(range(1, 3 * KNOWN_SUMS))

@@ -21,7 +21,7 @@ from k8semu.linux.sock.tcp import input
 from k8semu.linux.sock.tcp.segment import Header, read_header
 from k8semu.linux.sock.tcp.states import ESTABLISHED
 from k8semu.trace.hop import Hop
-from k8semu.wire.checksum import FOLD_FROM, fold
+from k8semu.wire.checksum import known_sum
 
 if TYPE_CHECKING:
     from k8semu.linux.core.skb import Skb
@@ -76,10 +76,8 @@ class Arrival:
         ts = input.predicted(sk, data, h)
         if ts is None or not input.ack_fits(sk, h) or sk.table.hash.get(self._key) is not sk:
             return False
-        total = from_bytes(data[TH:], "big") << ((size & 1) << 3)
-        if size > FOLD_FROM:
-            total = fold(total)
-        if (total + sk.addr_sum + size - TH) % 0xFFFF:
+        payload = bytes(data[BODY:])
+        if (from_bytes(data[TH:BODY], "big") + known_sum(payload) + sk.addr_sum + size - TH) % 0xFFFF:
             return False
         self._stats.rx_packets += 1
         self._stats.rx_bytes += size
@@ -91,7 +89,7 @@ class Arrival:
             if net.trace is not None:
                 net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
 
-        input.rcv_predicted(sk, data, h, ts, delivered)
+        input.rcv_predicted(sk, payload, h, ts, delivered)
         if not sk.orphan and sk.has_news:
             sk.notify()
         return True

@@ -68,7 +68,7 @@ def rcv_established(sk: TcpSock, skb: Skb, h: Header) -> None:
     ts = predicted(sk, skb.data, h)
     if ts is not None and ack_fits(sk, h):
         arrival.learn(sk, skb, h)
-        rcv_predicted(sk, skb.data, h, ts, partial(deliver, skb, sk.deliver_step))
+        rcv_predicted(sk, bytes(skb.data[h.data : h.end]), h, ts, partial(deliver, skb, sk.deliver_step))
         return
     opts = parse_options(skb.data, h.options, h.data)
     seq = unwrap(sk.rcv_nxt, h.seq)
@@ -110,14 +110,14 @@ def ack_fits(sk: TcpSock, h: Header) -> bool:
 
 
 def rcv_predicted(
-    sk: TcpSock, frame: bytearray, h: Header, ts: tuple[int, int], delivered: Callable[[], None]
+    sk: TcpSock, payload: bytes, h: Header, ts: tuple[int, int], delivered: Callable[[], None]
 ) -> None:
     """Take in a segment that is as predicted; `delivered` is called when the socket has it."""
     reason = tcp_ack(sk, h, sk.rcv_nxt, None, ts)
     assert reason is None, "the acknowledgement was looked at"
-    size = h.end - h.data
+    size = len(payload)
     if size:
-        sk.ready.append(bytes(frame[h.data : h.end]))
+        sk.ready.append(payload)
         sk.rcv_nxt += size
         data.event_data(sk, size)
     delivered()

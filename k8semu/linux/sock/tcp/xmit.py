@@ -19,7 +19,7 @@ from k8semu.linux.sock.tcp.options import TS_ALIGNED, TS_ALIGNED_LEN, sack_optio
 from k8semu.linux.sock.tcp.segment import ACK, MASK
 from k8semu.sim.clock import NS_PER_MS
 from k8semu.wire.build import tcp_template
-from k8semu.wire.checksum import FOLD_FROM, fold
+from k8semu.wire.checksum import sum_and_remember
 
 if TYPE_CHECKING:
     from k8semu.linux.ipv4.route import Rtable
@@ -161,14 +161,12 @@ def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b""
         )  # fmt: skip
     if extra:
         data += extra
+    checksum = int.from_bytes(data[34:], "big") + sk.addr_sum + total - 20
     if payload:
-        data += payload
-    checksum = int.from_bytes(data[34:], "big")
-    if len(payload) & 1:
-        checksum <<= 8
-    if total > FOLD_FROM:
-        checksum = fold(checksum)
-    checksum = (checksum + sk.addr_sum + total - 20) % 0xFFFF or 0xFFFF
+        octets = bytes(payload)
+        data += octets
+        checksum += sum_and_remember(octets)
+    checksum = checksum % 0xFFFF or 0xFFFF
     _SUM(data, 50, 0xFFFF - checksum)
     if flags & ACK:
         _ack_sent(sk)
