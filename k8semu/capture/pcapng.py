@@ -44,6 +44,7 @@ PAGE = 4096
 
 _U32 = Struct("<I")
 _HEAD = Struct("<II")
+_FRONT = Struct("<7I").pack
 _FLAGS_OPTION = OPT_EPB_FLAGS | 4 << 16       # code and length, read as one little-endian word
 _PACKETID_OPTION = OPT_EPB_PACKETID | 8 << 16
 
@@ -120,26 +121,33 @@ class PcapngWriter:
     ) -> Callable[[bytearray, int], None]:  # fmt: skip
         """What makes whole blocks for `put`, of frames that have direction and comments in common."""
         flags = Struct("<III").pack(_FLAGS_OPTION, direction, _PACKETID_OPTION)
-        by_length: dict[int, tuple[Callable[..., bytes], bytes, bytes, bytes]] = {}
+        shapes: dict[int, tuple[Callable[..., bytes], int, bytes]] = {}
+        fronts: dict[int, tuple[int, Callable[..., bytes], bytes, bytes]] = {}
         append = waiting.append
 
-        def form(length: int) -> tuple[Callable[..., bytes], bytes, bytes, bytes]:
+        def shape(length: int) -> tuple[Callable[..., bytes], int, bytes]:
             padded = length + -length % 4
             total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
-            packer = Struct(f"<12sII8s{padded}s12sQ{len(comments) + 8}s").pack
-            head = Struct("<III").pack(EPB, total, interface)
-            return packer, head, _HEAD.pack(length, length), comments + _HEAD.pack(0, total)
+            packer = Struct(f"<28s{padded}s12sQ{len(comments) + 8}s").pack
+            return packer, total, comments + _HEAD.pack(0, total)
+
+        def at(length: int, now: int) -> tuple[int, Callable[..., bytes], bytes, bytes]:
+            if length not in shapes:
+                shapes[length] = shape(length)
+            packer, total, tail = shapes[length]
+            front = _FRONT(EPB, total, interface, now >> 32, now & 0xFFFFFFFF, length, length)
+            made = fronts[length] = now, packer, front, tail
+            return made
 
         def sight(data: bytearray, packet_id: int) -> None:
             if len(waiting) >= most:
                 make_room(1)
-            length = len(data)
-            ready = by_length.get(length)
-            if ready is None:
-                ready = by_length[length] = form(length)
-            packer, head, lengths, tail = ready
-            time = clock.now
-            append(packer(head, time >> 32, time & 0xFFFFFFFF, lengths, data, flags, packet_id, tail))
+            now, length = clock.now, len(data)
+            made = fronts.get(length)
+            if made is None or made[0] is not now:   # frames come in bursts, at one instant
+                made = at(length, now)
+            _, packer, front, tail = made
+            append(packer(front, data, flags, packet_id, tail))
 
         return sight
 

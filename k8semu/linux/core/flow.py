@@ -65,6 +65,10 @@ _HEADER = Struct("!16sHH4sH").unpack_from       # to the IP version and TOS │ 
 _INSIDE = Struct("!HH24sHH4sH").unpack_from     # UDP's length and checksum, VXLAN, and the same of the packet inside
 
 
+tcp_key: Callable[[bytearray, int], tuple[bytes]] = Struct("12s").unpack_from       # addresses and ports, at 26
+_KEYS: Callable[[bytearray, int], tuple[bytes, bytes]] = Struct("12s38x12s").unpack_from    # … and those inside
+
+
 class Aged(Protocol):
     """An FDB entry or neighbour: remembers when it was last of use."""
 
@@ -133,13 +137,16 @@ def flow_key(dev: NetDevice, data: bytearray) -> bytes | None:
         return None
     proto = data[23]
     if proto == TCP:
-        return bytes(data[26:38])
+        return tcp_key(data, 26)[0]
     if proto != UDP:
         return None
     encap = dev.net.udp_encap
     if encap and (data[36] << 8 | data[37]) in encap:
-        return bytes(data[26:38] + data[76:88]) if size >= _INNER + 54 else None
-    return bytes(data[26:38])
+        if size < _INNER + 54:
+            return None
+        outside, inside = _KEYS(data, 26)
+        return outside + inside
+    return tcp_key(data, 26)[0]
 
 
 class Recording:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.flow import TCP, flow_key, recording
+from k8semu.linux.core.flow import TCP, flow_key, recording, tcp_key
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
@@ -75,7 +75,7 @@ def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) 
     flows = dev.flows
     key: bytes | None = None
     if flows is not None:
-        key = bytes(data[26:38]) if len(data) >= 54 and data[23] == TCP else flow_key(dev, data)
+        key = tcp_key(data, 26)[0] if len(data) >= 54 and data[23] == TCP else flow_key(dev, data)
         flow = flows.get(key)  # type: ignore[arg-type]  # None is no key of it
         if flow is not None and flow.carry(data, packet_id, life):
             return
