@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from k8semu.errors import CommandError
 from k8semu.linux.core.net import Net
 from k8semu.linux.netfilter.netfilter import Netfilter
+from k8semu.linux.netfilter.parse import ParsedRule, parse_rule, parse_words, split
+from k8semu.linux.netfilter.rule import UsageError
 from k8semu.sim.world import World
 
 
@@ -91,3 +94,23 @@ def test_any_iptables_call_is_done_or_one_of_our_errors(calls: list[list[str]]) 
         with suppress(CommandError):
             one.iptables(call)
     one.save()
+
+
+pieces = st.one_of(
+    st.lists(matches, max_size=2).map(" ".join), targets, transports, bang,
+    addresses.map(lambda a: f"-s {a}"), addresses.map(lambda a: f"-d {a},10.0.0.1"),
+    st.sampled_from(["-j DNAT --to-destination 10.0.0.1:80", "-j DNAT", "--random", "-p tcp", "-p udp -j REDIRECT --to-ports 5",
+                     "-j", "--jump X", "-g", "-c 1 2", "-w", "-f", "-s", "-s x", "--to-ports 1", "--set-mark 1", "-j MASQUERADE", "x"]),
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=4).map(" ".join))
+def test_a_rule_says_the_same_read_in_two_parts_and_word_by_word(line: str) -> None:
+    def said(read: Callable[[list[str], str], ParsedRule]) -> object:
+        try:
+            parsed = read(split(line), "me")
+        except UsageError as error:
+            return str(error)
+        return parsed.rules, parsed.counters
+
+    assert said(parse_rule) == said(parse_words)

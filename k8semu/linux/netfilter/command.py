@@ -63,7 +63,9 @@ def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
     """Understand a command line (without the program's name); UsageError in iptables' words."""
     after = words[2:]
     if after and words[0] == "-A" and not _is_option(words[1]) and _is_option(after[0]) and _ELSE.isdisjoint(after):
-        return _finish("A", "filter", words[1], [], after, "", origin)  # as nearly every line of a long text
+        if len(words[1]) > 28:
+            raise _too_long(words[1])
+        return _with_rule(words[1], after, "A", "filter", 0, "", origin)  # as nearly every line of a long text
     words = _spread(words)
     op, chain, table, flags = "", "", "filter", ""
     operands: list[str] = []
@@ -123,7 +125,7 @@ def _finish(
     op: str, table: str, chain: str, operands: list[str], rest: Sequence[str], flags: str, origin: str
 ) -> IptablesCommand:
     if len(chain) > 28 and op in "NAIEP":
-        raise UsageError(f"chain name `{chain}' too long (must be under 29 chars)")
+        raise _too_long(chain)
     if op == "N" and (chain.startswith(("-", "!"))):
         raise UsageError(f"chain name not allowed to start with `{chain[0]}'\n")
     number, argument = 0, ""
@@ -148,11 +150,21 @@ def _finish(
         return IptablesCommand(op, table, chain, number, flags=flags)
     if op == "R" and not number:
         raise UsageError("-R requires a rule number")
+    return _with_rule(chain, rest, op, table, number, flags, origin)
+
+
+def _with_rule(
+    chain: str, rest: Sequence[str], op: str, table: str, number: int, flags: str, origin: str
+) -> IptablesCommand:
     parsed = parse_rule(rest, origin)
     if chain in CHAIN_HOOK:
         for rule in parsed.rules:
             check_place(rule.ip, chain)
-    return IptablesCommand(op, table, chain, number, tuple(parsed.rules), parsed.counters, flags=flags)
+    return IptablesCommand(op, table, chain, number, tuple(parsed.rules), parsed.counters, "", flags)
+
+
+def _too_long(chain: str) -> UsageError:
+    return UsageError(f"chain name `{chain}' too long (must be under 29 chars)")
 
 
 def check_place(ip: IpMatch, chain: str) -> None:

@@ -76,7 +76,7 @@ class Netfilter:
 
     def restore(self, text: str, noflush: bool = True, origins: Mapping[str, str] | None = None) -> None:
         """`iptables-restore [--noflush]`: CommandError in its words; tables committed before the error stay."""
-        for block in restore.parse(text, tuple(sorted((origins or {}).items()))):
+        for block in restore.parse(text, tuple((origins or {}).items())):
             if block.error is not None:
                 raise block.error
             restore.check_sets(block, self.ipset.sets if self._ipset is not None else ())

@@ -230,6 +230,73 @@ class _Builder:
 
 def parse_rule(words: Sequence[str], origin: str = "") -> ParsedRule:
     """The rule that `words` (what follows ``-A CHAIN``) say; UsageError in iptables' words."""
+    return _in_two(words, origin) or parse_words(words, origin)
+
+
+_NO_COUNTERS = (0, 0)
+
+
+def _in_two(words: Sequence[str], origin: str) -> ParsedRule | None:
+    """The rule where only the target's own options follow the first ``-j``: what stands before it, and the target.
+
+    Long texts say the same before the target again and again. None where a rule has another form, or is wrong.
+    """
+    if "-j" not in words:
+        return None
+    at = words.index("-j")
+    before: tuple[Rule, ...]
+    if at == 2 and words[0] == "-s" and "," not in words[1]:   # each once: not worth a place among those that recur
+        before = (Rule(IpMatch(parse_address(words[1], False))),)
+    else:
+        before = _before(tuple(words[:at]))
+    if not before or at + 1 == len(words):
+        return None
+    name = words[at + 1]
+    kind = TARGETS.get(name) or TARGETS.find(name)
+    if kind is not None:
+        target = _target(kind, words[at + 2 :], before[0].ip)
+    else:
+        target = Jump(name) if len(words) == at + 2 else None
+    if target is None:
+        return None
+    if len(before) == 1:
+        return ParsedRule([Rule(before[0].ip, before[0].matches, target, origin)], _NO_COUNTERS)
+    return ParsedRule([Rule(rule.ip, rule.matches, target, origin) for rule in before], _NO_COUNTERS)
+
+
+def _target(kind: type[Target], words: Sequence[str], ip: IpMatch) -> Target | None:
+    """The target that its options ask for; None if there is more than those, or anything wrong."""
+    given, rest = Given(), iter(words)
+    for option in rest:
+        canonical, count = kind.options.get(option, ("", 2))
+        value = next(rest, "") if count else "-"
+        if count > 1 or not value or canonical in given.opts:
+            return None
+        given.opts[canonical] = (False, [value] if count else [])
+    try:
+        target = kind.build(given)
+        target.check_rule(0 if ip.proto_invert else ip.proto)
+    except UsageError:                                    # refused when it is read word by word
+        return None
+    return target
+
+
+@lru_cache(maxsize=1024)
+def _before(words: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rule without its target; nothing where it is wrong, ends in ``!``, brings counters, or jumps already."""
+    if words and words[-1] == "!":
+        return ()
+    try:
+        parsed = parse_words(words)
+    except UsageError:
+        return ()
+    if parsed.counters != _NO_COUNTERS or parsed.rules[0].target is not None:
+        return ()
+    return tuple(parsed.rules)
+
+
+def parse_words(words: Sequence[str], origin: str = "") -> ParsedRule:
+    """`parse_rule` word by word, whatever form the rule has."""
     builder, line, invert = _Builder(), iter(words), False
     for word in line:
         option = _BASE.get(word)

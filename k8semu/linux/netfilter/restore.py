@@ -112,9 +112,10 @@ class _Reader:
 
     def line(self, text: str, number: int) -> None:
         line = text.strip()
-        if not line or line.startswith("#"):
+        first = line[:1]
+        if not first or first == "#":
             return
-        if line.startswith("*"):
+        if first == "*":
             self._table(line[1:].strip(), number)
         elif self.block is None:
             raise CommandError(f"{PROGRAM}: line {number} failed")
@@ -122,10 +123,11 @@ class _Reader:
             self.block.end = number
             self.blocks.append(self.block)
             self.block = None
-        elif line.startswith(":"):
+        elif first == ":":
             self.block.lines.append(_chain_line(line[1:], number))
         else:
-            self.block.names_sets |= "--match-set" in line
+            if "--match-set" in line:
+                self.block.names_sets = True
             self.block.lines.append(self._rule_line(line, number))
 
     def _table(self, name: str, number: int) -> None:
