@@ -21,6 +21,7 @@ from msgspec import Struct
 from k8semu.errors import InputError
 from k8semu.kube.dns.rdata import address
 from k8semu.kube.services import EndpointSlice, Service
+from k8semu.kube.watched import Watched
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -102,13 +103,12 @@ def slice_entry(slice_: EndpointSlice) -> SliceEntry:
     return SliceEntry(service, tuple(addresses), ports or (("", "tcp", NO_PORT),))
 
 
-class ClusterState:
+class ClusterState(Watched):
     """The indexes. `changed` counts changes; `synced` once the first list is complete."""
 
     def __init__(self) -> None:
         self.services: dict[Key, ServiceEntry] = {}
         self.slices: dict[Key, SliceEntry] = {}
-        self.synced = False
         self.changed = 0
         self._by_service: dict[Key, dict[Key, SliceEntry]] = {}
         self._by_cluster_ip: dict[str, dict[Key, None]] = {}
@@ -142,21 +142,7 @@ class ClusterState:
 
     # --- changes ------------------------------------------------------------------------------
 
-    def take(self, event: Any) -> None:
-        """A watch event: ADDED, MODIFIED, DELETED with an `object`, or BOOKMARK. InputError if it is none."""
-        kind = event.get("type") if isinstance(event, dict) else None
-        if kind == "BOOKMARK":
-            self.synced = True
-            return
-        thing = event.get("object") if isinstance(event, dict) else None
-        if kind not in ("ADDED", "MODIFIED", "DELETED") or not isinstance(thing, dict):
-            raise InputError(f"no watch event: {str(event)[:80]}", hint='{"type": "ADDED", "object": {…}}')
-        try:
-            self._take(thing, gone=kind == "DELETED")
-        except msgspec.ValidationError as error:
-            raise InputError(f"{thing.get('kind')}: {error}") from None
-
-    def _take(self, thing: dict[str, Any], gone: bool) -> None:
+    def put(self, thing: dict[str, Any], gone: bool = False) -> None:
         kind = thing.get("kind")
         meta = thing.get("metadata") or {}
         key = (meta.get("namespace", "default"), meta.get("name", ""))

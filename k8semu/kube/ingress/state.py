@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from k8semu.errors import InputError
 from k8semu.kube.ingress.objects import ConfigMap, Ingress, IngressClass, Secret
 from k8semu.kube.services import EndpointSlice, Service
+from k8semu.kube.watched import Watched
 
 Key = tuple[str, str]
 """Namespace and name."""
 
 
-class State:
+class State(Watched):
     """The objects by key. `changed` counts changes; `synced` once the first list is complete."""
 
     def __init__(self) -> None:
@@ -29,22 +29,7 @@ class State:
         self.secrets: dict[Key, Secret] = {}
         self.config_maps: dict[Key, ConfigMap] = {}
         self.changed = 0
-        self.synced = False
         self._service_of: dict[Key, Key] = {}
-
-    def take(self, event: Any) -> None:
-        """A watch event: ADDED, MODIFIED, DELETED with an `object`, or BOOKMARK. InputError if it is none."""
-        kind = event.get("type") if isinstance(event, dict) else None
-        if kind == "BOOKMARK":
-            self.synced = True
-            return
-        thing = event.get("object") if isinstance(event, dict) else None
-        if kind not in ("ADDED", "MODIFIED", "DELETED") or not isinstance(thing, dict):
-            raise InputError(f"no watch event: {str(event)[:80]}", hint='{"type": "ADDED", "object": {…}}')
-        try:
-            self.put(thing, gone=kind == "DELETED")
-        except msgspec.ValidationError as error:
-            raise InputError(f"{thing.get('kind')}: {error}") from None
 
     def put(self, thing: dict[str, Any], gone: bool = False) -> None:
         """An object as it is, or (`gone`) as it was. Raises ValidationError."""
