@@ -36,12 +36,23 @@ def error_name(error: BaseException) -> str:
     if isinstance(error, socket.gaierror):
         return _GAI.get(error.errno or 0, "EAI_NONAME")
     if isinstance(error, OSError) and error.errno is None and str(error):
-        return str(error)                       # of TLS: in curl's words
+        return str(error)                       # of TLS and HTTP: in curl's words
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
     if isinstance(error, TimeoutError):
         return "ETIMEDOUT"
     return type(error).__name__
+
+
+class HttpError(OSError):
+    """What curl says of an answer that is none, or is cut short; `code` is its exit status.
+
+    Linux: curl lib/http.c, lib/transfer.c
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,11 +95,13 @@ async def exchange(
             out += connection.send(h11.Data(data=body)) or b""
         writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
         answer = Answer(0, "", [], b"")
-        got = bytearray()
+        first, got = b"", bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(65536))
+                data = await reader.read(65536)
+                first = (first + data)[:5]
+                connection.receive_data(data)
             elif isinstance(event, h11.Response):
                 headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
                 answer = Answer(event.status_code, event.reason.decode("latin-1"), headers, b"")
@@ -97,12 +110,26 @@ async def exchange(
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
                 break
     except h11.RemoteProtocolError:
-        raise OSError(errno.EPROTO, "no HTTP") from None
+        raise _broken(first, answer, len(got), reader.at_eof()) from None
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
     return Answer(answer.status, answer.reason, answer.headers, bytes(got))
+
+
+def _broken(first: bytes, answer: Answer, got: int, ended: bool) -> HttpError:
+    """What is wrong with an answer. `first`: its first five bytes; `got`: bytes of its body; `ended`: no more comes."""
+    if not answer.status:
+        if first != b"HTTP/"[: len(first)]:
+            return HttpError(1, "Received HTTP/0.9 when not allowed")
+        return HttpError(52, "Empty reply from server") if ended else HttpError(8, "Weird server reply")
+    said = {name.lower(): value for name, value in answer.headers}
+    if not ended:
+        return HttpError(56, "Illegal or missing hexadecimal sequence in chunked-encoding")
+    if "content-length" in said and "transfer-encoding" not in said:
+        return HttpError(18, f"transfer closed with {int(said['content-length']) - got} bytes remaining to read")
+    return HttpError(18, "transfer closed with outstanding read data remaining")
 
 
 def header_lines(host_header: str, headers: dict[str, str], agent: str = USER_AGENT) -> list[tuple[str, str]]:
@@ -186,7 +213,7 @@ async def http_get(
     """Ask for `url` `count` times, each on a connection of its own; one result per call.
 
     A result has `status`, `bytes`, `headers`, `body` (of a text), what an echo says (`servedBy`,
-    `clientAddress`), and `error` ('' or an errno's name, or what curl says of TLS).
+    `clientAddress`), and `error` ('' or an errno's name, or what curl says of TLS and of what is no HTTP).
     """
     call = Call(url, headers or {}, timeout, method, body, user, ca, insecure)
     return [(await _once(call))[0] for _ in range(count)]

@@ -21,7 +21,7 @@ from k8semu.trace.steps import Originate, Step
 
 if TYPE_CHECKING:
     from k8semu.cluster.build import Built
-from k8semu.kube.services import Service
+from k8semu.kube.services import Service, ServicePort
 
 Say = Callable[..., None]
 """Takes pieces of a line: text, or (style, text)."""
@@ -133,7 +133,7 @@ class Story:
             none = "none yet" if this.loaded.scenario.spec.control_plane == "wire" else "none"
             self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or none}{more}")
         for service in built.services.services.values() if built.services is not None else ():
-            ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
+            ports = ", ".join(_port_words(port) for port in service.spec.ports)
             reached = f" {service.spec.cluster_ip}   {ports}{self._outside(this, service)}"
             self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
         if built.has_ingresses:
@@ -229,6 +229,11 @@ class Story:
         self.say(f"  k8semu explain {loaded.asked}")
         if meta.next:
             self.say(f"  {meta.next}")
+
+
+def _port_words(port: ServicePort) -> str:
+    """``80:30080/TCP``, as kubectl writes it: a node port stands behind the Service's own."""
+    return f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}"
 
 
 def _likeness(rows: list[tuple[str, str, list[str]]]) -> Any:

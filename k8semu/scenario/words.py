@@ -154,7 +154,24 @@ def _short_body(call: dict[str, Any]) -> str:
     return f": {body}" if 0 < len(body) <= 120 and body.isprintable() else ""
 
 
+CURL_EXITS = {
+    "Empty reply": 52, "Received HTTP/0.9": 1, "Weird server reply": 8, "transfer closed": 18,
+    "Illegal or missing": 56, "SSL certificate problem": 60, "SSL: no alternative": 60, "error setting": 77,
+}  # fmt: skip
+"""The exit status that goes with what curl says, by how that begins."""
+
+
+def _curl_failed(error: str) -> str:
+    """``curl: (52) Empty reply from server``; '' for the name of an errno."""
+    if " " not in error:
+        return ""
+    code = next((code for begin, code in CURL_EXITS.items() if error.startswith(begin)), 35)
+    return f"curl: ({code}) {error}"
+
+
 def _answer_line(kind: str, call: dict[str, Any]) -> str:
+    if kind == "http" and _curl_failed(call.get("error", "")):
+        return _curl_failed(call["error"])
     if call.get("error"):
         return f"failed: {call['error']}{f', tried {_names(call)}' if call.get('tried') else ''}"
     if kind == "http":

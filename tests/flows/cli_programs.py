@@ -1,4 +1,4 @@
-"""Programs for Pods of tests: they end the process that plays the scenario, in the middle of it."""
+"""Programs of tests: most end the process that plays the scenario, in the middle of it."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ async def crash() -> None:
     """A fault of its own."""
     await asyncio.sleep(0.001)
     raise RuntimeError("out of coffee")
+
+
+async def speak_late(host: str, port: int, after: float) -> dict[str, str]:
+    """Say a word some time after connecting; how the connection ended."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        await asyncio.sleep(after)
+        writer.write(b"hello")
+        await reader.read()
+        await asyncio.sleep(0.05)                  # a reset would come after the end,
+        writer.write(b"!")                         # and be noticed by who writes
+        return {"ended": "reset" if writer.transport.is_closing() else "in order"}
+    finally:
+        writer.close()

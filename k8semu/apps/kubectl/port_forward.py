@@ -7,7 +7,10 @@ the command ends.
 
 Kubernetes: staging/src/k8s.io/client-go/tools/portforward/{portforward,tunneling_dialer}.go,
             staging/src/k8s.io/kubectl/pkg/cmd/portforward/portforward.go
-Differs: listens on 127.0.0.1 only: an emulated machine has no ::1.
+Differs: listens on 127.0.0.1 only: an emulated machine has no ::1. What went wrong is said without klog's head
+         (``E1129 12:57:36.349791   14062 portforward.go:424] "Unhandled Error" err=…``). Where the Pod cannot be
+         reached, kubectl closes the local connection at once, and a client that speaks only then is reset; here it
+         is heard first, so that it is not chance what the client sees.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from k8semu.kube.streaming.command import PORT, REQUEST_ID, STREAM_TYPE, TUNNEL
 from k8semu.kube.streaming.upgrade import ask_websocket
 
 PIECE = 32 * 1024
+HEAR = 0.1
+"""Seconds that a client has for its first word, before its connection closes because the Pod's could not be made."""
 
 
 class Ports(msgspec.Struct):
@@ -69,7 +74,8 @@ def _ports(word: str, obj: JSON, pod: JSON) -> Ports:
     number = _remote(remote, obj, pod)
     own = local if colon else (local if local.isdigit() else str(number))
     if not (own or "0").isdigit() or int(own or "0") > 65535:
-        raise Failed(f"error: error parsing local port '{own}': strconv.ParseUint: parsing \"{own}\": invalid syntax")
+        why = "value out of range" if own.isascii() and own.isdigit() else "invalid syntax"
+        raise Failed(f"error: error parsing local port '{own}': strconv.ParseUint: parsing \"{own}\": {why}")
     return Ports(int(own or "0"), number)
 
 
@@ -165,10 +171,15 @@ class _Forwarder:
             error.close()                   # nothing is written to this one
             data = self.streams.start({STREAM_TYPE: "data", **headers})
         await data.reply()
+        heard = asyncio.Event()
 
         async def up() -> None:
             with contextlib.suppress(ConnectionError):
-                while said := await reader.read(PIECE):
+                while True:
+                    said = await reader.read(PIECE)
+                    heard.set()
+                    if not said:
+                        break
                     await data.write(said)
             data.close()
 
@@ -184,6 +195,9 @@ class _Forwarder:
             if not error.ended:             # what is unsent must not hold up the other stream
                 data.reset()
             wrong = (await error.read_all()).decode("utf-8", "replace")
+            if wrong and not heard.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(heard.wait(), HEAR)
         finally:
             sending.cancel()
         if wrong:

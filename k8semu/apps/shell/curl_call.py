@@ -146,7 +146,7 @@ class Call:
 
     def _refused(self, address: str, error: OSError) -> Failure:
         code = getattr(error, "code", None)
-        if code is not None:                                    # of TLS
+        if code is not None:                                    # of TLS and HTTP
             return Failure(code, str(error), told=self._talk is not None and self._talk.refused)
         why = os.strerror(error.errno) if error.errno else str(error)
         if self.remote[0]:

@@ -200,7 +200,8 @@ class StreamingServer:
             why = os.strerror(error.errno).lower() if error.errno else str(error)
             return (f'failed to execute portforward in network namespace "/var/run/netns/{sandbox.netns}": failed to '
                     f'connect to localhost:{text} inside namespace "{sandbox.id}", IPv4: dial tcp4 127.0.0.1:{text}: '
-                    f"connect: {why}")  # fmt: skip
+                    f"connect: {why} IPv6 dial tcp6 [::1]:{text}: "
+                    "connect: cannot assign requested address ")  # fmt: skip
         try:
             await _both_ways(data, reader, writer)
         finally:

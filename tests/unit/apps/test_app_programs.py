@@ -118,7 +118,7 @@ def test_a_call_that_nobody_answers_ends_at_its_limit(pods: TwoPods) -> None:
 def test_what_is_no_http_is_an_error_not_a_crash(pods: TwoPods) -> None:
     pods.serve("sockets:tcp_echo", ports=[80])
     [call] = pods.call("http_client:http_get", url=f"http://{SERVER}/")
-    assert (call["status"], call["error"]) == (0, "EPROTO")
+    assert (call["status"], call["error"]) == (0, "Received HTTP/0.9 when not allowed")
 
 
 # --- TCP, UDP, ports, ping -------------------------------------------------------------------------
