@@ -11,25 +11,34 @@ import gc
 import os
 import sys
 import threading
+from contextlib import suppress
+from typing import Any
 
 
 def main() -> None:
     """The entry point."""
     gc.disable()
     from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
-    from k8semu.cli.usual import usual
 
-    command = usual(sys.argv[1:])
-    if command is None:
-        from k8semu.cli.main import call
-
-        status = call()
-    else:
-        status = outcome(command)
+    status = outcome(_command)
     gc.freeze()
     if not _foreign():
         _leave(status)
     sys.exit(status)
+
+
+def _command() -> Any:
+    """What the command line asks for."""
+    from k8semu.cli.console import take_streams
+    from k8semu.cli.usual import usual
+
+    take_streams()
+    command = usual(sys.argv[1:])
+    if command is not None:
+        return command()
+    from k8semu.cli.main import click_command
+
+    return click_command()
 
 
 def _foreign() -> bool:
@@ -39,12 +48,9 @@ def _foreign() -> bool:
 
 
 def _leave(status: int) -> None:
-    """End the process now, unless what was printed cannot be written: that is for the interpreter to say."""
-    try:
-        sys.stdout.flush()
+    """End the process now. Standard output is written already, or given up."""
+    with suppress(OSError, ValueError):
         sys.stderr.flush()
-    except (OSError, ValueError):
-        return
     os._exit(status)
 
 

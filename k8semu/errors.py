@@ -68,6 +68,14 @@ class MountError(InputError):
     WORDS = "MountVolume.SetUp failed for volume"
 
 
+class OutputError(K8semuError):
+    """Standard output cannot be written. `reader_left`: it is a pipe that nobody reads any more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write standard output: {error.strerror or error}")
+        self.reader_left = isinstance(error, BrokenPipeError)
+
+
 class StalledError(K8semuError):
     """Nothing is left to happen, and a program still waits: names the program and what it waits for."""
 

@@ -6,10 +6,15 @@ there is a terminal to colour: it costs a fifth of a short run.
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from k8semu.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,6 +89,55 @@ class Terminal:
             self.line((style, " " * indent + row))
 
 
+class StandardOutput(io.TextIOWrapper):
+    """Standard output of this process: what it cannot take is an OutputError, not one of many places' OSErrors.
+
+    What its encoding has no letter for is printed as `?`: a story has lines and arrows, and Latin-1 has none.
+    """
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as exc:
+            raise OutputError(exc) from exc
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as exc:
+            raise OutputError(exc) from exc
+
+    def give_up(self) -> None:
+        """Nothing more can be written: whatever is still held back, and what follows, goes nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def take_streams() -> None:
+    """Make this process' standard streams ones that fail in a line; before anything is printed.
+
+    Raises OutputError where there is no standard output at all (`>&-`).
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  (for as long as the process lives)
+    old = sys.stdout
+    if old is None:
+        raise OutputError(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+    if isinstance(old, io.TextIOWrapper):
+        line, through = old.line_buffering, old.write_through
+        sys.stdout = StandardOutput(
+            old.detach(), old.encoding, "replace", line_buffering=line, write_through=through
+        )
+
+
 def error(message: str) -> None:
     """One clear line on standard error."""
-    sys.stderr.write(f"k8semu: {message}\n")
+    complain(f"k8semu: {message}\n")
+
+
+def complain(text: str) -> None:
+    """Write to standard error; what it cannot take is lost, as nobody can be told."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from k8semu.cli.console import complain
+
 if TYPE_CHECKING:
     from k8semu.apps.shell.output import Output
 
@@ -42,5 +44,5 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
         this.close()
     sys.stdout.write(output.text)
     sys.stdout.flush()
-    sys.stderr.write(output.errors)
+    complain(output.errors)
     return output.code

@@ -59,10 +59,10 @@ def cli() -> None:
 
 def call(words: list[str] | None = None) -> int:
     """Run `k8semu WORDS…` (of this process, if none are given): errors become exit statuses."""
-    return outcome(lambda: _click(words))
+    return outcome(lambda: click_command(words))
 
 
-def _click(words: list[str] | None) -> Any:
+def click_command(words: list[str] | None = None) -> Any:
     """What the command returns, or the status of what click has to say of the command line."""
     try:
         return cli.main(words, prog_name="k8semu", standalone_mode=False)
