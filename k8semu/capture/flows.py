@@ -9,6 +9,7 @@ from __future__ import annotations
 from k8semu.wire.addr import ip_ntoa
 from k8semu.wire.header import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 from k8semu.wire.tls import TlsStreams
+from k8semu.wire.walk import Layer
 
 SYN, ACK = 2, 16
 PRIVILEGED = 1024
@@ -72,6 +73,38 @@ class Callers:
         return caller
 
 
+class Streams:
+    """Which flows of an interface are compared as streams, as soon as that is known."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.known: dict[bytes, tuple[str, str, int]] = {}
+        """By `stream_key`: the flow's name, the sender, and the sequence number that its own are relative to."""
+        self._sent: dict[tuple[str, str], int] = {}
+
+    def carry(self, flow: str, sender: str, size: int, most: int, tls: bool) -> None:
+        """`sender` has sent `size` bytes more; beyond `most`, or where it speaks TLS, it is a stream."""
+        sent = self._sent[flow, sender] = self._sent.get((flow, sender), 0) + size
+        if tls or sent > most:
+            self.names.add(flow)
+
+
+def stream_key(data: bytes, layers: list[Layer]) -> bytes | None:
+    """What the segments of one direction of a connection have in common, tunnels included; None for a fragment."""
+    parts = []
+    for layer in layers:
+        start = layer.start
+        if layer.kind == "IP":
+            if data[start + 6] & 0x3F or data[start + 7]:
+                return None
+            parts.append(data[start + 12 : start + 20])
+        elif layer.kind == "TCP":
+            parts.append(data[start : start + 4])
+        elif layer.kind == "VXLAN":
+            parts.append(data[start + 4 : start + 7])
+    return b"".join(parts)
+
+
 class View:
     """What one interface has shown so far: its flows, and the numbers given to their free values."""
 
@@ -82,6 +115,7 @@ class View:
         self.probes: set[tuple[str, bytes, bytes]] = set()  # (tunnel, asker, asked) of unicast ARP requests
         self.fragments: dict[tuple[str, bytes], str] = {}   # the flow of a packet's first fragment
         self.tls = TlsStreams()
+        self.streams = Streams()
 
     def flow(
         self, tunnel: str, protocol: int, source: Endpoint, target: Endpoint, flags: int = 0, seq: int = 0

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from k8semu.capture.flows import ACK, SYN, Callers, Endpoint, View
+from k8semu.capture.flows import ACK, SYN, Callers, Endpoint, View, stream_key
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
 from k8semu.capture.payload import steady_ttls, without_proxied_port
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
@@ -87,13 +87,32 @@ class NormalFrame(msgspec.Struct, frozen=True):
     """QUESTION or ANSWER, by UDP; 0 if it is neither."""
     sender: str = ""
     """Which side of a TCP connection sent it."""
+    end: int = 0
+    """The relative sequence number behind its payload."""
+
+    def in_stream(self) -> NormalFrame:
+        """The same as part of a stream, where pacing decides which bytes ride on it, and what it acknowledges."""
+        if not self.sender:
+            return self
+        rows = []
+        for row in self.rows:
+            layer, field, _ = row
+            if field in ("len", "ack", "TLS record") or (field == "bytes" and layer.endswith("payload")):
+                continue
+            if layer.endswith("TCP") and field == "seq":
+                row = (layer, field, str(self.end))
+            elif layer.endswith("TCP") and field == "flags":
+                row = (layer, field, _flag_letters(self.flags & ~PSH))
+            rows.append(row)
+        return msgspec.structs.replace(self, rows=tuple(rows))
 
 
 class _Normaliser:
     """Reads one frame layer by layer."""
 
-    def __init__(self, view: View, frame: Frame, options: Normalise) -> None:
+    def __init__(self, view: View, frame: Frame, layers: list[Layer], options: Normalise) -> None:
         self.view, self.frame, self.data, self.options = view, frame, frame.data, options
+        self.layers = layers
         self.inside: list[Layer] = []  # the layers behind the one being read
         self.rows: list[Row] = []
         self.flow = "malformed"
@@ -103,7 +122,7 @@ class _Normaliser:
         self.dmac = bytes(6)
         self.flags = 0
         self.sender = ""
-        self.seq = 0
+        self.seq = self.end = 0
         self.optional = False
         self.echo = False
         self.segment: Segment | None = None
@@ -116,13 +135,26 @@ class _Normaliser:
             "Ether": self._ether, "ARP": self._arp, "IP": self._ip, "TCP": self._tcp,
             "UDP": self._udp, "ICMP": self._icmp, "VXLAN": self._vxlan,
         }  # fmt: skip
-        layers = Walk(self.data, self.frame.linktype == LINKTYPE_RAW).layers
-        for number, layer in enumerate(layers):
-            self.inside = layers[number + 1 :]
+        for number, layer in enumerate(self.layers):
+            self.inside = self.layers[number + 1 :]
             readers.get(layer.kind, self._rest)(layer)
         rows = tuple(self.rows)
         flow = self.about + self.flow
-        return NormalFrame(flow, rows, self.frame, self.optional, self.flags, self.segment, self.dns, self.sender)
+        if self.sender and not self.flags & (SYN | FIN | RST):
+            self._note_stream(flow)
+        return NormalFrame(
+            flow, rows, self.frame, self.optional, self.flags, self.segment, self.dns, self.sender, self.end
+        )
+
+    def _note_stream(self, flow: str) -> None:
+        """Once a flow counts as a stream, what follows of it is read quickly: see `_in_known_stream`."""
+        streams = self.view.streams
+        if self.segment is not None:
+            streams.carry(flow, self.sender, len(self.segment.data), INITIAL_WINDOW, bool(self.segment.records))
+        if flow in streams.names:
+            key = stream_key(self.data, self.layers)
+            if key is not None:
+                streams.known[key] = flow, self.sender, self.raw_seq - self.seq
 
     def _row(self, layer: Layer, field: str, value: object) -> None:
         self.rows.append((layer_name(layer), field, value if isinstance(value, bytes) else str(value)))
@@ -171,8 +203,7 @@ class _Normaliser:
         self.ip = layer
         frag = self._u16(start + 6)
         saddr, daddr = data[start + 12 : start + 16], data[start + 16 : start + 20]
-        if not self._tcp_stream():
-            self._row(layer, "len", self._u16(start + 2))
+        self._row(layer, "len", self._u16(start + 2))
         self._row(layer, "tos", f"0x{data[start + 1]:x}")
         flags = [name for bit, name in ((0x4000, "DF"), (0x2000, "MF")) if frag & bit]
         self._row(layer, "flags", "+".join(flags))
@@ -187,10 +218,6 @@ class _Normaliser:
         self.flow = f"{self.tunnel}ip protocol {data[start + 9]} {ip_ntoa(one)} <> {ip_ntoa(other)}"
         if frag & 0x1FFF:
             self.flow = self.view.fragments.get(self._datagram(), self.flow)
-
-    def _tcp_stream(self) -> bool:
-        """Is this a segment that counts only as part of its stream?"""
-        return self.options.stream and any(layer.kind == "TCP" and not layer.quoted for layer in self.inside)
 
     def _datagram(self) -> tuple[str, bytes]:
         """What the fragments of one packet share."""
@@ -225,30 +252,29 @@ class _Normaliser:
         self.direction, self.raw_seq = tcp_direction(data, self.ip, layer), seq
         if flags & SYN and not layer.quoted:
             self.view.tls.forget(self.direction)
+            self.view.streams.known.clear()     # it may begin another connection between the same ports
         flow = self.view.flow(self.tunnel, IPPROTO_TCP, source, target, flags, seq)
         self._join(flow.name)
         self._row(layer, "sport", flow.port(source))
         self._row(layer, "dport", flow.port(target))
         started = flow.start(source, seq) if flags & SYN else 1
         relative = 0 if flags & SYN else flow.relative(source, seq, seq - 1)
-        stream = self.options.stream and not layer.quoted
-        self._row(layer, "seq", relative + (layer.limit - layer.end if stream else 0))
+        self._row(layer, "seq", relative)
         if started > 1:
             self._row(layer, "start", started)
         if partial:
             return
         ack = self._u32(start + 8)
-        if flags & ACK and not stream:
+        if flags & ACK:
             self._row(layer, "ack", flow.relative(target, ack, ack - 1))
-        shown = flags & ~PSH if stream else flags
-        self._row(layer, "flags", "".join(name for bit, name in enumerate(TCP_FLAGS) if shown >> bit & 1))
+        self._row(layer, "flags", _flag_letters(flags))
         self._row(layer, "options", _tcp_options(data[start + 20 : layer.end]))
         if flags & 0x20:
             self._row(layer, "urgptr", self._u16(start + 18))
         self._checksum(layer)
         if not layer.quoted:
             self.flags, self.sender = flags, f"{ip_ntoa(source[0])}:{flow.port(source)}"
-            self.seq = relative + (1 if flags & SYN else 0)
+            self.seq, self.end = relative + (1 if flags & SYN else 0), relative + layer.limit - layer.end
             self.optional = flags & (FIN | SYN | RST | ACK) == ACK and layer.limit == layer.end
 
     def _udp(self, layer: Layer) -> None:
@@ -266,8 +292,7 @@ class _Normaliser:
             self._row(layer, "sport", flow.port(source))
             self._row(layer, "dport", flow.port(target))
             self.dns = QUESTION if target[1] == DNS_PORT else ANSWER if source[1] == DNS_PORT else 0
-        if not self._tcp_stream():
-            self._row(layer, "len", self._u16(layer.start + 4))
+        self._row(layer, "len", self._u16(layer.start + 4))
         self._checksum(layer)
 
     def _vxlan(self, layer: Layer) -> None:
@@ -314,22 +339,31 @@ class _Normaliser:
             data = data[ECHO_TIME:]
         if self.dns and layer.kind == "payload":
             data = bytes(2) + (data if self.options.dns_ttls else steady_ttls(data))[2:]
-        pieces = self.view.tls.pieces(self.direction, self.raw_seq, data) if self._is_tcp_payload(layer) else []
-        records = tuple((self.seq + piece.start, piece.text or "…") for piece in pieces)
-        if pieces:
-            data = mask(data, pieces)
-        tcp = self.sender and layer.kind == "payload" and not layer.quoted
-        if tcp and self.seq == 1:
-            data = without_proxied_port(data)
-        if tcp:
-            self.segment = Segment(self.sender, self.seq, data, records)
-        if not tcp or not self.options.stream:
-            for _, text in records:
+        if self.direction and layer.kind == "payload":
+            seen = _segment(self.view, self.direction, self.raw_seq, self.sender, self.seq, data)
+            data = seen.data
+            for _, text in seen.records:
                 self._row(layer, "TLS record", text)
-            self._row(layer, "bytes", data)
+            if self.sender and not layer.quoted:
+                self.segment = seen
+        self._row(layer, "bytes", data)
 
-    def _is_tcp_payload(self, layer: Layer) -> bool:
-        return bool(self.direction) and layer.kind == "payload"
+
+def _segment(view: View, direction: bytes, raw_seq: int, sender: str, seq: int, data: bytes) -> Segment:
+    """A segment's payload without what TLS and a load balancer choose freely."""
+    pieces = view.tls.pieces(direction, raw_seq, data)
+    if pieces:
+        records = tuple((seq + piece.start, piece.text or "…") for piece in pieces)
+        data = mask(data, pieces)
+    else:
+        records = ()
+    if sender and seq == 1:
+        data = without_proxied_port(data)
+    return Segment(sender, seq, data, records)
+
+
+def _flag_letters(flags: int) -> str:
+    return "".join(name for bit, name in enumerate(TCP_FLAGS) if flags >> bit & 1)
 
 
 def _tcp_options(options: bytes) -> str:
@@ -361,14 +395,13 @@ def normalise(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
     session tickets while the client asks, and answers an alert while the client is closing): what each
     side sends has an order, what both send has none.
     """
-    frames = list(frames)
     result = _by_flow(frames, options)
-    if not options.stream:
-        bulk = {name for flows in result.values() for name, flow in flows.items() if _is_stream(flow)}
-        if bulk:
-            streams = _by_flow(frames, msgspec.structs.replace(options, stream=True))
-            for interface, flows in result.items():
-                flows.update({name: streams[interface][name] for name in flows if name in bulk})
+    if options.stream:
+        return {interface: {name: _as_stream(flow) for name, flow in flows.items()}
+                for interface, flows in result.items()}  # fmt: skip
+    bulk = {name for flows in result.values() for name, flow in flows.items() if _is_stream(flow)}
+    for flows in result.values():
+        flows.update({name: _as_stream(flow) for name, flow in flows.items() if name in bulk})
     return result
 
 
@@ -392,18 +425,43 @@ def _by_flow(frames: Iterable[Frame], options: Normalise) -> dict[str, Flows]:
         view = views.get(frame.interface)
         if view is None:
             view = views[frame.interface] = View(callers)
-        normal = _Normaliser(view, frame, options).result()
         flows = result.setdefault(frame.interface, {})
+        layers = Walk(frame.data, frame.linktype == LINKTYPE_RAW).layers
+        normal = _in_known_stream(view, frame, layers)
+        if normal is None:
+            normal = _Normaliser(view, frame, layers, options).result()
         if not normal.optional:
             flows.setdefault(normal.flow, []).append(normal)
     for flows in result.values():
         for flow in flows.values():
             if flow[0].dns:
                 flow.sort(key=lambda normal: normal.dns)
-    if options.stream:
-        for flows in result.values():
-            flows.update({name: _as_stream(flow) for name, flow in flows.items()})
     return result
+
+
+def _in_known_stream(view: View, frame: Frame, layers: list[Layer]) -> NormalFrame | None:
+    """A segment in the midst of a flow that is compared as a stream, quickly: nothing but its bytes will count.
+
+    None for any other frame; and for what begins or ends a connection.
+    """
+    last = layers[-1]
+    tcp = layers[-2] if last.kind == "payload" and len(layers) > 1 else last
+    if tcp.kind != "TCP" or tcp.quoted or frame.data[tcp.start + 13] & (SYN | FIN | RST):
+        return None
+    key = stream_key(frame.data, layers)
+    stream = view.streams.known.get(key) if key is not None else None
+    if stream is None:
+        return None
+    name, sender, isn = stream
+    data = frame.data
+    if tcp is last:
+        return NormalFrame(name, (), frame, optional=True, sender=sender) if data[tcp.start + 13] & ACK else None
+    raw_seq = int.from_bytes(data[tcp.start + 4 : tcp.start + 8], "big")
+    ip = next(layer for layer in reversed(layers) if layer.kind == "IP")
+    segment = _segment(
+        view, tcp_direction(data, ip, tcp), raw_seq, sender, (raw_seq - isn) & 0xFFFFFFFF, data[last.start : last.limit]
+    )
+    return NormalFrame(name, (), frame, segment=segment, sender=sender)
 
 
 def _as_stream(flow: list[NormalFrame]) -> list[NormalFrame]:
@@ -414,7 +472,8 @@ def _as_stream(flow: list[NormalFrame]) -> list[NormalFrame]:
         if normal.segment is not None:
             sent.setdefault(normal.segment.sender, []).append(normal.segment)
         if normal.segment is None or normal.flags & (SYN | FIN | RST):
-            once.setdefault((normal.sender, normal.rows), normal)
+            part = normal.in_stream()
+            once.setdefault((part.sender, part.rows), part)
     kept = list(once.values())
     if _speaks_tls(flow):
         kept.sort(key=lambda normal: normal.sender)

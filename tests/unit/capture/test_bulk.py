@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from k8semu.capture import normal
 from k8semu.capture.compare import compare
+from k8semu.capture.flows import View
 from k8semu.capture.frame import Frame
+from k8semu.capture.normal import Normalise, normalise
+from k8semu.capture.reader import read_frames
 from k8semu.wire.scapy_layers import IP, TCP, Ether, Raw
+from k8semu.wire.walk import Layer
 
 
 def transfer(sizes: list[int], push: str, total: int = 30_000, last: int = 0) -> list[Frame]:
@@ -34,3 +43,55 @@ def test_what_a_large_transfer_carries_does_matter() -> None:
 
 def test_a_short_exchange_is_compared_segment_by_segment() -> None:
     assert not compare(transfer([1448], "PA", total=3_000), transfer([1000], "PA", total=3_000)).same
+
+
+def test_one_byte_in_the_midst_of_a_large_transfer_does_matter() -> None:
+    one, other = transfer([1448], "PA"), transfer([1448], "PA")
+    spoilt = bytearray(other[-3].data)
+    spoilt[-1] ^= 1
+    other[-3] = Frame(0, "n/eth0", 1, bytes(spoilt))
+    result = compare(one, other)
+    assert (result.different, [row[1] for row in result.differences[0].fields]) == (1, ["sent by 10.0.0.1:#1 0x7110"])
+
+
+def test_a_second_large_transfer_between_the_same_ports_is_a_flow_of_its_own() -> None:
+    once, twice = transfer([1448], "PA"), transfer([1448], "PA")
+    again = [frame_of_another_connection(frame) for frame in transfer([1000, 1448], "FPA")]
+    flows = normalise(once + again, Normalise())["n/eth0"]
+    assert [len(flow) for flow in flows.values()] == [3, 3]     # SYN, FIN and the bytes, for each
+    assert compare(once + again, twice + again).same
+
+
+def frame_of_another_connection(frame: Frame) -> Frame:
+    packet = Ether(frame.data)
+    packet[TCP].seq = (packet[TCP].seq + 1_000_000) & 0xFFFFFFFF
+    del packet[TCP].chksum
+    return Frame(0, "n/eth0", 1, bytes(packet))
+
+
+GOLDENS = Path(__file__).parents[3] / "pcaps"
+
+
+@pytest.mark.parametrize("name", ["overlay-cost", "ingress-tls", "pod-cross-node-weave"])
+def test_the_quick_way_through_a_stream_reads_what_the_long_one_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large transfers, routed and through tunnels, and TLS."""
+    frames = list(read_frames(GOLDENS / f"{name}.pcapng"))
+    quick = normalise(frames, Normalise())
+    monkeypatch.setattr(normal, "_in_known_stream", lambda *_: None)
+    assert normalise(frames, Normalise()) == quick
+
+
+def test_most_of_a_large_transfer_goes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[bool] = []
+    really = normal._in_known_stream
+
+    def watched(view: View, frame: Frame, layers: list[Layer]) -> normal.NormalFrame | None:
+        found = really(view, frame, layers)
+        ways.append(found is not None)
+        return found
+
+    monkeypatch.setattr(normal, "_in_known_stream", watched)
+    normalise(transfer([1448], "PA", total=200_000), Normalise())
+    assert sum(ways) > 0.9 * len(ways)
