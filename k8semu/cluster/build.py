@@ -23,6 +23,7 @@ from k8semu.kube.api.resources import BY_KIND
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.scheduler import NOT_SELECTED, PORTS_TAKEN
 from k8semu.kube.images import ingress_controller_of
+from k8semu.kube.objects import WORKLOADS
 from k8semu.wire.addr import Interface, Prefix
 
 if TYPE_CHECKING:
@@ -253,6 +254,8 @@ def _ingresses(master: Master, manifests: Sequence[dict[str, Any]]) -> None:
 def _ingress_controller(manifests: Sequence[dict[str, Any]]) -> str | None:
     """What the classes of the first Ingress controller of a file name; None without one."""
     for manifest in manifests:
+        if manifest["kind"] not in ("Pod", *WORKLOADS):     # of any other kind, nobody knows what its fields hold
+            continue
         spec = manifest.get("spec") or {}
         spec = (spec.get("template") or {}).get("spec") or spec
         for container in spec.get("containers") or []:

@@ -8,6 +8,7 @@ import pytest
 
 from k8semu.errors import InputError, ScenarioError
 from k8semu.scenario.load import bundled, find, load, parse
+from k8semu.scenario.run import run
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: client}\nspec: {containers: [{name: c, image: busybox}]}\n"
 
@@ -158,3 +159,10 @@ def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path: Path) -> None:
         load(str(tmp_path / "none.yaml"))
     with pytest.raises(ScenarioError, match="Is a directory"):
         load(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize("spec", ["5", "a text", "[1]", "{template: a text}", "{containers: 3}"])
+def test_what_the_fields_of_a_foreign_kind_hold_does_not_matter(spec: str, tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(f"{POD}---\napiVersion: example.com/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {spec}\n")
+    assert run(load(str(path))).ok
