@@ -60,16 +60,24 @@ class Callers:
 
     def __init__(self) -> None:
         self._callers: dict[tuple[int, Endpoint, Endpoint], Endpoint] = {}
+        self._known: set[tuple[int, Endpoint]] = set()
 
     def learn(self, protocol: int, source: Endpoint, target: Endpoint, flags: int = 0) -> Endpoint:
-        """The caller; decided by the first packet: by its SYN, else by a privileged port, else its sender."""
+        """The caller; decided by the first packet: by its SYN, else by a privileged port, else its sender.
+
+        But who has called elsewhere from this very port, as the sender has not, is being answered: by an address
+        other than the one it called, as where a translation was not undone.
+        """
         first, second = sorted((source, target))
         caller = self._callers.get((protocol, first, second))
         if caller is None:
             answers = flags & (SYN | ACK) == SYN | ACK
             if not flags & SYN and source[1] < PRIVILEGED <= target[1]:
                 answers = True
+            if not flags & SYN and (protocol, target) in self._known and (protocol, source) not in self._known:
+                answers = True
             caller = self._callers[protocol, first, second] = target if answers else source
+            self._known.add((protocol, caller))
         return caller
 
 

@@ -29,14 +29,19 @@ REAL_VERSION = "1.0.0"
 
 def verify_scenario(loaded: Loaded) -> Report:
     """Compare a scenario with the kernel; NotVerifiableError if that cannot be done here."""
+    if loaded.scenario.spec.control_plane == "wire":
+        raise NotVerifiableError("its control plane talks over the wire, in an order that Linux is free to choose")
+    return verify_run(Run(loaded))
+
+
+def verify_run(this: Run) -> Report:
+    """The same for a run that has not begun. It is run, and closed."""
     from k8semu.lab.chance import lasting_neighbours, without_chance
     from k8semu.lab.verify import verify
 
-    if loaded.scenario.spec.control_plane == "wire":
-        raise NotVerifiableError("its control plane talks over the wire, in an order that Linux is free to choose")
+    loaded = this.loaded
     with tempfile.TemporaryDirectory(prefix="k8semu-") as folder:
         path = Path(folder) / "emulated.pcapng"
-        this = Run(loaded)
         this.cluster.reword = without_chance
         this.cluster.on_netns.append(lasting_neighbours)
         sink = PcapngFile(path)

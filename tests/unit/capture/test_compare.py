@@ -228,6 +228,16 @@ def test_the_other_side_of_a_listening_high_port_is_the_caller() -> None:
     assert not compare(frames_of(http_call(40000, dport=30080)), frames_of(http_call(40000, dport=30081))).same
 
 
+def test_an_answer_from_another_address_goes_to_whoever_called_from_that_port() -> None:
+    def asked(port: int) -> Iterator[Packet]:
+        yield out() / IP(src=CLIENT, dst=SERVER) / UDP(sport=port, dport=30053) / b"hello"
+        yield back() / IP(src="10.100.0.2", dst=CLIENT) / UDP(sport=50000, dport=port) / b"hello"
+
+    result = compare(frames_of(asked(41000)), frames_of(asked(42000)))
+    assert result.same, result.text()
+    assert not compare(frames_of(asked(41000)), frames_of(islice(asked(42000), 1))).same
+
+
 def test_frames_without_link_header_and_nonsense_compare() -> None:
     raw = [Frame(1, "n/tun0", 1, frame.data[14:], linktype=LINKTYPE_RAW) for frame in frames_of(http_call())]
     assert compare(raw, raw).equal == 6
