@@ -9,7 +9,7 @@ and remembers nothing; who a client is led to follows from its address alone.
 
 Nobody is well, or nobody listens: without a mark the packet is for the machine itself, which refuses it.
 
-Shown: `nft list table ip slb`, `ip rule`, `ip route show table 101`
+Shown: `nft list table ip slb`, `ip rule`, `ip route show table 1001`
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from k8semu.linux.core.commands import Command, RouteAdd, RuleAdd, RuleDel, Sysc
 
 TABLE = "slb"
 SEED = 0x6B3873
-LOCAL_PRIORITY = 100
-FIRST_TABLE = 100
-"""Packets with mark 1 look in table 101, and so on."""
+LOCAL_PRIORITY = 32_000
+"""After the rule of every node, before that of the main table (32766)."""
+FIRST_TABLE = 1000
+"""Packets with mark 1 look in table 1001, and so on: past the kernel's own tables, 253 to 255."""
 EMPTY = 3
 """Lines of a table that has nothing to do."""
 Lines = list[tuple[str, str]]
