@@ -109,6 +109,8 @@ class Built:
             for way in service.status.load_balancer.ingress:
                 if way.ip:
                     names.setdefault(Interface.parse(way.ip).addr, service.metadata.name)
+        for told in self.cloud.spec.listeners if self.cloud is not None else ():
+            names.setdefault(Interface.parse(told.address).addr, told.name)
         return names
 
 

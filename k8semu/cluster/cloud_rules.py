@@ -3,8 +3,9 @@
     prerouting ─▶ address . protocol . port ─▶ [source ranges: drop] ─▶ hash of the client ─▶ slot ─▶ mark of a node
     ip rule    mark of a node ─▶ its table ─▶ default via the node          (before the local table)
 
-Direct server return: the packet goes on as it is, to a node that knows the public address by kube-proxy's rules. The
-answer has that address for its source, and goes straight to the client. So the load balancer sees one direction only
+Direct server return: the packet goes on as it is, to a node that knows the public address by kube-proxy's rules, or
+because the administrator who made the listener has put it on the node's lo, too. The answer has that address for its
+source, and goes straight to the client. So the load balancer sees one direction only
 and remembers nothing; who a client is led to follows from its address alone.
 
 Nobody is well, or nobody listens: without a mark the packet is for the machine itself, which refuses it.
@@ -18,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from k8semu.apps.balancer.choose import runs, slots
 from k8semu.apps.balancer.model import LoadBalancer
-from k8semu.linux.core.commands import Command, RouteAdd, RuleAdd, RuleDel, Sysctl
+from k8semu.linux.core.commands import AddrAdd, Command, RouteAdd, RuleAdd, RuleDel, Sysctl
 
 TABLE = "slb"
 SEED = 0x6B3873
@@ -33,7 +34,7 @@ Lines = list[tuple[str, str]]
 
 
 def rules(balancers: Iterable[LoadBalancer], well: Mapping[str, Collection[str]], marks: Mapping[str, int]) -> Lines:
-    """The whole table, anew. `well`: by Service, which backends are; `marks`: by backend."""
+    """The whole table, anew. `well`: by load balancer, which backends are; `marks`: by backend."""
     lines: Lines = [(f"add table ip {TABLE}", ""), (f"delete table ip {TABLE}", ""), (f"add table ip {TABLE}", "")]
     chains: Lines = []
     entries: list[str] = []
@@ -42,11 +43,11 @@ def rules(balancers: Iterable[LoadBalancer], well: Mapping[str, Collection[str]]
         chains.append((f"add chain ip {TABLE} to-{name}", origin))
         chains.append((f"add rule ip {TABLE} to-{name} meta mark set {mark:#x}", origin))
     for told in balancers:
-        body = _body(told, well.get(told.service, ()))
+        body = _body(told, well.get(told.name, ()))
         if not body:
             continue
-        origin = f"Service {told.service}"
-        chain = f"lb-{told.service}"
+        origin = told.origin
+        chain = f"lb-{told.name}"
         chains.append((f"add chain ip {TABLE} {chain}", origin))
         chains += [(f"add rule ip {TABLE} {chain} {rule}", origin) for rule in body]
         entries += [f"{told.address} . {each.protocol.lower()} . {each.port} : goto {chain}" for each in told.listeners]
@@ -81,6 +82,18 @@ def forwarding() -> list[Command]:
         Sysctl(name="net.ipv4.ip_forward", value=1, origin="direct server return"),
         RuleAdd(priority=LOCAL_PRIORITY, table="local"),
         RuleDel(priority=0, table="local"),
+    ]
+
+
+def real_server(address: str, origin: str) -> list[Command]:
+    """What a node is told that is to take packets for a public address, and be silent about it in its network.
+
+    Compare: "The ARP problem" of ipvs' direct routing; a hostPort's rules take what is for a local address.
+    """
+    return [
+        Sysctl(name="net.ipv4.conf.all.arp_ignore", value=1, origin=origin),
+        Sysctl(name="net.ipv4.conf.all.arp_announce", value=2, origin=origin),
+        AddrAdd(dev="lo", address=f"{address}/32", origin=origin),
     ]
 
 

@@ -2,6 +2,9 @@
 
     Service, Nodes ─▶ plan ─▶ LoadBalancer: address, listeners, backends, checks ─▶ the cloud's own machines
 
+Others an administrator has made by hand (`CloudSpec.listeners`): their backends are ports of nodes, such as the
+hostPort of an Ingress controller, and nobody changes them when a node comes or goes.
+
 The defaults come with the cloud; a Service changes some of them by the annotation ``k8semu/load-balancer``, a JSON
 object such as ``{"policy": "sourceHash", "proxyProtocol": "v2"}``.
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +28,8 @@ JSON = dict[str, Any]
 ANNOTATION = "k8semu/load-balancer"
 EXAMPLE = 'such as {"policy": "sourceHash"}'
 IpMode = Literal["", "VIP", "Proxy"]
+PortOf = tuple[int, str]
+"""Number and protocol."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -60,6 +65,8 @@ class CloudSpec(msgspec.Struct, frozen=True, kw_only=True):
     check: HealthCheck = HealthCheck()
     connect_timeout: float = 1.0
     load_balancer_class: str = ""
+    listeners: tuple[LoadBalancer, ...] = ()
+    """Made by hand, not on behalf of a Service."""
 
 
 class CloudError(InputError):
@@ -106,14 +113,24 @@ def addresses_of(text: str) -> list[ipaddress.IPv4Address]:
 
 
 class Pool:
-    """Public addresses, each for one Service at a time."""
+    """Public addresses, each for one Service at a time.
 
-    def __init__(self, parts: Sequence[str]) -> None:
+    One that has listeners made by hand is given to a Service that asks for it, if the ports are others.
+    """
+
+    def __init__(self, parts: Sequence[str], by_hand: Iterable[LoadBalancer] = ()) -> None:
         self._all = list(dict.fromkeys(str(address) for part in parts for address in addresses_of(part)))
         self.held: dict[str, str] = {}   # Service -> address
+        self.by_hand: dict[str, dict[PortOf, str]] = {}   # address -> port -> listener
+        for told in by_hand:
+            ports = self.by_hand.setdefault(told.address, {})
+            ports.update({(each.port, each.protocol): told.name for each in told.listeners})
 
-    def take(self, service: str, wanted: str = "") -> str:
+    def take(self, service: str, wanted: str = "", ports: Collection[PortOf] = ()) -> str:
         """The address of a Service, `wanted` or the lowest that is free; CloudError if there is none for it."""
+        held = self.by_hand.get(wanted, {})
+        if clash := next((port for port in ports if port in held), None):
+            raise CloudError(f"port {clash[0]}/{clash[1]} of {wanted} is taken by listener {held[clash]}")
         if service in self.held and wanted in ("", self.held[service]):
             return self.held[service]
         others = {address: name for name, address in self.held.items() if name != service}
@@ -122,7 +139,7 @@ class Pool:
                 raise CloudError(f"{wanted} is not in the pool of addresses ({self})")
             if wanted in others:
                 raise CloudError(f"{wanted} is taken by Service {others[wanted]}")
-        free = wanted or next((address for address in self._all if address not in others), "")
+        free = wanted or next((one for one in self._all if one not in others and one not in self.by_hand), "")
         if not free:
             raise CloudError(f"no address is left in the pool ({self})")
         self.held[service] = free
@@ -133,7 +150,7 @@ class Pool:
         return self.held.pop(service, "")
 
     def __str__(self) -> str:
-        taken = len(self.held)
+        taken = len({*self.held.values(), *self.by_hand})
         return f"{len(self._all)} addresses, {taken} taken" if self._all else "it is empty"
 
 
@@ -150,7 +167,7 @@ def plan(service: JSON, nodes: Sequence[JSON], address: str, cloud: CloudSpec) -
     listeners = tuple(_listener(port, options) for port in spec["ports"])
     affinity = spec.get("sessionAffinity") == "ClientIP"
     return LoadBalancer(
-        service=f"{meta['namespace']}/{meta['name']}", address=address, listeners=listeners,
+        name=f"{meta['namespace']}/{meta['name']}", address=address, listeners=listeners,
         backends=tuple(_backend(node, options) for node in nodes),
         policy="sourceHash" if affinity or options.forwarding == "dsr" else options.policy,
         forwarding=options.forwarding, proxy_protocol=options.proxy_protocol, connect_timeout=cloud.connect_timeout,
@@ -187,4 +204,4 @@ def _check(spec: JSON, listeners: tuple[Listener, ...], how: HealthCheck) -> Che
     port = of_tcp if how.protocol == "TCP" else spec.get("healthCheckNodePort", 0)
     protocol: Literal["TCP", "HTTP"] = "TCP" if how.protocol == "TCP" and of_tcp else "HTTP"
     path = "/" if port else "/healthz"
-    return Check(protocol, port or HEALTHZ_PORT, path, how.timeout, how.healthy, how.unhealthy)
+    return Check(protocol, port or HEALTHZ_PORT, path, how.timeout, how.healthy, how.unhealthy, how.interval)

@@ -64,6 +64,10 @@ def _settle(loaded: Loaded, cloud: LoadBalancer) -> None:
         if address in holder:
             what = f"{address} is the address of {holder[address]}"
             raise loaded.error(what, f"{PATH}.pool", f"another range of {mine.network}")
+    if cloud.listeners:
+        from k8semu.scenario.listeners import settle
+
+        settle(loaded, cloud, pool)
     nodes = ipaddress.IPv4Interface(loaded.scenario.spec.nodes[0].address).network
     if not cloud.inside and nodes != mine.network:
         taken = {*_taken(loaded), nodes[1]}
@@ -148,6 +152,10 @@ def check_cloud(loaded: Loaded) -> None:
     for manifest in loaded.manifests:
         if manifest.get("kind") == "Service":
             _check_service(loaded, manifest, default)
+    if cloud.listeners:
+        from k8semu.scenario.listeners import check_listeners
+
+        check_listeners(loaded, cloud)
 
 
 def _check_service(loaded: Loaded, manifest: JSON, default: Options) -> None:
@@ -177,14 +185,16 @@ def options(cloud: LoadBalancer) -> Options:
     )  # fmt: skip
 
 
-def cloud_of(cloud: LoadBalancer) -> CloudSpec:
+def cloud_of(loaded: Loaded, cloud: LoadBalancer) -> CloudSpec:
     """The cloud as the cluster builder takes it."""
+    from k8semu.scenario.listeners import listeners_of
+
     parts = [cloud.pool] if isinstance(cloud.pool, str) else cloud.pool
     how = cloud.health_check
     return CloudSpec(
         pool=tuple(part for part in parts if part.strip()), machine=cloud.name, address=cloud.address,
         inside=cloud.inside, options=options(cloud), connect_timeout=cloud.connect_timeout,
-        load_balancer_class=cloud.class_,
+        load_balancer_class=cloud.class_, listeners=listeners_of(loaded, cloud),
         check=HealthCheck(
             protocol=how.protocol, interval=how.interval, timeout=how.timeout,
             healthy=how.healthy_threshold, unhealthy=how.unhealthy_threshold,

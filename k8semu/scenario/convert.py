@@ -145,8 +145,11 @@ def in_seconds(value: Any) -> Any:
     if not isinstance(spec, dict):
         return value
     balancer = spec.get("loadBalancer")
-    _durations(balancer)
-    _durations(balancer.get("healthCheck") if isinstance(balancer, dict) else None)
+    if isinstance(balancer, dict):
+        listeners = balancer.get("listeners")
+        for checked in [balancer, *(listeners if isinstance(listeners, list) else [])]:
+            _durations(checked)
+            _durations(checked.get("healthCheck") if isinstance(checked, dict) else None)
     for listed in ("steps", "links"):
         entries = spec.get(listed)
         for entry in entries if isinstance(entries, list) else []:

@@ -186,7 +186,7 @@ def _cloud_of(loaded: Loaded) -> CloudSpec | None:
         return None
     from k8semu.scenario.check_cloud import cloud_of
 
-    return cloud_of(loaded.scenario.spec.load_balancer)
+    return cloud_of(loaded, loaded.scenario.spec.load_balancer)
 
 
 def open_sink(out: Path, name: str, form: str) -> tuple[Any, Path]:

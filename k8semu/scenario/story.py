@@ -140,6 +140,11 @@ class Story:
             self._tell_ingresses(built)
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
+        for told in built.cloud.spec.listeners if built.cloud is not None else ():
+            (port,), nodes = told.listeners, ", ".join(backend.name for backend in told.backends[:6])
+            more = f" and {len(told.backends) - 6} more" if len(told.backends) > 6 else ""
+            way = f" {told.address}   {port.port}/{port.protocol} ▸ {nodes}{more} port {port.node_port or port.port}"
+            self.say("  ", ("name", f"listener {told.name}"), way)
 
         if this.loaded.scenario.spec.control_plane == "instant":
             self._tell_problems()  # on the wire, nobody has heard of anything yet

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 
 from k8semu.apps.balancer.model import Backend, Check
@@ -81,7 +82,7 @@ class Checks:
         try:
             passed = await asyncio.wait_for(self._passes(self._backends[name].address, state), self._check.timeout)
         except (OSError, TimeoutError) as error:
-            passed, state.said = False, str(error) if isinstance(error, OSError) and error.errno else "timed out"
+            passed, state.said = False, os.strerror(error.errno) if error.errno else "timed out"
         finally:
             state.asking = False
         if self.states.get(name) is state and state.take(passed, self._check):

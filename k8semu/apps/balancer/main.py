@@ -1,9 +1,9 @@
 """The load balancer's program. It hears what to do by its feed:
 
     {"type": "ADDED" | "MODIFIED" | "DELETED", "object": LoadBalancer}
-    {"type": "CHECK"}                       a round of checks is due
+    {"type": "CHECK", "interval": 2.0}      a round is due for those that are checked so often
 
-and reports each backend that comes up or goes down: {"service", "backend", "well", "weight"}. What it forwards in
+and reports each backend that comes up or goes down: {"name", "backend", "well", "weight"}. What it forwards in
 mode `dsr` its machine's kernel does; then it only checks.
 
 Differs: rounds of checks begin when it is told (the cloud's clock), so that two runs have the same number of them;
@@ -64,7 +64,7 @@ class Balanced:
 
     def _changed(self, name: str, well: bool) -> None:
         weight = self.weights().get(name, 1)
-        report({"service": self.told.service, "backend": name, "well": well, "weight": weight})
+        report({"name": self.told.name, "backend": name, "well": well, "weight": weight})
 
     def weights(self) -> dict[str, int]:
         """Of all backends, in their order."""
@@ -88,7 +88,7 @@ class Balanced:
         """What is known, for a person."""
         told, weights = self.told, self.weights()
         ports = " ".join(f"{each.port}/{each.protocol}" for each in told.listeners)
-        found = [f"{told.service}  {told.address}  {ports}  {told.policy}, {told.forwarding}"]
+        found = [f"{told.name}  {told.address}  {ports}  {told.policy}, {told.forwarding}"]
         for backend in told.backends:
             state = self.checks.states[backend.name]
             taken = sum(listener.taken.get(backend.name, 0) for listener in self.listeners.values())
@@ -132,14 +132,15 @@ async def load_balancer(address: str = "0.0.0.0", stats_port: int = STATS_PORT, 
             message = await next_message()
             if message["type"] == "CHECK":
                 for balanced in served.values():
-                    check(balanced)
+                    if balanced.told.check.interval == message["interval"]:
+                        check(balanced)
                 continue
             told = msgspec.convert(message["object"], LoadBalancer)
             if message["type"] == "DELETED":
-                if told.service in served:
-                    served.pop(told.service).close()
+                if told.name in served:
+                    served.pop(told.name).close()
                 continue
-            balanced = served.setdefault(told.service, Balanced())
+            balanced = served.setdefault(told.name, Balanced())
             await balanced.apply(told)
             check(balanced, only_new=True)
     finally:

@@ -15,7 +15,10 @@ ProxyProtocol = Literal["", "v1", "v2"]
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """A port of the public address, and the port of every backend behind it (0: the same, by the same address)."""
+    """A port of the public address, and the port of every backend behind it (0: the same, by the same address).
+
+    The port of a node is a Service's node port, or a Pod's hostPort.
+    """
 
     port: int
     protocol: Literal["TCP", "UDP"]
@@ -31,7 +34,7 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """How it is found out whether a backend is well; `timeout` in seconds."""
+    """How it is found out whether a backend is well; `timeout` and `interval` in seconds."""
 
     protocol: Literal["TCP", "HTTP"]
     port: int
@@ -41,12 +44,17 @@ class Check(msgspec.Struct, frozen=True):
     """So many checks passed in a row: up again."""
     unhealthy: int = 2
     """So many failed in a row: down. The first check of a backend decides alone."""
+    interval: float = 2.0
+    """Between rounds. Who has the rounds begin says it with each."""
 
 
 class LoadBalancer(msgspec.Struct, frozen=True, kw_only=True):
-    """One public address and what is behind it, on behalf of `service` (``default/account``)."""
+    """One public address and what is behind it.
 
-    service: str
+    `name`: the Service that asked for it (``default/account``), or what an administrator calls it (``ingress``).
+    """
+
+    name: str
     address: str
     listeners: tuple[Listener, ...]
     backends: tuple[Backend, ...]
@@ -58,3 +66,8 @@ class LoadBalancer(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for a backend to accept a connection."""
     source_ranges: tuple[str, ...] = ()
     """Who may call; nobody is refused where it is empty."""
+
+    @property
+    def origin(self) -> str:
+        """Who asked for it."""
+        return f"{'Service' if '/' in self.name else 'listener'} {self.name}"

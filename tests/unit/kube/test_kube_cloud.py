@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from k8semu.apps.balancer.model import Backend, Check, Listener
+from k8semu.apps.balancer.model import Backend, Check, Listener, LoadBalancer
 from k8semu.errors import InputError
 from k8semu.kube.cloud import ANNOTATION, CloudError, CloudSpec, HealthCheck, Options, Pool, options_of, plan
 
@@ -64,11 +64,27 @@ def test_an_address_is_one_services_until_it_is_given_back() -> None:
     assert pool.give_back("nobody") == ""
 
 
+def test_an_address_with_listeners_made_by_hand_is_only_for_who_asks_and_leaves_them_their_ports() -> None:
+    listeners = (Listener(80, "TCP", 80),)
+    told = LoadBalancer(
+        name="ingress", address="203.0.113.100", listeners=listeners, backends=(), check=Check("TCP", 80)
+    )
+    pool = Pool(["203.0.113.100-203.0.113.101"], [told])
+    assert pool.take("a", ports=[(80, "TCP")]) == "203.0.113.101"
+    with pytest.raises(CloudError, match=r"port 80/TCP of 203.0.113.100 is taken by listener ingress"):
+        pool.take("b", "203.0.113.100", [(443, "TCP"), (80, "TCP")])
+    assert pool.take("b", "203.0.113.100", [(443, "TCP"), (80, "UDP")]) == "203.0.113.100"
+    with pytest.raises(CloudError, match=r"port 80/TCP of 203.0.113.100 is taken"):
+        pool.take("b", "203.0.113.100", [(80, "TCP")])
+    with pytest.raises(CloudError, match=r"no address is left in the pool \(2 addresses, 2 taken\)"):
+        pool.take("c")
+
+
 def test_a_load_balancer_balances_over_the_node_ports_of_all_nodes() -> None:
     told = plan(service(), NODES, "203.0.113.100", CLOUD)
     assert told.listeners == (Listener(80, "TCP", 30080),)
     assert told.backends == (Backend("host1", "10.100.0.2"), Backend("host2", "10.100.0.3"))
-    assert (told.service, told.address, told.policy, told.forwarding) == (
+    assert (told.name, told.address, told.policy, told.forwarding) == (
         "default/web", "203.0.113.100", "roundRobin", "proxy",
     )  # fmt: skip
 

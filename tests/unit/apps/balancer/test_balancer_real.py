@@ -44,7 +44,7 @@ class Real:
     def told(self, **how: Any) -> LoadBalancer:
         how = {"check": Check("TCP", self.web), "backends": (Backend("one", ONE), Backend("other", OTHER)), **how}
         listeners = (Listener(self.listen, "TCP", self.web),)
-        return LoadBalancer(service="default/web", address=ONE, listeners=listeners, **how)
+        return LoadBalancer(name="default/web", address=ONE, listeners=listeners, **how)
 
     def tell(self, verb: str, told: LoadBalancer) -> None:
         self.feed.put({"type": verb, "object": msgspec.to_builtins(told)})
@@ -135,10 +135,10 @@ def test_a_backend_that_dies_is_left_out_after_two_checks_and_taken_back_after_t
             assert "(connected)" in await real.state()
             second = await asyncio.start_server(lambda r, w: w.close(), OTHER, real.web)
             real.changes.clear()
-            real.feed.put({"type": "CHECK"})
+            real.feed.put({"type": "CHECK", "interval": 2.0})
             await real.until_said("down  weight 1  0 connections  (connected)")
             assert real.changes == [], "one check is not enough"
-            real.feed.put({"type": "CHECK"})
+            real.feed.put({"type": "CHECK", "interval": 2.0})
             await real.until(("other", True))
             second.close()
             server.close()
