@@ -16,6 +16,7 @@ def command(name: str) -> None:
     this = Run(load(name))
     try:
         this.build()
+        this.settle()
         click.echo(export(this.cluster.journal), nl=False)
     finally:
         this.close()

@@ -102,6 +102,10 @@ class Run:
                 error.file = self.loaded.file
             raise
 
+    def settle(self) -> None:
+        """What happens by itself before the first step: a load balancer's first checks, an API server's first words."""
+        self.cluster.run(asyncio.sleep(SETTLE))
+
     def steps(
         self, each: Callable[[StepResult], None] | None = None, begins: Callable[[], None] | None = None
     ) -> list[StepResult]:

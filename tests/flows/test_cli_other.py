@@ -41,6 +41,13 @@ def test_the_exported_script_is_one_that_bash_reads(tmp_path: Path) -> None:
     refused(k8semu("export", "nosuch"), "no scenario 'nosuch'")
 
 
+def test_an_exported_load_balancer_has_the_rules_that_follow_from_its_first_checks() -> None:
+    said = k8semu("export", "loadbalancer").out
+    table = said.partition("ip netns exec slb nft -f - <<'EOF'\n")[2].partition("EOF\n")[0]
+    assert "add rule ip slb lb-default/account-direct goto to-host1\n" in table     # the only node with an endpoint
+    assert "ip -n slb rule add priority 1 from all fwmark 0x1 lookup 101\n" in said
+
+
 # --- diff ---------------------------------------------------------------------------------------
 
 
