@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from k8semu.kube.ingress.objects import Ingress
     from k8semu.kube.ingress.state import State
 
+CANARY = "nginx.ingress.kubernetes.io/canary"
 KINDS = ("ingresses", "ingressclasses", "services", "endpointslices", "secrets", "configmaps")
 
 
@@ -53,9 +54,10 @@ def ways_of_ingresses(built: Built) -> dict[str, list[str]]:
 
 def _rows(ingress: Ingress) -> list[str]:
     rows = []
+    canary = "some of " if ingress.metadata.annotations.get(CANARY) == "true" else ""
     for rule in ingress.spec.rules:
         paths = [f"{path.path or '/'} ▸ {_backend(path.backend)}" for path in rule.http.paths] if rule.http else []
-        rows.append(f"{rule.host or '*'}: {', '.join(paths)}")
+        rows.append(f"{canary}{rule.host or '*'}: {', '.join(paths)}")
     if ingress.spec.default_backend is not None:
         rows.append(f"everything else ▸ {_backend(ingress.spec.default_backend)}")
     return rows

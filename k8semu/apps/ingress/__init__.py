@@ -7,6 +7,8 @@
     head           what of a request's head nginx refuses, before anybody reads it
     access         who may: limits, address lists, passwords
     auth_request   who may, by the word of another server
+    balancing      which backend, and which of its endpoints: turns, cookies, hashes, canaries
+    pace           how fast an answer goes out
     forward        one request on its way to a backend and back: tries, timeouts, streaming
     upstream       connections to backends, kept open for the next request
     tunnel         after an upgrade: bytes in both directions

@@ -19,9 +19,11 @@ import h11
 from k8semu.apps.ingress import auth_request, proxy_protocol
 from k8semu.apps.ingress import head as heads
 from k8semu.apps.ingress.forward import Failed, Forward
+from k8semu.apps.ingress.pace import Pace
 from k8semu.apps.ingress.pages import SENT_AS, page, reason
 from k8semu.apps.ingress.request import LINGER_TIME, ClientGoneError, Request, TooLargeError
 from k8semu.apps.ingress.stream import Reader, within
+from k8semu.kube.ingress.choosing import Asked
 from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
 from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
 from k8semu.kube.ingress.matching import BadPathError, normal_path
@@ -169,7 +171,7 @@ class Conversation:
         self.proxy.metrics.record(Done(
             host, request.method, location.path, location.ingress, location.backend.service[1],
             request.status, now - request.began, request.received, request.sent,
-            upstream.get("connect"), upstream.get("header"), upstream.get("response"),
+            upstream.get("connect"), upstream.get("header"), upstream.get("response"), request.canary,
         ))  # fmt: skip
 
     async def _refuse(self, status: int) -> None:
@@ -258,12 +260,23 @@ class Conversation:
         lines = usable(request.head.lines, config.enable_underscores_in_headers)
         if location.users is not None:
             lines = [line for line in lines if line[0].lower() != "authorization"]
-        told = to_backend(lines, client, self.proxy.request_id(), config, location.settings)
+        told = to_backend(lines, client, self.proxy.request_id(), config, location.settings, request.target)
         given = {name.lower() for name, _ in more}
         told = [line for line in told if line[0].lower() not in given] + more
         target = rewritten(location, path, request.target)
+        known = real_client(request.head.lines, client, config)
+        asked = Asked(
+            request.head.lines, request.method, request.target, path, request.head.host, known.address,
+            self.listener.scheme,
+        )  # fmt: skip
+        backend = self.proxy.balancer.backend(location, asked)
+        request.canary = backend.name if backend is not location.backend else ""
+        mine = location.settings
+        if mine.limit_rate:
+            request.pace = Pace(mine.limit_rate << 10, mine.limit_rate_after << 10, request.began)
         try:
-            await self._unless_gone(Forward(self.proxy, request, location, target, told).run())
+            forward = Forward(self.proxy, request, location, backend, asked, target, told)
+            await self._unless_gone(forward.run())
         except Failed as failed:
             await self._page(request, failed.status)
 

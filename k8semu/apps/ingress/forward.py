@@ -21,6 +21,7 @@ from msgspec import Struct
 from k8semu.apps.ingress.request import ClientGoneError
 from k8semu.apps.ingress.tunnel import tunnel
 from k8semu.apps.ingress.upstream import Broken, Connection
+from k8semu.kube.ingress.choosing import Asked
 from k8semu.kube.ingress.configure import Backend, Location, Upstream
 from k8semu.kube.ingress.headers import Lines, to_client
 
@@ -47,25 +48,18 @@ class Failed(Exception):
         self.status = status
 
 
-class Balancer:
-    """Which upstream of a backend is next: one after another."""
-
-    def __init__(self) -> None:
-        self._next: dict[tuple[Any, str], int] = {}
-
-    def pick(self, backend: Backend) -> Upstream:
-        key = (backend.service, backend.port)
-        number = self._next.get(key, 0)
-        self._next[key] = number + 1
-        return backend.upstreams[number % len(backend.upstreams)]
-
-
 class Forward:
-    """`request` on its way to the backend of `location`, with these header lines."""
+    """`request` on its way to a `backend` of `location`, with these header lines. `asked`: what the choice looks at."""
 
-    def __init__(self, proxy: Proxy, request: Request, location: Location, target: str, lines: Lines) -> None:
-        self.proxy, self.request, self.location, self.target, self.lines = proxy, request, location, target, lines
+    def __init__(
+        self, proxy: Proxy, request: Request, location: Location, backend: Backend, asked: Asked, target: str,
+        lines: Lines,
+    ) -> None:  # fmt: skip
+        self.proxy, self.request, self.location, self.backend = proxy, request, location, backend
+        self.asked, self.target, self.lines = asked, target, lines
         self.mine = location.settings
+        self._cookie = ""
+        self._failed: list[Upstream] = []
         self.sent = False
         """Whether anything has gone to the backend that may have had an effect."""
         self.upstream: Upstream | None = None
@@ -82,6 +76,10 @@ class Forward:
             connection.close()
             raise
         self._took("response")
+        if self.mine.load_balance == "ewma" and self.upstream is not None:
+            times = self.request.times
+            seconds = times.get("connect", 0.0) + times["response"]
+            self.proxy.balancer.latencies.took(self.upstream, asyncio.get_running_loop().time(), seconds)
         return int(response.status_code)
 
     def _took(self, what: str) -> None:
@@ -108,10 +106,13 @@ class Forward:
         tries = self.mine.proxy_next_upstream_tries or 1 << 30
         status = 502
         while tries > 0:
-            upstream = self.upstream = self.proxy.balancer.pick(self.location.backend)
+            self._began = asyncio.get_running_loop().time()
+            upstream, cookie = self.proxy.balancer.pick(
+                self.backend, self.location, self.asked, self._began, self._failed
+            )
+            self.upstream, self._cookie = upstream, cookie
             connection = None
             kept = False
-            self._began = asyncio.get_running_loop().time()
             try:
                 connection = await self.proxy.pool.take(upstream, self.mine.proxy_connect_timeout)
                 self._took("connect")
@@ -130,6 +131,7 @@ class Forward:
             if connection is not None:
                 connection.close()
             if not kept or failure != "error":
+                self._failed.append(upstream)
                 tries -= 1  # that a kept connection had ended says nothing of its backend
             if not self._may_repeat(failure, body):
                 break
@@ -183,7 +185,7 @@ class Forward:
             await self._upgrade(connection, lines)
             return
         length = next((value for key, value in lines if key.lower() == "content-length"), None)
-        head = to_client(lines, self.request.hsts)
+        head = [*([("Set-Cookie", self._cookie)] if self._cookie else []), *to_client(lines, self.request.hsts)]
         out = self.request.begin(response.status_code, response.reason.decode("latin-1"), head, length)
         while True:
             try:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from k8semu.apps.ingress.access import Access
+from k8semu.apps.ingress.balancing import Balancer
 from k8semu.apps.ingress.conversation import Conversation
-from k8semu.apps.ingress.forward import Balancer
 from k8semu.apps.ingress.stream import Reader, listen
 from k8semu.apps.ingress.upstream import Pool
 from k8semu.apps.registry import http
@@ -47,7 +47,7 @@ class Proxy:
     def __init__(self, options: Options, seed: int, metrics: Metrics) -> None:
         self.options = options
         self.state = State()
-        self.pool, self.balancer, self.access = Pool(), Balancer(), Access()
+        self.pool, self.balancer, self.access = Pool(), Balancer(Random(~seed)), Access()
         self.metrics = metrics
         self._random = Random(seed)
         self._config: Config | None = None

@@ -13,6 +13,7 @@ import h11
 
 from k8semu.apps.ingress import head as heads
 from k8semu.apps.ingress.chunks import Chunks
+from k8semu.apps.ingress.pace import Pace
 from k8semu.apps.ingress.pages import CLOSES, SENT_AS, reason
 from k8semu.apps.ingress.stream import Reader
 from k8semu.kube.ingress.headers import Lines
@@ -51,12 +52,16 @@ class Request:
         self.most = 0
         """Bytes that the body may have; 0: any."""
         self.hsts = ""
+        self.pace: Pace | None = None
+        """How fast the answer goes out."""
         self.answered = False
         self.ended = False
         """The connection cannot be used for another request."""
         self._read = 0
         self._broken = False
         self.location: Location | None = None
+        self.canary = ""
+        """The name of the canary that it went to."""
         self.began = asyncio.get_running_loop().time()
         self.times: dict[str, float] = {}
         """Seconds that the backend took to `connect`, for its `header`, for the whole `response`."""
@@ -150,7 +155,10 @@ class Request:
         """Raises OSError, TimeoutError."""
         if data:
             self.sent += len(data)
-            await self.conversation.write(data)
+            if self.pace is not None:
+                await self.pace.write(data, self.conversation.write)
+            else:
+                await self.conversation.write(data)
 
     async def answer(self, status: int, lines: Lines, body: bytes) -> None:
         """A whole answer of the proxy's own."""

@@ -9,6 +9,7 @@
         ▼
     settings          what annotations and the controller's ConfigMap ask for
     headers           what the backend is told of the client
+    choosing          which of two backends, and whom a cookie or a hash is for
 
     glossary
     server            a host and its locations, as nginx calls them; `_` takes every other host

@@ -66,6 +66,19 @@ class Backend(Struct, frozen=True):
     upstreams: tuple[Upstream, ...] = ()
     why: str = ""
 
+    @property
+    def name(self) -> str:
+        """What ingress-nginx calls it: ``default-web-80``."""
+        return "-".join((*self.service, self.port))
+
+
+class Canary(Struct, frozen=True):
+    """A backend that some requests go to instead, by the settings of an Ingress of its own."""
+
+    ingress: Key
+    backend: Backend
+    settings: Settings
+
 
 class Location(Struct, frozen=True):
     """A path of a host. `denied`: why it answers 503 to everything, or ''."""
@@ -78,6 +91,7 @@ class Location(Struct, frozen=True):
     denied: str = ""
     users: dict[str, str] | None = None
     """Whose passwords are asked for, with their entries; None without authentication."""
+    canary: Canary | None = None
 
 
 class Server(Struct, frozen=True):
@@ -218,12 +232,17 @@ class _Build:
         self.roots: dict[str, Location] = {}
         self.app_roots: dict[str, str] = {}
         self.certificates: dict[str, Certificate] = {}
+        self.canaries: list[tuple[Key, Ingress, Settings]] = []
 
     def add(self, key: Key, ingress: Ingress) -> None:
         mine, wrong = settings(ingress.metadata.annotations, self.globals.settings)
         self.problems += [Problem(key, f"{one.name}: {one.why}") for one in wrong]
         self.problems += [Problem(key, what) for what in _bad_expressions(ingress, mine)]
         denied = _denied(wrong)
+        if mine.canary:
+            if not denied:
+                self.canaries.append((key, ingress, mine))
+            return
         users = None
         if mine.auth_type:
             users, why = passwords(self.state, key[0], mine)
@@ -264,6 +283,25 @@ class _Build:
         if backend.why and Problem(key, backend.why) not in self.problems:
             self.problems.append(Problem(key, backend.why))
         return Location(path, path_type, key, backend, mine, access.denied, access.users)
+
+    def add_canaries(self) -> None:
+        """Have each canary stand behind the places that another Ingress has made; what has one keeps it."""
+        for key, ingress, mine in self.canaries:
+            wanted = [
+                (rule.host.lower() or EVERY_HOST, path.path or "/", path.path_type, path.backend)
+                for rule in ingress.spec.rules for path in (rule.http.paths if rule.http is not None else [])
+            ]  # fmt: skip
+            for host, path, path_type, backend in wanted:
+                theirs = self._location(key, path, path_type, backend, _Access(mine, "", None))
+                canary = Canary(key, theirs.backend, mine)
+                known = self.locations.get(host, [])
+                places = [n for n, one in enumerate(known) if (one.path, one.path_type) == (path, path_type)]
+                for number in places:
+                    if known[number].canary is None and known[number].backend.service != canary.backend.service:
+                        known[number] = msgspec.structs.replace(known[number], canary=canary)
+                if not places:
+                    where = f"{'*' if host == EVERY_HOST else host}{path}"
+                    self.problems.append(Problem(key, f"canary: no other Ingress has {where} ({path_type})"))
 
     def _certificates(self, key: Key, ingress: Ingress) -> None:
         """Which of its hosts have a certificate; the oldest Ingress that speaks of TLS for a host decides."""
@@ -326,6 +364,7 @@ def configure(state: State, options: Options) -> Config:
     ours = [item for item in sorted(state.ingresses.items(), key=_age) if is_ours(item[1], state, options)]
     for key, ingress in ours:
         build.add(key, ingress)
+    build.add_canaries()
     servers = {host: build.server(host) for host in build.locations}
     every = servers.pop(EVERY_HOST)
     return Config(servers, every, build.globals, tuple(build.problems), tuple(key for key, _ in ours))

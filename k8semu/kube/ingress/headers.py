@@ -73,8 +73,10 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def to_backend(lines: Lines, client: Client, request_id: str, config: Globals, mine: Settings) -> Lines:
-    """The header lines for the backend, without those that say how the body is framed."""
+def to_backend(
+    lines: Lines, client: Client, request_id: str, config: Globals, mine: Settings, target: str = ""
+) -> Lines:
+    """The header lines for the backend, without those that say how the body is framed. `target` as it came."""
     told = real_client(lines, client, config)
     forwarded = first(lines, "x-forwarded-for")
     chain = f"{forwarded}, {client.address}" if config.compute_full_forwarded_for and forwarded else told.address
@@ -85,13 +87,14 @@ def to_backend(lines: Lines, client: Client, request_id: str, config: Globals, m
     out += [
         ("X-Request-ID", first(lines, "x-request-id") or request_id), ("X-Real-IP", told.address),
         ("X-Forwarded-For", chain), ("X-Forwarded-Host", told.host), ("X-Forwarded-Port", str(told.port)),
-        ("X-Forwarded-Proto", told.scheme), ("X-Forwarded-Scheme", told.scheme), ("X-Scheme", told.scheme),
+        ("X-Forwarded-Proto", told.scheme), ("X-Forwarded-Scheme", told.scheme),
+        ("X-Original-URI", target if config.proxy_add_original_uri_header else ""), ("X-Scheme", told.scheme),
         ("X-Original-Forwarded-For", forwarded),
         ("X-Original-Forwarded-Host", first(lines, "x-forwarded-host")),
         ("X-Forwarded-Prefix", mine.x_forwarded_prefix if mine.rewrite_target else ""),
     ]  # fmt: skip
     out = [line for line in out if line[1]]
-    dropped = {*SET, *HOP_BY_HOP, *_named(lines)}
+    dropped = {*(["x-original-uri"] if config.proxy_add_original_uri_header else []), *SET, *HOP_BY_HOP, *_named(lines)}
     return out + [line for line in lines if line[0].lower() not in dropped]
 
 

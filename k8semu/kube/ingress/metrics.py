@@ -60,6 +60,7 @@ class Done(NamedTuple):
     connect: float | None = None
     header: float | None = None
     response: float | None = None
+    canary: str = ""
 
     def values(self) -> Iterable[tuple[str, float]]:
         """What each histogram sees."""
@@ -93,7 +94,7 @@ class Metrics:
     def record(self, done: Done) -> None:
         """Count a request of a host that an Ingress names."""
         labels = self._labels(
-            canary="", host=done.host, ingress=done.ingress[1], namespace=done.ingress[0], path=done.path,
+            canary=done.canary, host=done.host, ingress=done.ingress[1], namespace=done.ingress[0], path=done.path,
             method=done.method if done.method in METHODS else "invalid_method", service=done.service,
             status=str(done.status),
         )  # fmt: skip

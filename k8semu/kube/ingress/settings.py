@@ -5,8 +5,10 @@
 A value that makes no sense denies the locations of its Ingress: they answer 503, as ingress-nginx' do.
 
 Kubernetes: ingress-nginx internal/ingress/annotations, internal/ingress/controller/config/config.go
-Differs:    `service-upstream` is on unless it is said to be off: the proxy calls a Service's ClusterIP.
-Not modelled: canaries, cookies, CORS, snippets, other protocols to the backend than HTTP and HTTPS, proxy-ssl-*.
+Differs:    `service-upstream` is on unless it is said to be off, or something is said that chooses among endpoints
+            (`affinity`, `upstream-hash-by`, `load-balance: ewma`): the proxy calls a Service's ClusterIP.
+Not modelled: CORS, snippets, other protocols to the backend than HTTP and HTTPS, proxy-ssl-*, mirrors,
+              session-cookie-expires (a date; there is session-cookie-max-age).
 """
 
 from __future__ import annotations
@@ -22,6 +24,16 @@ from msgspec import Struct
 PREFIX = "nginx.ingress.kubernetes.io/"
 BACKEND_PROTOCOLS = ("HTTP", "HTTPS", "AUTO_HTTP")
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
+CHOICES = {
+    "backend_protocol": BACKEND_PROTOCOLS, "auth_type": ("basic",), "auth_secret_type": ("auth-file", "auth-map"),
+    "load_balance": ("round_robin", "ewma"), "affinity": ("cookie",), "affinity_mode": ("balanced", "persistent"),
+    "session_cookie_samesite": ("Strict", "Lax", "None"),
+}  # fmt: skip
+"""What some settings can be."""
+CANARY = ("canary_by_header", "canary_by_header_value", "canary_by_header_pattern", "canary_by_cookie", "canary_weight")
+_VARIABLES = re.compile(
+    r"request_uri|uri|host|remote_addr|scheme|request_method|args|query_string|(http|arg|cookie)_.+"
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -67,6 +79,27 @@ class Settings(Struct, frozen=True, kw_only=True):
     limit_connections: int = 0
     limit_burst_multiplier: int = 5
     limit_allowlist: tuple[str, ...] = ()
+    limit_rate: int = 0
+    """KiB a second of an answer, 0: as fast as it goes;"""
+    limit_rate_after: int = 0
+    """and how many KiB go before that."""
+    load_balance: str = "round_robin"
+    upstream_hash_by: str = ""
+    affinity: str = ""
+    affinity_mode: str = "balanced"
+    session_cookie_name: str = "INGRESSCOOKIE"
+    session_cookie_path: str = ""
+    session_cookie_max_age: int = 0
+    session_cookie_secure: bool = False
+    session_cookie_samesite: str = ""
+    session_cookie_change_on_failure: bool = False
+    canary: bool = False
+    canary_by_header: str = ""
+    canary_by_header_value: str = ""
+    canary_by_header_pattern: str = ""
+    canary_by_cookie: str = ""
+    canary_weight: int = 0
+    canary_weight_total: int = 100
 
 
 class Globals(Struct, frozen=True, kw_only=True):
@@ -75,6 +108,7 @@ class Globals(Struct, frozen=True, kw_only=True):
     use_proxy_protocol: bool = False
     use_forwarded_headers: bool = False
     compute_full_forwarded_for: bool = False
+    proxy_add_original_uri_header: bool = False
     enable_underscores_in_headers: bool = False
     http_redirect_code: int = 308
     limit_req_status_code: int = 503
@@ -207,22 +241,44 @@ def settings(annotations: Mapping[str, str], defaults: Settings) -> tuple[Settin
     """The settings of an Ingress, and what is wrong with its annotations."""
     said = {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
     values, wrong = _read(said, _SETTINGS)
-    if values.get("backend_protocol", "HTTP").upper() not in BACKEND_PROTOCOLS:
-        wrong.append(Wrong("backend-protocol", f"{values['backend_protocol']} is not modelled"))
-    if values.get("auth_type", "basic") != "basic":
-        wrong.append(Wrong("auth-type", f"{values['auth_type']} is not modelled: basic"))
+    if "backend_protocol" in values:
+        values["backend_protocol"] = values["backend_protocol"].upper()
+    for name, known in CHOICES.items():
+        if values.get(name, known[0]) not in known:
+            wrong.append(Wrong(name.replace("_", "-"), f"{values[name]} is not modelled: {', '.join(known)}"))
+    wrong += _wrong_choice(values)
     if not re.fullmatch(r"(https?://[^\s/]+\S*)?", values.get("auth_url", "")):
         wrong.append(Wrong("auth-url", "such as http://auth.default.svc.cluster.local/check"))
     if values.get("auth_method", "GET") not in METHODS:
         wrong.append(Wrong("auth-method", "a method, such as GET"))
-    if values.get("auth_secret_type", "auth-file") not in ("auth-file", "auth-map"):
-        wrong.append(Wrong("auth-secret-type", "auth-file or auth-map"))
     if '"' in values.get("auth_realm", ""):
         wrong.append(Wrong("auth-realm", "no quotation marks"))
     for name in ("permanent_redirect_code", "temporal_redirect_code"):
         if not 300 <= values.get(name, 301) <= 308:
             wrong.append(Wrong(name.replace("_", "-"), "a redirect's code is 300 to 308"))
+    chooses = values.get("affinity") or values.get("upstream_hash_by") or values.get("load_balance") == "ewma"
+    if chooses and "service_upstream" not in values:
+        values["service_upstream"] = False
     return msgspec.structs.replace(defaults, **values), wrong
+
+
+def _wrong_choice(values: Mapping[str, Any]) -> list[Wrong]:
+    """What is wrong with what chooses a backend or an endpoint."""
+    wrong = []
+    for name in re.findall(r"\$\{?([a-z0-9_]*)", values.get("upstream_hash_by", "")):
+        if not _VARIABLES.fullmatch(name):
+            wrong.append(Wrong("upstream-hash-by", f"${name} is not modelled"))
+    try:
+        re.compile(values.get("canary_by_header_pattern", ""))
+    except re.error as error:
+        wrong.append(Wrong("canary-by-header-pattern", str(error)))
+    if not values.get("canary") and any(values.get(name) for name in CANARY):
+        wrong.append(Wrong("canary", 'configured, but not enabled (canary: "true")'))
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*", values.get("session_cookie_name", "")):
+        wrong.append(Wrong("session-cookie-name", "no name of a cookie"))
+    if re.search(r"[;\s]", values.get("session_cookie_path", "")):
+        wrong.append(Wrong("session-cookie-path", "no blanks or semicolons"))
+    return wrong
 
 
 def global_settings(data: Mapping[str, str]) -> tuple[Globals, list[Wrong]]:
