@@ -45,7 +45,7 @@ def test_an_exported_load_balancer_has_the_rules_that_follow_from_its_first_chec
     said = k8semu("export", "loadbalancer").out
     table = said.partition("ip netns exec slb nft -f - <<'EOF'\n")[2].partition("EOF\n")[0]
     assert "add rule ip slb lb-default/account-direct goto to-host1\n" in table     # the only node with an endpoint
-    assert "ip -n slb rule add priority 1 from all fwmark 0x1 lookup 101\n" in said
+    assert "ip -n slb rule add priority 1 from all fwmark 0x1 lookup 1001\n" in said
 
 
 # --- diff ---------------------------------------------------------------------------------------
