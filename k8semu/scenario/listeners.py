@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from k8semu.apps.balancer.model import Backend, Check, Listener
 from k8semu.apps.balancer.model import LoadBalancer as Told
 from k8semu.kube.addons import own_labels
 from k8semu.kube.controllers.service_lb import EXCLUDED
 from k8semu.scenario.check import NAME
-from k8semu.scenario.model import ListenerCheck, ListenerSpec, LoadBalancer, NodeSpec
+from k8semu.scenario.convert import WrongValue, convert
+from k8semu.scenario.model import LoadBalancer, Model, NodeSpec, Port
 
 if TYPE_CHECKING:
     from k8semu.scenario.load import Loaded
@@ -31,8 +35,49 @@ JSON = dict[str, Any]
 T = TypeVar("T")
 
 
+class ListenerCheck(Model, kw_only=True):
+    """How a listener's backends are checked; what is None is as in the load balancer's `healthCheck`."""
+
+    protocol: Literal["HTTP", "TCP"] = "TCP"
+    port: Port | None = None
+    """The port that backends are called at, unless given."""
+    path: str = ""
+    """HTTP: ``/``, unless given. The answer has to be 200."""
+    interval: Annotated[float, Meta(ge=0.05, le=3600)] | None = None
+    timeout: Annotated[float, Meta(gt=0, le=60)] | None = None
+    healthy_threshold: Annotated[int, Meta(ge=1, le=10)] | None = None
+    unhealthy_threshold: Annotated[int, Meta(ge=1, le=10)] | None = None
+
+
+class ListenerSpec(Model, kw_only=True):
+    """A listener that an administrator makes by hand: a public port before a port of nodes, without a Service.
+
+    What is None is as the load balancer has it.
+    """
+
+    name: str
+    address: str = ""
+    """One of the pool; for those without, all the same: the lowest that nobody asks for."""
+    port: Port
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    backend_port: Port | None = None
+    """Of each node: a Pod's hostPort, or a Service's node port; `port`, unless given."""
+    nodes: list[str] | None = None
+    """Those behind it; all, unless given."""
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
+    """In place of `nodes`: those with these labels."""
+    policy: Literal["roundRobin", "weightedRoundRobin", "sourceHash"] | None = None
+    forwarding: Literal["proxy", "dsr"] | None = None
+    proxy_protocol: Literal["", "v1", "v2"] | None = None
+    weights: dict[str, Annotated[int, Meta(ge=1, le=100)]] | None = None
+    source_ranges: list[str] = msgspec.field(default_factory=list)
+    """Who may call; nobody is refused where it is empty."""
+    health_check: ListenerCheck = msgspec.field(default_factory=ListenerCheck)
+
+
 def settle(loaded: Loaded, cloud: LoadBalancer, pool: list[ipaddress.IPv4Address]) -> None:
-    """Give an address to those that name none, and see that nobody else has it."""
+    """Read them, give an address to those that name none, and see that nobody else has it."""
+    cloud.listeners = [_read(loaded, each, f"{PATH}[{i}]") for i, each in enumerate(cloud.listeners)]
     known = [str(address) for address in pool]
     asked = {each.address for each in cloud.listeners} | {_asked(manifest) for manifest in loaded.manifests}
     free = next((address for address in known if address not in asked), "")
@@ -45,6 +90,14 @@ def settle(loaded: Loaded, cloud: LoadBalancer, pool: list[ipaddress.IPv4Address
         if each.address not in known:
             what = f"{each.address!r} is not in the pool of addresses"
             raise loaded.error(what, path, f"one of {cloud.pool}, or leave it out" if known else "the pool is empty")
+
+
+def _read(loaded: Loaded, value: Any, path: str) -> ListenerSpec:
+    try:
+        read: ListenerSpec = convert(value, ListenerSpec)
+    except WrongValue as error:
+        raise loaded.error(error.what, f"{path}{error.path}", error.hint) from None
+    return read
 
 
 def _asked(manifest: JSON) -> str:

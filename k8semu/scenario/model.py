@@ -99,46 +99,6 @@ class HealthCheck(Model, kw_only=True):
     unhealthy_threshold: Annotated[int, Meta(ge=1, le=10)] = 2
 
 
-class ListenerCheck(Model, kw_only=True):
-    """How a listener's backends are checked; what is None is as in the load balancer's `healthCheck`."""
-
-    protocol: Literal["HTTP", "TCP"] = "TCP"
-    port: Port | None = None
-    """The port that backends are called at, unless given."""
-    path: str = ""
-    """HTTP: ``/``, unless given. The answer has to be 200."""
-    interval: Annotated[float, Meta(ge=0.05, le=3600)] | None = None
-    timeout: Annotated[float, Meta(gt=0, le=60)] | None = None
-    healthy_threshold: Annotated[int, Meta(ge=1, le=10)] | None = None
-    unhealthy_threshold: Annotated[int, Meta(ge=1, le=10)] | None = None
-
-
-class ListenerSpec(Model, kw_only=True):
-    """A listener that an administrator makes by hand: a public port before a port of nodes, without a Service.
-
-    What is None is as the load balancer has it.
-    """
-
-    name: str
-    address: str = ""
-    """One of the pool; for those without, all the same: the lowest that nobody asks for."""
-    port: Port
-    protocol: Literal["TCP", "UDP"] = "TCP"
-    backend_port: Port | None = None
-    """Of each node: a Pod's hostPort, or a Service's node port; `port`, unless given."""
-    nodes: list[str] | None = None
-    """Those behind it; all, unless given."""
-    node_selector: dict[str, str] = {}
-    """In place of `nodes`: those with these labels."""
-    policy: Literal["roundRobin", "weightedRoundRobin", "sourceHash"] | None = None
-    forwarding: Literal["proxy", "dsr"] | None = None
-    proxy_protocol: Literal["", "v1", "v2"] | None = None
-    weights: dict[str, Annotated[int, Meta(ge=1, le=100)]] | None = None
-    source_ranges: list[str] = []
-    """Who may call; nobody is refused where it is empty."""
-    health_check: ListenerCheck = msgspec.field(default_factory=ListenerCheck)
-
-
 class LoadBalancer(Model, kw_only=True):
     """The cloud that serves Services of type LoadBalancer: there as soon as the file has one."""
 
@@ -159,8 +119,8 @@ class LoadBalancer(Model, kw_only=True):
     weights: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
     connect_timeout: Annotated[float, Meta(gt=0, le=60)] = 1.0
     health_check: HealthCheck = msgspec.field(default_factory=HealthCheck)
-    listeners: list[ListenerSpec] = []
-    """Made by hand."""
+    listeners: list[Any] = []
+    """Made by hand: each a `k8semu.scenario.listeners.ListenerSpec`, read there, for few files have any."""
 
 
 class Http(Model, kw_only=True):
