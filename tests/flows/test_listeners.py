@@ -60,7 +60,7 @@ def test_a_pod_that_goes_takes_its_node_out_and_one_that_comes_brings_its_node_i
 
 def test_before_two_failed_checks_a_node_still_gets_its_share() -> None:
     _, one, two = run([{"delete": {"object": "pod/there"}}, call("user", PROXIED), call("user", PROXIED)])
-    assert (one["error"], two["error"]) == ("", "Empty reply from server"), "slb took the second call, and could not get on"
+    assert (one["error"], two["error"]) == ("", "Empty reply from server"), "slb took the second call"
 
 
 def test_a_node_that_is_not_ready_stays_behind_it_as_long_as_its_port_answers() -> None:
