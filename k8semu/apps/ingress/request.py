@@ -144,9 +144,10 @@ class Request:
         return self.http.send(h11.EndOfMessage()) or b""
 
     def switch(self, lines: Lines) -> bytes:
-        """The answer 101."""
+        """The answer 101. nginx: src/http/ngx_http_header_filter_module.c writes Connection itself."""
         self.answered, self.status = True, 101
-        kept = [line for line in lines if line[0].lower() not in ("server", "content-length", "transfer-encoding")]
+        dropped = ("server", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection")
+        kept = [("Connection", "upgrade"), *(line for line in lines if line[0].lower() not in dropped)]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
         event = h11.InformationalResponse(status_code=101, headers=headers, reason="Switching Protocols")
         return self.http.send(event) or b""
