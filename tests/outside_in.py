@@ -9,6 +9,7 @@ The node that is called is host1. `at`: on which node the Service's only Pod is.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 OWN, PUBLIC = "own", "public"
@@ -62,6 +63,27 @@ NODE_PORT: list[tuple[str, str, str, Seen]] = [
     ("Local", "there", "Pod on the node", {"*": OWN, **NO_POLICY_THERE}),
     ("Local", "there", "Pod on another node", {"*": DROPPED, **NO_POLICY_THERE, **ANYWHERE}),
 ]
+
+
+NODE_ADDRESSES: list[tuple[str, dict[str, Any], dict[str, Seen]]] = [
+    # how kube-proxy is told to open node ports, and which address the Pod of policy Cluster, here, then sees of the
+    # node that calls 127.0.0.1, its address on eth0, its bridge's
+    ("as usual", {}, {
+        "127.0.0.1": {"*": BRIDGE1, **NO_LOCALHOST}, "10.100.0.2": BRIDGE1,
+        "172.17.0.1": {"*": BRIDGE1, "nftables": REFUSED}}),
+    ("not on localhost", {"localhostNodePorts": False}, {
+        "127.0.0.1": {"*": REFUSED, "userspace": BRIDGE1}, "10.100.0.2": BRIDGE1,
+        "172.17.0.1": {"*": BRIDGE1, "nftables": REFUSED}}),
+    ("in the nodes' network", {"nodePortAddresses": ["10.100.0.0/24"]}, {
+        "127.0.0.1": REFUSED, "10.100.0.2": BRIDGE1, "172.17.0.1": REFUSED}),
+    ("on localhost only", {"nodePortAddresses": ["127.0.0.0/8"]}, {
+        "127.0.0.1": {"*": BRIDGE1, **NO_LOCALHOST}, "10.100.0.2": REFUSED, "172.17.0.1": REFUSED}),
+    ("everywhere", {"nodePortAddresses": ["0.0.0.0/0"]}, {
+        "127.0.0.1": {"*": BRIDGE1, **NO_LOCALHOST}, "10.100.0.2": BRIDGE1, "172.17.0.1": BRIDGE1}),
+    ("on the primary address", {"nodePortAddresses": ["primary"]}, {
+        "127.0.0.1": REFUSED, "10.100.0.2": BRIDGE1, "172.17.0.1": REFUSED}),
+]  # fmt: skip
+"""Only in iptables mode can 127.0.0.1 have node ports (and in userspace mode, which knows none of these settings)."""
 
 
 BRIDGE2, TUNNEL2, SLB = "172.17.1.1", "172.17.1.0", "10.100.0.254"
@@ -159,6 +181,13 @@ def node_port_scenario(mode: str) -> str:
         for policy, at, where, _ in NODE_PORT
     ]
     return text(cluster(mode, steps), *PODS, *(_service(*key, port) for key, port in SERVICES.items()))
+
+
+def node_addresses_scenario(mode: str, settings: dict[str, Any], addresses: Iterable[str]) -> str:
+    """A call to the node port of host1 at each address, by host1 itself."""
+    steps = [call("host1", address, 30001) for address in addresses]
+    spec = cluster(mode, steps)
+    return text({**spec, "services": {**spec["services"], **settings}}, *PODS, _service("Cluster", "here", 30001))
 
 
 def _public_address(forwarding: str, policy: str, at: str) -> str:

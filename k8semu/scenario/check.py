@@ -146,7 +146,20 @@ def check(loaded: Loaded) -> None:
     _check_plugin(loaded)
     _check_pods(loaded, machines)
     _check_volumes(loaded)
+    _check_node_ports(loaded)
     check_steps(loaded)
+
+
+def _check_node_ports(loaded: Loaded) -> None:
+    """Where node ports are open. Kubernetes: pkg/proxy/apis/config/validation validateKubeProxyNodePortAddress()"""
+    said, path = loaded.scenario.spec.services, "spec.services.nodePortAddresses"
+    for number, text in enumerate(said.node_port_addresses):
+        if text != "primary":
+            _network(loaded, text, f"{path}[{number}]")
+        elif len(said.node_port_addresses) > 1:
+            raise loaded.error("primary stands alone", f"{path}[{number}]", "or networks, such as 10.100.0.0/24")
+    if said.node_port_addresses and said.proxy_mode == "userspace":
+        raise loaded.error("userspace mode opens node ports on all addresses", path, "another proxyMode")
 
 
 def _network(loaded: Loaded, text: str, path: str) -> ipaddress.IPv4Network:

@@ -83,6 +83,9 @@ class Services(Model, kw_only=True):
     masquerade_all: bool = False
     local_detector: Literal["ClusterCIDR", "None"] = msgspec.field(default="ClusterCIDR", name="localDetector")
     localhost_node_ports: bool = True
+    """iptables: node ports answer on 127.0.0.1, too."""
+    node_port_addresses: list[str] = []
+    """Networks of the nodes' addresses on which node ports are open, or ``primary``; none: all (nftables: primary)."""
     dns: bool = True
     """Cluster DNS: CoreDNS Pods behind the Service kube-dns."""
     dns_replicas: Annotated[int, Meta(ge=1, le=10)] = 1

@@ -179,7 +179,8 @@ def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     detector = LocalDetector("CIDR", spec.pod_network.cidr) if said.local_detector == "ClusterCIDR" else LocalDetector()
     proxy = ProxyConfig(
         detector=detector, masquerade_all=said.masquerade_all, localhost_node_ports=said.localhost_node_ports,
-        ipvs_scheduler=said.ipvs_scheduler, strict_arp=said.strict_arp,
+        node_port_addresses=tuple(said.node_port_addresses), ipvs_scheduler=said.ipvs_scheduler,
+        strict_arp=said.strict_arp,
     )  # fmt: skip
     replicas = said.dns_replicas if said.dns else 0
     return ServiceNetworkSpec(mode=said.proxy_mode, cidr=said.cidr, seed=spec.seed, proxy=proxy, dns_replicas=replicas)

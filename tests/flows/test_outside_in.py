@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from outside_in import (
     CLIENTS,
     LOAD_BALANCER,
     MODES,
+    NODE_ADDRESSES,
     NODE_PORT,
+    Seen,
     answer,
     load_balancer_scenario,
+    node_addresses_scenario,
     node_port_scenario,
     seen,
 )
@@ -39,6 +44,21 @@ def test_by_a_node_port_the_pod_sees_whom_the_policy_and_the_way_let_it_see(mode
     rows: list[Row] = [row[:-1] for row in NODE_PORT]
     expected = [(row[:-1], seen(row[-1], mode)) for row in NODE_PORT]
     assert list(zip(rows, outcome(node_port_scenario(mode), rows), strict=True)) == expected
+
+
+OPENED = [(name, settings, expected, mode) for name, settings, expected in NODE_ADDRESSES for mode in MODES
+          if mode != "userspace" or "nodePortAddresses" not in settings]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected", "mode"), [row[1:] for row in OPENED], ids=[f"{row[0]}-{row[3]}" for row in OPENED]
+)
+def test_node_ports_are_open_on_the_addresses_that_kube_proxy_is_told(
+    settings: dict[str, Any], expected: dict[str, Seen], mode: str
+) -> None:
+    rows: list[Row] = [("Cluster", "here", "the node")] * len(expected)
+    found = outcome(node_addresses_scenario(mode, settings, expected), rows)
+    assert dict(zip(expected, found, strict=True)) == {address: seen(row, mode) for address, row in expected.items()}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -62,6 +62,13 @@ MISTAKES = [
             "spec.services.proxyMode", "did you mean ipvs?"),
     Mistake("a scheduler that is not there", HEAD + "spec:\n  services: {proxyMode: ipvs, ipvsScheduler: lblc}\n", 4,
             "spec.services.ipvsScheduler", "did you mean lc?"),
+    Mistake("node ports on no network", HEAD + "spec:\n  services: {nodePortAddresses: [10.100.0.2/24]}\n", 4,
+            "spec.services.nodePortAddresses[0]", "is no network"),
+    Mistake("node ports on the primary address and others", HEAD + "spec:\n  services:\n"
+            "    nodePortAddresses: [10.100.0.0/24, primary]\n", 5, "spec.services.nodePortAddresses[1]",
+            "stands alone"),
+    Mistake("node ports where they cannot be chosen", HEAD + "spec:\n  services:\n    proxyMode: userspace\n"
+            "    nodePortAddresses: [primary]\n", 6, "spec.services.nodePortAddresses", "on all addresses"),
     Mistake("a number without end", HEAD + f"spec: {{seed: {'9' * 5000}}}\n", 3, "spec.seed", "whole number"),
     Mistake("a duplicate name", TWO_NODES + "{name: a, address: 10.0.0.3/24}\n", 6, "spec.nodes[1].name",
             "'a' is there already (see spec.nodes[0])"),
