@@ -14,10 +14,13 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from k8semu import late
+
 
 def main() -> None:
     """The entry point."""
     gc.disable()
+    late.begin()
     from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
 
     status = outcome(_command)

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import contextlib
 import errno
-import json
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -185,8 +184,8 @@ def _result(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]
     if kind.startswith(("text/", "application/json")):
         result["body"] = body[:BODY_SHOWN].decode("utf-8", "replace")
     if kind == "application/json":
-        with contextlib.suppress(ValueError, RecursionError):
-            answer = json.loads(body)
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            answer = msgspec.json.decode(body)
             if isinstance(answer, dict):
                 result.update({key: answer[key] for key in ("servedBy", "clientAddress") if key in answer})
     return result

@@ -14,8 +14,9 @@ RFC: 9112 (parsed by h11)
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
+
+import msgspec
 
 _BYTES = bytes(range(256))
 _REASON = {200: b"OK", 400: b"Bad Request"}
@@ -33,7 +34,7 @@ def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes
     answer = {
         "servedBy": name, "clientAddress": peer[0], "method": event.method.decode(), "path": path, "headers": headers,
     }  # fmt: skip
-    return 200, "application/json", json.dumps(answer).encode() + b"\n"
+    return 200, "application/json", msgspec.json.format(msgspec.json.encode(answer), indent=0) + b"\n"
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, proxy_protocol: bool) -> None:

@@ -20,7 +20,9 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from k8semu.wire.build import icmp_build
 
@@ -33,7 +35,7 @@ ORIGIN_ICMP = 2
 Factory = Callable[[], asyncio.DatagramProtocol]
 
 
-class IcmpInfo(NamedTuple):
+class IcmpInfo(Struct, frozen=True):
     """What an ICMP error said, and who sent it. On an emulated machine `linux.ipv4.icmp.IcmpError` says the same."""
 
     type: int

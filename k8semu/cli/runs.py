@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +25,8 @@ def run_all(
         if number:
             gc.collect()
         if as_json:
+            import json
+
             result = run(loaded, Path(output), form=form, seed=seed)
             sys.stdout.write(json.dumps(as_plain(result)) + "\n")
             sys.stdout.flush()

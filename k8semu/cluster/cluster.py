@@ -15,6 +15,7 @@ import importlib
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
+from k8semu import late
 from k8semu.apps.feed import Feed, current_feed
 from k8semu.apps.terminal import Terminal, current_terminal
 from k8semu.cluster import journal as j
@@ -44,6 +45,7 @@ def load_program(function: str) -> ProgramFunction:
     module_name, _, name = function.partition(":")
     if module_name.partition(".")[0] != "k8semu":
         foreign.add(module_name)
+        late.finish()
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:

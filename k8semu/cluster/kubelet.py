@@ -8,7 +8,6 @@ Differs: containers start at once; no image pulls, probes, or restarts.
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from k8semu.cni.spec import Args
 from k8semu.kube.dns.resolv_conf import resolv_conf_text
 from k8semu.kube.images import base_name, command_line, launch, own_program
 from k8semu.kube.objects import Pod
+from k8semu.sim.digest import sha256
 
 if TYPE_CHECKING:
     from k8semu.apps.resolver import Libc
@@ -71,7 +71,7 @@ def _runtime_name(container: str, pod: Pod) -> str:
 @lru_cache(maxsize=8)
 def _uid(namespace: str, name: str) -> str:
     """What the names of a Pod's containers, which start one after the other, have in common."""
-    digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()
+    digest = sha256(f"{namespace}/{name}".encode()).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 

@@ -23,7 +23,7 @@ from k8semu.kube.api.resources import BY_KIND, find
 from k8semu.kube.api.status import no_such_path
 from k8semu.kube.api.strategies.table import Ranges
 from k8semu.kube.controllers.plane import ControlPlane
-from k8semu.kube.services import EndpointSlice, Service
+from k8semu.kube.kinds import type_of
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
@@ -78,9 +78,9 @@ class Master:
         """`services` knows of Services and endpoints from now on; if all is instant, kube-proxy starts."""
         self.services = services
         for obj in self.registry.list("services"):
-            keep(services.services, Event("ADDED", obj, None, 0), Service)
+            keep(services.services, Event("ADDED", obj, None, 0), type_of("Service"))
         for obj in self.registry.list("endpointslices"):
-            keep(services.slices, Event("ADDED", obj, None, 0), EndpointSlice)
+            keep(services.slices, Event("ADDED", obj, None, 0), type_of("EndpointSlice"))
         if self.kubelets is not None:
             services.start()
 
@@ -154,9 +154,9 @@ class Master:
         if self.services is None:
             return
         if event.object["kind"] == "Service":
-            keep(self.services.services, event, Service)
+            keep(self.services.services, event, type_of("Service"))
         else:
-            keep(self.services.slices, event, EndpointSlice)
+            keep(self.services.slices, event, type_of("EndpointSlice"))
 
     def _publish(self) -> None:
         if self._news:

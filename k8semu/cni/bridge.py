@@ -23,7 +23,6 @@ from typing import Any
 
 import msgspec
 
-from k8semu.cni import masquerade
 from k8semu.cni.host_local import HostLocal, Range, RangeSet, range_sets
 from k8semu.cni.node import Node, netns_or_none
 from k8semu.cni.spec import VERSION, Args, Code, Interface, IpConfig, Result, RouteConfig
@@ -209,6 +208,8 @@ class BridgePlugin:
             for given in ips if conf.gateway_mode else ():
                 self._ensure_gateway(self._gateway_address(given.gateway, Address.parse(given.address).network))
             for given in ips if conf.ip_masq else ():
+                from k8semu.cni import masquerade
+
                 rules = masquerade.setup(node, conf.name, args, Address.parse(given.address))
                 node.tell_all(node.netns_name, rules)
         except CommandError as error:  # the kernel refused
@@ -305,6 +306,8 @@ class BridgePlugin:
             node.tell(args.netns, LinkDel(name=args.ifname))
         self.ipam.delete(args)
         for address in addresses if self.conf.ip_masq else ():
+            from k8semu.cni import masquerade
+
             node.tell_all(node.netns_name, masquerade.teardown(node, self.conf.name, args, address))
 
     def status(self) -> None:

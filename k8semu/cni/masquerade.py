@@ -10,8 +10,6 @@ Differs: DEL passes over chains that are gone (as the plugins have done since 1.
 
 from __future__ import annotations
 
-import hashlib
-
 from k8semu.cni.node import Node, has_chain
 from k8semu.cni.spec import Args
 from k8semu.linux.core.commands import Command, Iptables
@@ -22,6 +20,8 @@ CHAIN_LENGTH = 28
 
 def chain_name(network: str, container_id: str, prefix: str = "") -> str:
     """A container's own chain. Kubernetes: pkg/utils/utils.go MustFormatChainNameWithPrefix()."""
+    import hashlib
+
     digest = hashlib.sha512(f"{network}{container_id}".encode()).hexdigest()
     return f"CNI-{prefix}{digest}"[:CHAIN_LENGTH]
 

@@ -18,7 +18,6 @@ import shlex
 
 import msgspec
 
-from k8semu.cni.masquerade import chain_name
 from k8semu.cni.node import Node, has_chain, nat_rules
 from k8semu.cni.spec import Args, Code, Result
 from k8semu.errors import CniError
@@ -114,6 +113,8 @@ class PortmapPlugin:
         return f"net.ipv4.conf.{self.bridge}.route_localnet"
 
     def _chain(self, args: Args) -> str:
+        from k8semu.cni.masquerade import chain_name
+
         return chain_name(self.network, args.container_id, "DN-")
 
     def _valid(self, args: Args) -> None:

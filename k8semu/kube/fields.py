@@ -9,7 +9,9 @@ Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1, discovery/v1, netw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from k8semu.errors import near
 from k8semu.kube.objects import WORKLOADS
@@ -86,7 +88,7 @@ KINDS: dict[str, Known] = {
 NEAR = 0.75
 
 
-class Unknown(NamedTuple):
+class Unknown(Struct, frozen=True):
     """A key that nobody knows, and the one that looks like it, or ''."""
 
     path: str

@@ -16,7 +16,6 @@ a container's args. Both annotations can be for one container: ``k8semu/program.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -92,6 +91,8 @@ def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None
     function = annotations.get(f"{PROGRAM_ANNOTATION}.{container}") or annotations.get(PROGRAM_ANNOTATION)
     if not function:
         return None
+    import json
+
     text = annotations.get(f"{ARGS_ANNOTATION}.{container}") or annotations.get(ARGS_ANNOTATION) or "{}"
     try:
         args = json.loads(text)

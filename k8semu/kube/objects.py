@@ -5,8 +5,7 @@ Unknown fields are passed over, as an API server prunes them; a wrong type is an
 Kubernetes: staging/src/k8s.io/api/core/v1/types.go, apps/v1/types.go
 """
 
-from __future__ import annotations
-
+# Annotations are types here, not their text (no `from __future__`): msgspec would compile each text by itself.
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field

@@ -3,8 +3,7 @@
 Kubernetes: staging/src/k8s.io/api/core/v1/types.go Service, staging/src/k8s.io/api/discovery/v1/types.go
 """
 
-from __future__ import annotations
-
+# Annotations are types here, not their text (no `from __future__`): msgspec would compile each text by itself.
 from typing import Annotated, Literal
 
 from msgspec import Meta, field

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from k8semu.errors import InputError, near
 from k8semu.kube.addons import own_labels
@@ -36,7 +38,7 @@ RESERVED = ("underlay", "router")
 """Machines that the network between machines is made of."""
 
 
-class Subnet(NamedTuple):
+class Subnet(Struct, frozen=True):
     """A range of addresses and what it is for."""
 
     first: int
@@ -298,7 +300,7 @@ def _check_subnets(loaded: Loaded) -> None:
 
 def _no_overlap(loaded: Loaded, subnets: list[Subnet]) -> None:
     """The later one in the file is the one at fault."""
-    order = sorted(range(len(subnets)), key=lambda i: subnets[i][:2])
+    order = sorted(range(len(subnets)), key=lambda i: (subnets[i].first, subnets[i].last))
     for a, b in pairwise(order):
         if subnets[b].first <= subnets[a].last:
             first, second = subnets[min(a, b)], subnets[max(a, b)]

@@ -4,8 +4,7 @@ Every field has a default, so a file of plain manifests with only `steps` works.
 errors: a misspelt field must not be passed over.
 """
 
-from __future__ import annotations
-
+# Annotations are types here, not their text (no `from __future__`): msgspec would compile each text by itself.
 from typing import Annotated, Any, Literal
 
 import msgspec

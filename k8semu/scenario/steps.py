@@ -6,7 +6,6 @@ Each returns the step's result (JSON values): what `expect` can ask for.
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -200,6 +199,8 @@ async def cni(built: Built, action: model.Cni) -> Any:
 
 def _cni_result(code: int, error: str, printed: Any, address: str = "") -> dict[str, Any]:
     """`output` is what the plugin writes to its standard output: a result or an error, in JSON."""
+    import json
+
     output = json.dumps(printed, indent=2) + "\n" if printed is not None else ""
     return {"code": code, "error": error, "address": address, "output": output, "result": printed}
 

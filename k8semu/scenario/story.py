@@ -21,7 +21,7 @@ from k8semu.trace.steps import Originate, Step
 
 if TYPE_CHECKING:
     from k8semu.cluster.build import Built
-from k8semu.kube.services import Service, ServicePort
+    from k8semu.kube.services import Service, ServicePort
 
 Say = Callable[..., None]
 """Takes pieces of a line: text, or (style, text)."""

@@ -7,8 +7,9 @@ only these two are used to build on.
 
 from __future__ import annotations
 
-import hashlib
 from random import Random
+
+from k8semu.sim.digest import sha256
 
 
 class Stream:
@@ -17,7 +18,7 @@ class Stream:
     __slots__ = ("_random",)
 
     def __init__(self, seed: int, name: str) -> None:
-        digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        digest = sha256(f"{seed}/{name}".encode()).digest()
         self._random = Random(int.from_bytes(digest[:16], "big"))
 
     def bits(self, n: int) -> int:

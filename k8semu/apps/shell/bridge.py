@@ -6,7 +6,6 @@ Not modelled: bridge vlan, bridge mdb, and every verb that changes something
 
 from __future__ import annotations
 
-from k8semu.apps.shell.ip_details import on, path_cost
 from k8semu.apps.shell.ip_words import Options, device, selector, verb
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
@@ -95,6 +94,8 @@ def _master_entries(dev: NetDevice) -> list[tuple[str, str]]:
 
 
 def _link(net: NetNs, chosen: dict[str, str], details: bool) -> list[str]:
+    from k8semu.apps.shell.ip_details import path_cost
+
     if "dev" in chosen:
         device(net, chosen["dev"], code=255)
     rows = []
@@ -117,6 +118,8 @@ def _link(net: NetNs, chosen: dict[str, str], details: bool) -> list[str]:
 
 
 def _port_details(port: Port) -> str:
+    from k8semu.apps.shell.ip_details import on
+
     return (
         f"    hairpin {on(port.hairpin)} guard off root_block off fastleave off learning {on(port.learning)} "
         f"flood {on(port.flood)} mcast_flood on bcast_flood on mcast_router 1 mcast_to_unicast off "

@@ -12,18 +12,17 @@ Not modelled: -j, and every verb that changes something.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 
-from k8semu.apps.shell.ip_link import addr, link
-from k8semu.apps.shell.ip_route import neigh, route, rule
 from k8semu.apps.shell.ip_words import Options
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.netns import NetNs
 
-_OBJECTS: dict[str, Callable[[NetNs, list[str], Options], list[str]]] = {
-    "address": addr, "link": link, "route": route, "neighbour": neigh, "neighbor": neigh, "rule": rule,
+_OBJECTS = {
+    "address": "ip_link:addr", "link": "ip_link:link", "route": "ip_route:route", "neighbour": "ip_route:neigh",
+    "neighbor": "ip_route:neigh", "rule": "ip_route:rule",
 }  # fmt: skip
-"""In the order in which a short word finds them."""
+"""In the order in which a short word finds them: ``module:function``, imported when it is asked for."""
 USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }"
 
 
@@ -36,4 +35,6 @@ def run(net: NetNs, argv: list[str]) -> Output:
     name = choose(words[0], tuple(_OBJECTS))
     if name is None:
         raise UsageError(f'Object "{words[0]}" is unknown, try "ip help".', 1)
-    return lines(options.joined(_OBJECTS[name](net, words[1:], options)))
+    module, _, function = _OBJECTS[name].partition(":")
+    shown: list[str] = getattr(import_module(f"k8semu.apps.shell.{module}"), function)(net, words[1:], options)
+    return lines(options.joined(shown))

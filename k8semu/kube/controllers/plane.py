@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol
 
 from k8semu.kube.api.cache import controller_of
@@ -17,20 +18,20 @@ from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
-from k8semu.kube.controllers.daemonset import DaemonSetController
-from k8semu.kube.controllers.deployment import DeploymentController
-from k8semu.kube.controllers.endpointslice import EndpointSliceController
 from k8semu.kube.controllers.garbage import GarbageCollector, NamespaceController
-from k8semu.kube.controllers.mirroring import MirroringController
 from k8semu.kube.controllers.node import NodeLifecycleController
-from k8semu.kube.controllers.replicaset import ReplicaSetController
 from k8semu.kube.controllers.scheduler import SchedulerController
-from k8semu.kube.controllers.statefulset import StatefulSetController
 
-CONTROLLERS: tuple[type[Controller], ...] = (
-    DeploymentController, ReplicaSetController, StatefulSetController, DaemonSetController, SchedulerController,
-    NodeLifecycleController, EndpointSliceController, MirroringController, GarbageCollector, NamespaceController,
+ALWAYS: tuple[type[Controller], ...] = (
+    SchedulerController, NodeLifecycleController, GarbageCollector, NamespaceController,
 )  # fmt: skip
+"""Those that every cluster has work for."""
+BY_FIRST = {
+    "deployments": "deployment:DeploymentController", "replicasets": "replicaset:ReplicaSetController",
+    "statefulsets": "statefulset:StatefulSetController", "daemonsets": "daemonset:DaemonSetController",
+    "services": "endpointslice:EndpointSliceController", "endpoints": "mirroring:MirroringController",
+}  # fmt: skip
+"""The others: without an object of this kind they have none. ``module:class``, imported with the first one."""
 RETRIES = 15
 """How often a refused write is tried again before its key waits for news."""
 
@@ -39,12 +40,17 @@ class Clock(Time, Protocol):
     def post(self, delay: int, fn: Callable[..., None], *args: Any) -> None: ...
 
 
+def imported(place: str) -> type[Controller]:
+    """The controller of ``module:class``."""
+    module, _, name = place.partition(":")
+    found: type[Controller] = getattr(import_module(f"k8semu.kube.controllers.{module}"), name)
+    return found
+
+
 class ControlPlane:
     """The controllers of a cluster. Call `settle` after a change from outside; timers settle by themselves."""
 
-    def __init__(
-        self, registry: Registry, clock: Clock, controllers: tuple[type[Controller], ...] = CONTROLLERS
-    ) -> None:
+    def __init__(self, registry: Registry, clock: Clock) -> None:
         self.registry, self.clock = registry, clock
         self.refused: list[tuple[str, Key, ApiError]] = []
         self.on_settled: list[Callable[[], None]] = []
@@ -54,8 +60,21 @@ class ControlPlane:
         self._settling = False
         self._by_owner: dict[str, dict[str, Controller]] = {}
         self.controllers: list[Controller] = []
-        for make in controllers:
+        for plural, place in BY_FIRST.items():
+            self._add_with_first(plural, place)
+        for make in ALWAYS:
             self.add(make(registry.caches, clock))
+
+    def _add_with_first(self, plural: str, place: str) -> None:
+        """Add a controller when there is an object of a kind."""
+
+        def first(event: Event | None = None) -> None:
+            stop()
+            self.add(imported(place)(self.registry.caches, self.clock))
+
+        stop = self.registry.subscribe(plural, first)
+        if any(True for _ in self.registry.list(plural)):
+            first()
 
     def add(self, controller: Controller) -> None:
         """One more; what is there already is news for it."""

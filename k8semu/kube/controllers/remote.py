@@ -21,7 +21,7 @@ from k8semu.kube.api.registry import Event
 from k8semu.kube.api.server import PORT, LoopClock
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
-from k8semu.kube.controllers.plane import CONTROLLERS
+from k8semu.kube.controllers.plane import ALWAYS, BY_FIRST, imported
 from k8semu.kube.controllers.scheduler import SchedulerController
 
 NS_PER_S = 1_000_000_000
@@ -142,7 +142,7 @@ class RemotePlane:
 
 async def kube_controller_manager(server: str, port: int = PORT) -> None:
     """All controllers but the scheduler, as one program. Runs until cancelled."""
-    controllers = tuple(each for each in CONTROLLERS if each is not SchedulerController)
+    controllers = (*map(imported, BY_FIRST.values()), *(each for each in ALWAYS if each is not SchedulerController))
     await _run(server, port, "kube-controller-manager", controllers, KINDS)
 
 

@@ -8,7 +8,9 @@ Differs: only the rate limit per destination (icmp_ratelimit) is modelled, not t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
@@ -58,7 +60,7 @@ _BY_ERROR = Originate("the kernel (ICMP error)")
 _BY_REPLY = Originate("the kernel (ICMP echo reply)")
 
 
-class IcmpError(NamedTuple):
+class IcmpError(Struct, frozen=True):
     """An ICMP error that came in, about a packet that this namespace (or one behind it) sent."""
 
     net: Net

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from heapq import merge
 from operator import attrgetter
 
-from k8semu.linux.netfilter.matches.ports import PortMatch
 from k8semu.linux.netfilter.rule import Action, Check, Jump, Pkt, Rule
 from k8semu.trace.steps import RuleStep
 
@@ -67,6 +66,8 @@ def _key(rule: Rule) -> Key | None:
 
     A port counts only if nothing with a memory stands before it: such a match must be asked.
     """
+    from k8semu.linux.netfilter.matches.ports import PortMatch
+
     ip = rule.ip
     daddr = ip.dst.addr if ip.dst is not None and ip.dst.host else b""
     if ip.proto_invert or not ip.proto:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from k8semu.kube.api.resources import RESOURCES
-from k8semu.kube.api.shapes import SHAPES
+from k8semu.kube.api.shapes import shape_of
 from k8semu.kube.api.strategies.base import Strategy
 from k8semu.kube.api.surroundings import Streams
 
@@ -37,7 +37,7 @@ class Strategies(dict[str, Strategy]):
     def __missing__(self, plural: str) -> Strategy:
         assert plural in RESOURCES, plural
         made = self[plural] = self._make(plural)
-        made.shape = SHAPES.get(plural, SHAPES[""])
+        made.shape = shape_of(plural)
         return made
 
     def _make(self, plural: str) -> Strategy:
