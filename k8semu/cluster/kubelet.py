@@ -89,7 +89,8 @@ def run_pod(cluster: Cluster, node: Node, pod: Pod, mounted: dict[str, str] | No
         machine.address = node.cni.bridge.ipam.promise()
         cluster.sleepers.pod(machine.netns_name, node.netns_name)
     cluster.sleepers.later(node.netns_name, lambda: _bring_up(machine, now))
-    if any(own_program(container.name, pod.metadata.annotations) for container in pod.spec.containers):
+    annotations = pod.metadata.annotations
+    if annotations and any(own_program(container.name, annotations) for container in pod.spec.containers):
         cluster.sleepers.wake(node.netns_name)  # it may speak first
     return machine
 

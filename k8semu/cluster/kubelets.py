@@ -57,7 +57,7 @@ class Kubelets:
     """
 
     def __init__(
-        self, cluster: Cluster, registry: Api, nodes: dict[str, Node], settle: Callable[[], None],
+        self, cluster: Cluster, registry: Api, nodes: dict[str, Node], settle: Callable[[], object],
         machines: dict[str, PodMachine] | None = None,
     ) -> None:  # fmt: skip
         self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
@@ -75,8 +75,12 @@ class Kubelets:
                 registry.subscribe(plural, self._heard_of_files)
 
     def _heard(self, event: Event) -> None:
-        meta = event.object["metadata"]
-        if event.object["spec"].get("nodeName") or event.type == "DELETED":
+        pod, old = event.object, event.old
+        meta = pod["metadata"]
+        same = old is not None and event.type == "MODIFIED" and pod["spec"] is old["spec"]
+        if same and "deletionTimestamp" not in meta:
+            return                           # only its status or labels changed
+        if pod["spec"].get("nodeName") or event.type == "DELETED":
             self._due[meta["namespace"], meta["name"]] = None
 
     def _heard_of_files(self, event: Event) -> None:
@@ -94,12 +98,15 @@ class Kubelets:
 
         return mounted(pod, lambda plural, name: self.registry.caches[plural].get(pod.metadata.namespace, name))
 
-    def work(self) -> None:
-        """Do what was heard since the last time."""
+    def work(self) -> bool:
+        """Do what was heard since the last time; whether there was anything."""
+        if not self._due:
+            return False
         while self._due:
             due, self._due = self._due, {}
             for key in due:
                 self._sync(key)
+        return True
 
     def _sync(self, key: Key) -> None:
         pod = self.registry.caches["pods"].get(*key)
@@ -132,7 +139,7 @@ class Kubelets:
         if pod.metadata.name not in self.cluster.hosts:
             self.cluster.name(pod.metadata.name, machine.address)
         probes = [c.readiness_probe for c in pod.spec.containers if c.readiness_probe is not None]
-        delay = max((probe.initial_delay_seconds for probe in probes), default=0)
+        delay = max(probe.initial_delay_seconds for probe in probes) if probes else 0
         self._report(key, obj, machine, ready=not delay)
         if delay:
             self._starting[key] = None
@@ -146,7 +153,12 @@ class Kubelets:
         else:
             typed = msgspec.convert(spec, PodSpec)
         self._like = (spec, typed)
-        return Pod(api_version="v1", kind="Pod", metadata=msgspec.convert(obj["metadata"], ObjectMeta), spec=typed)
+        said = obj["metadata"]               # checked by the API server
+        meta = ObjectMeta(
+            name=said["name"], namespace=said["namespace"], labels=said.get("labels") or {},
+            annotations=said.get("annotations") or {},
+        )  # fmt: skip
+        return Pod(api_version="v1", kind="Pod", metadata=meta, spec=typed)
 
     def _tell(self, what: str, machine: PodMachine) -> None:
         for told in self.on_pod:

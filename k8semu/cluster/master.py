@@ -52,7 +52,7 @@ class Master:
                 kept = self.registry.create("nodes", self.node_object(node))
                 self.registry.update("nodes", {**kept, "status": self.node_status(node)}, "status")
             self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
-            self.plane.on_settled.append(self.kubelets.work)
+            self.plane.agents.append(self.kubelets.work)
             self.watchers = Watchers(cluster, self.registry)
             self.plane.on_settled.append(self._publish)
 

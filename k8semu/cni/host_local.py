@@ -106,20 +106,25 @@ class HostLocal:
         self.sets = sets
         self.folder = f"{STORE}/{net}"
         self._promised: dict[str, None] = {}
+        self._last_promised = -1
 
     def promise(self) -> str:
         """The address of the first set that the next `add`, which is yet to be called, will give; then that of the
         one after it, and so on: for Pods of a node that does nothing yet. CniError if there is none."""
-        last = next(reversed(self._promised), "") or self._last(0)
+        after = self._last_promised if self._promised else self._last(0)
         try:
-            address, _ = self._free(self.sets[0], last, self._promised)
+            found, _ = self._free(self.sets[0], after, self._promised)
         except CniError as error:
             raise CniError(error.code, f"failed to allocate for range 0: {error.msg}") from None
+        address = _ip(found)
         self._promised[address] = None
+        self._last_promised = found
         return address
 
-    def _last(self, number: int) -> str:
-        return self.files.get(f"{self.folder}/last_reserved_ip.{number}", "")
+    def _last(self, number: int) -> int:
+        """The address that was given last, or -1."""
+        last = self.files.get(f"{self.folder}/last_reserved_ip.{number}", "")
+        return _number(last) if last else -1
 
     def add(self, args: Args) -> list[IpConfig]:
         """Give the next free address of each set. Kubernetes: host-local/main.go cmdAdd()."""
@@ -142,25 +147,20 @@ class HostLocal:
                     Code.INTERNAL,
                     f"{held} has been allocated to {args.container_id}, duplicate allocation is not allowed",
                 )
-        address, one = self._free(ranges, self._last(number))
+        found, one = self._free(ranges, self._last(number))
+        address = _ip(found)
         self._promised.pop(address, None)
         self.files[f"{self.folder}/{address}"] = _owner(args)
         self.files[f"{self.folder}/last_reserved_ip.{number}"] = address
         return IpConfig(address=f"{address}/{one.prefix.plen}", gateway=one.gateway)
 
-    def _free(self, ranges: RangeSet, last: str, promised: Container[str] = ()) -> tuple[str, Range]:
-        """The first address after `last` that may be given, and the range it is of."""
-        after = _number(last) if last else -1
-        if len(ranges) == 1 and after + 1 in ranges[0] and after in ranges[0]:   # nearly always
-            address = _ip(after + 1)
-            held = f"{self.folder}/{address}" in self.files or address in promised
-            if address != ranges[0].gateway and not held:
-                return address, ranges[0]
+    def _free(self, ranges: RangeSet, after: int, promised: Container[str] = ()) -> tuple[int, Range]:
+        """The first address after `after` (-1: of all) that may be given, and the range it is of."""
         for one, numbers in self._candidates(ranges, after):
-            for candidate in map(_ip, numbers):
-                held = f"{self.folder}/{candidate}" in self.files or candidate in promised
-                if candidate != one.gateway and not held:
-                    return candidate, one
+            for number in numbers:
+                address = _ip(number)
+                if address != one.gateway and address not in promised and f"{self.folder}/{address}" not in self.files:
+                    return number, one
         raise CniError(Code.INTERNAL, f"no IP addresses available in range set: {','.join(map(str, ranges))}")
 
     def _candidates(self, ranges: RangeSet, last: int) -> Iterator[tuple[Range, range]]:

@@ -21,14 +21,14 @@ def running(pod: JSON, addresses: list[str], host: str, now: str, ready: bool = 
     before = pod.get("status") or {}
     conditions = before.get("conditions") or []
     if ready and len(conditions) < len(KINDS):            # a Pod that starts: most do so together
-        conditions = [_true(kind, now) for kind in KINDS]
+        conditions = _all_true(now)
     else:
         for kind in KINDS:
             wanted = ready or kind not in ("Ready", "ContainersReady")
             why = ("", "") if wanted else ("ContainersNotReady", _unready(pod))
             conditions = set_condition(conditions, kind, "True" if wanted else "False", now, *why)
     return {
-        **before, "phase": "Running", "conditions": conditions, "hostIP": host, "hostIPs": [{"ip": host}],
+        **before, "phase": "Running", "conditions": conditions, "hostIP": host, "hostIPs": _host_ips(host),
         "podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses],
         "startTime": before.get("startTime", now),
         "containerStatuses": [
@@ -39,9 +39,15 @@ def running(pod: JSON, addresses: list[str], host: str, now: str, ready: bool = 
 
 
 @lru_cache(maxsize=256)
-def _true(kind: str, now: str) -> JSON:
-    """A condition that holds since now: one for all Pods of which that is so."""
-    return {"type": kind, "status": "True", "lastTransitionTime": now}
+def _all_true(now: str) -> list[JSON]:
+    """All conditions hold since now: one list for all Pods of which that is so."""
+    return [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in KINDS]
+
+
+@lru_cache(maxsize=1024)
+def _host_ips(host: str) -> list[JSON]:
+    """One for all Pods of a node."""
+    return [{"ip": host}]
 
 
 def with_readiness(pod: JSON, ready: bool, now: str) -> JSON:

@@ -7,17 +7,15 @@ Kubernetes: staging/src/k8s.io/client-go/tools/cache/thread_safe_store.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 JSON = dict[str, Any]
 Objects = list[JSON]
 Key = tuple[str, str]
 """(namespace, name); the namespace of what has none is ''."""
-Label = tuple[str, str, str]
-"""(namespace, key, value)."""
-Entry = tuple[dict[Any, dict[Key, None]], list[Any]]
-"""An index, and where an object stands in it."""
+Index = dict[Any, dict[Key, None]]
+"""What stands under a namespace, a label (namespace, key, value), an owner's uid, a node."""
 
 
 def key_of(obj: JSON) -> Key:
@@ -40,10 +38,10 @@ class Cache:
     def __init__(self, indexed: bool = True) -> None:
         self.objects: dict[Key, JSON] = {}
         self._indexed = indexed
-        self._namespaces: dict[str, dict[str, JSON]] = {}
-        self._labels: dict[Label, dict[Key, None]] = {}
-        self._owners: dict[str, dict[Key, None]] = {}
-        self._nodes: dict[str, dict[Key, None]] = {}
+        self._namespaces: Index = {}
+        self._labels: Index = {}
+        self._owners: Index = {}
+        self._nodes: Index = {}
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -55,25 +53,34 @@ class Cache:
         """All objects, or those of one namespace."""
         if namespace is None:
             return list(self.objects.values())
-        return list(self._namespaces.get(namespace, {}).values())
+        return [self.objects[key] for key in self._namespaces.get(namespace, ())]
 
     def put(self, obj: JSON) -> None:
-        """Take a new object, or a new version of one."""
-        key = key_of(obj)
+        """Take a new object, or a new version of one: mostly its labels, owners and spec are the same values."""
+        meta = obj["metadata"]
+        key = (meta.get("namespace", ""), meta["name"])
         old = self.objects.get(key)
         self.objects[key] = obj
-        self._namespaces.setdefault(key[0], {})[key[1]] = obj
-        if old is None or not self._same_entries(obj, old):
-            self._enter(key, obj, old)
+        if old is None:
+            _enter(self._namespaces, (key[0],), key)
+            for index, entries in self._entries(key, obj):
+                _enter(index, entries, key)
+            return
+        before = old["metadata"]
+        if (
+            meta.get("ownerReferences") is not before.get("ownerReferences")
+            or (self._indexed and meta.get("labels") is not before.get("labels"))
+        ):  # fmt: skip
+            for (index, entries), (_, was) in zip(self._entries(key, obj), self._entries(key, old), strict=True):
+                _move(index, entries, was, key)
+        elif self._indexed and obj.get("spec") is not old.get("spec"):
+            _move(self._nodes, _node(obj), _node(old), key)
 
     def remove(self, key: Key) -> None:
         obj = self.objects.pop(key, None)
         if obj is None:
             return
-        names = self._namespaces[key[0]]
-        del names[key[1]]
-        if not names:
-            del self._namespaces[key[0]]
+        _discard(self._namespaces, key[0], key)
         for index, entries in self._entries(key, obj):
             for entry in entries:
                 _discard(index, entry, key)
@@ -100,50 +107,46 @@ class Cache:
         found = (self.objects[key] for key in best)
         return [obj for obj in found if wanted <= (obj["metadata"].get("labels") or {}).items()]
 
-    def _same_entries(self, obj: JSON, old: JSON) -> bool:
-        """Whether a new version stands where the old one stood: mostly its labels and owners are the same objects."""
-        meta, before = obj["metadata"], old["metadata"]
-        if meta.get("labels") is not before.get("labels"):
-            return False
-        if meta.get("ownerReferences") is not before.get("ownerReferences"):
-            return False
-        return not self._indexed or _node(obj) == _node(old)
-
-    def _enter(self, key: Key, obj: JSON, old: JSON | None) -> None:
-        before = self._entries(key, old) if old is not None else None
-        for place, (index, entries) in enumerate(self._entries(key, obj)):
-            gone: Iterable[Any] = ()
-            if before is not None:
-                was = before[place][1]
-                if was == entries:
-                    continue
-                gone = [entry for entry in was if entry not in entries]
-                entries = [entry for entry in entries if entry not in was]
-            for entry in entries:
-                index.setdefault(entry, {})[key] = None
-            for entry in gone:
-                _discard(index, entry, key)
-
-    def _entries(self, key: Key, obj: JSON) -> tuple[Entry, ...]:
+    def _entries(self, key: Key, obj: JSON) -> tuple[tuple[Index, Sequence[Any]], ...]:
+        """Where an object stands in each index."""
         meta = obj["metadata"]
         owners = [owner["uid"] for owner in meta.get("ownerReferences") or ()]
         if not self._indexed:
             return ((self._owners, owners),)
         labels = [(key[0], *item) for item in (meta.get("labels") or {}).items()]
-        node = _node(obj)
-        return (self._owners, owners), (self._labels, labels), (self._nodes, [node] if node else [])
+        return (self._owners, owners), (self._labels, labels), (self._nodes, _node(obj))
 
     def __iter__(self) -> Iterator[JSON]:
         return iter(self.objects.values())
 
 
-def _node(obj: JSON) -> str:
-    """The node that a Pod is on."""
+def _node(obj: JSON) -> tuple[str, ...]:
+    """The node that a Pod is on, if any."""
     spec = obj.get("spec")
-    return (spec.get("nodeName") or "") if isinstance(spec, dict) else ""
+    node = spec.get("nodeName") if isinstance(spec, dict) else ""
+    return (node,) if node else ()
 
 
-def _discard(index: dict[Any, dict[Key, None]], entry: Any, key: Key) -> None:
+def _enter(index: Index, entries: Iterable[Any], key: Key) -> None:
+    for entry in entries:
+        keys = index.get(entry)
+        if keys is None:
+            index[entry] = {key: None}
+        else:
+            keys[key] = None
+
+
+def _move(index: Index, entries: Sequence[Any], was: Sequence[Any], key: Key) -> None:
+    """From where the old version stood to where the new one stands."""
+    if entries == was:
+        return
+    _enter(index, [entry for entry in entries if entry not in was], key)
+    for entry in was:
+        if entry not in entries:
+            _discard(index, entry, key)
+
+
+def _discard(index: Index, entry: Any, key: Key) -> None:
     keys = index.get(entry)
     if keys is not None:
         keys.pop(key, None)

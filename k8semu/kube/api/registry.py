@@ -66,8 +66,8 @@ class Registry:
         self._uids = random["uids"]
         self._listeners: dict[str, tuple[Listener, ...]] = dict.fromkeys(RESOURCES, ())
         self._on_deletion: dict[str, tuple[Listener, ...]] = dict.fromkeys(RESOURCES, ())
-        self._history: dict[str, deque[Event]] = {r.plural: deque(maxlen=REMEMBERED) for r in TABLE}
-        self._forgotten = dict.fromkeys(RESOURCES, 0)
+        # with the last change that is forgotten, for its version
+        self._history: dict[str, deque[Event]] = {r.plural: deque(maxlen=REMEMBERED + 1) for r in TABLE}
         self._right_meta: dict[str, JSON] = {}
         self._begin()
 
@@ -104,15 +104,13 @@ class Registry:
 
     def since(self, plural: str, version: int) -> Events:
         """The changes of a kind after `version`; ApiError 410 if they are no longer remembered."""
-        if version < self._forgotten[plural]:
-            raise status.expired(version, self._forgotten[plural])
-        return [event for event in self._history[plural] if event.version > version]
+        history = self._history[plural]
+        if len(history) > REMEMBERED and version < history[0].version:
+            raise status.expired(version, history[0].version)
+        return [event for event in history if event.version > version]
 
     def _tell(self, plural: str, event: Event) -> None:
-        history = self._history[plural]
-        if len(history) == REMEMBERED:
-            self._forgotten[plural] = history[0].version
-        history.append(event)
+        self._history[plural].append(event)
         for listener in self._listeners[plural]:
             listener(event)
         if event.type == "DELETED":
@@ -183,7 +181,7 @@ class Registry:
             transaction.revert()
             return obj if dry_run else old
         transaction.commit()
-        if strategy.has_generation and obj.get("spec") != old.get("spec"):
+        if strategy.has_generation and obj.get("spec") is not old.get("spec") and obj.get("spec") != old.get("spec"):
             generation = old["metadata"].get("generation", 0) + 1
             obj = {**obj, "metadata": {**obj["metadata"], "generation": generation}}
         if _may_go(obj["metadata"]) and not strategy.held(obj):

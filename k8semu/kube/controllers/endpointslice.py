@@ -80,13 +80,14 @@ class EndpointSliceController(Controller):
         """The Services that select a Pod, or did."""
         pod, old = event.object, event.old
         if event.type == "ADDED" and not (pod.get("status") or {}).get("podIP"):
-            return                                        # nobody can call it yet
+            return ()                                     # nobody can call it yet
         if old is not None and event.type == "MODIFIED" and not _matters(pod, old):
-            return
+            return ()
         seen: dict[Key, None] = {}
-        for each in (pod, old):
-            if each is None:
-                continue
+        states = [pod]
+        if old is not None and old["metadata"].get("labels") is not pod["metadata"].get("labels"):
+            states.append(old)
+        for each in states:
             labels = each["metadata"].get("labels") or {}
             namespace = each["metadata"]["namespace"]
             for item in labels.items():
@@ -94,7 +95,7 @@ class EndpointSliceController(Controller):
                     service = self.caches["services"].get(*key)
                     if service is not None and (service["spec"].get("selector") or {}).items() <= labels.items():
                         seen[key] = None
-        yield from seen
+        return seen
 
     def _slice(self, event: Change) -> Iterable[Key]:
         """Somebody changed or deleted a slice of ours."""

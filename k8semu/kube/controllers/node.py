@@ -57,13 +57,14 @@ class NodeLifecycleController(Controller):
 
     def _pod(self, event: Change) -> Iterable[Key]:
         """A Pod came to a node: it may stand on one that others leave."""
-        node = event.object["spec"].get("nodeName", "")
-        was = event.old["spec"].get("nodeName", "") if event.old is not None else ""
-        if not node or node == was or event.type == "DELETED":
-            return
+        spec, old = event.object["spec"], event.old
+        if (old is not None and old["spec"] is spec) or event.type == "DELETED":
+            return ()
+        node = spec.get("nodeName", "")
+        if not node or (old is not None and old["spec"].get("nodeName", "") == node):
+            return ()
         found = self.caches["nodes"].get("", node)
-        if found is not None and (found.get("spec") or {}).get("taints"):
-            yield "", node
+        return (("", node),) if found is not None and (found.get("spec") or {}).get("taints") else ()
 
     def sync(self, key: Key) -> Iterable[Write]:
         node = self.caches["nodes"].get(*key)

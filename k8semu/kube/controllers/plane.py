@@ -54,6 +54,8 @@ class ControlPlane:
         self.registry, self.clock = registry, clock
         self.refused: list[tuple[str, Key, ApiError]] = []
         self.on_settled: list[Callable[[], None]] = []
+        self.agents: list[Callable[[], bool]] = []
+        """What acts on the nodes, as soon as every Pod has its node; says whether there was anything to do."""
         self._queues: tuple[deque[tuple[Controller, Key]], ...] = tuple(deque() for _ in range(4))   # by rank
         self._queued: set[tuple[str, Key]] = set()
         self._tries: dict[tuple[str, Key], int] = {}
@@ -126,7 +128,12 @@ class ControlPlane:
             return
         self._settling = True
         try:
-            while queue := next(filter(None, self._queues), None):
+            while True:
+                queue = next(filter(None, self._queues), None)
+                if queue is not self._queues[0] and any(act() for act in self.agents):
+                    continue
+                if queue is None:
+                    break
                 controller, key = queue.popleft()
                 self._queued.discard((controller.name, key))
                 self._sync(controller, key)

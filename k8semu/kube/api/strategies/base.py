@@ -124,8 +124,11 @@ def with_part(obj: JSON, old: JSON, part: str) -> JSON:
 
 def with_conditions(obj: JSON) -> JSON:
     """`obj` whose conditions, if it has some, all have a type and a status, be they empty."""
-    conditions = (obj.get("status") or {}).get("conditions")
-    if not conditions or all("type" in held and "status" in held for held in conditions):
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    for held in conditions:
+        if "type" not in held or "status" not in held:
+            break
+    else:
         return obj
     full = [{"type": "", "status": "", **held} for held in conditions]
     return {**obj, "status": {**obj["status"], "conditions": full}}

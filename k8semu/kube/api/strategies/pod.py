@@ -65,7 +65,9 @@ class PodStrategy(Strategy):
         for key in ("deletionTimestamp", "ownerReferences"):
             if key in before and meta.get(key) is not before[key]:
                 meta = {**meta, key: before[key]}
-        return with_part({**obj, "metadata": meta, "status": obj.get("status") or {}}, old, "spec")
+        if meta is not obj["metadata"] or "status" not in obj:
+            obj = {**obj, "metadata": meta, "status": obj.get("status") or {}}
+        return with_part(obj, old, "spec")
 
     def grace(self, obj: JSON, asked: int | None) -> int:
         """Kubernetes: pkg/registry/core/pod/strategy.go CheckGracefulDelete()."""
