@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from k8semu.errors import CommandError
 from k8semu.linux.core.net import Net
+from k8semu.linux.netfilter import command
+from k8semu.linux.netfilter.appends import Appends
+from k8semu.linux.netfilter.command import IptablesCommand
 from k8semu.linux.netfilter.netfilter import Netfilter
-from k8semu.linux.netfilter.parse import ParsedRule, parse_rule, parse_words, split
+from k8semu.linux.netfilter.parse import split
 from k8semu.linux.netfilter.rule import UsageError
 from k8semu.sim.world import World
 
@@ -104,13 +107,17 @@ pieces = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(pieces, max_size=4).map(" ".join))
-def test_a_rule_says_the_same_read_in_two_parts_and_word_by_word(line: str) -> None:
-    def said(read: Callable[[list[str], str], ParsedRule]) -> object:
+@given(st.sampled_from(["FORWARD", "A", "OUTPUT"]), st.lists(pieces, max_size=4).map(" ".join))
+def test_a_line_that_is_read_in_two_parts_says_the_same_word_by_word(chain: str, rest: str) -> None:
+    line = f"-A {chain} {rest}"
+
+    def said(read: Callable[[str, str], IptablesCommand | None]) -> object:
         try:
-            parsed = read(split(line), "me")
+            return read(line, "me")
         except UsageError as error:
             return str(error)
-        return parsed.rules, parsed.counters
 
-    assert said(parse_rule) == said(parse_words)
+    appends = Appends()
+    found = said(appends.read)
+    assert found is None or found == said(lambda line, origin: command.read(split(line), origin))
+    assert said(appends.read) == found, "the second time, too"

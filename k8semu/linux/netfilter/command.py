@@ -38,7 +38,7 @@ _OPS = {
     "--policy": "P", "-Z": "Z", "--zero": "Z", "-L": "L", "--list": "L", "-S": "S", "--list-rules": "S",
 }  # fmt: skip
 _FLAGS = {"-n": "n", "--numeric": "n", "-v": "v", "--verbose": "v", "--line-numbers": "l", "-x": "x", "--exact": "x"}
-_ELSE = frozenset({"-t", "--table", "-w", "--wait", *_OPS, *_FLAGS})
+BESIDE = frozenset({"-t", "--table", "-w", "--wait", *_OPS, *_FLAGS})
 """What stands in a command line beside its chain and its rule."""
 _CHAIN_OPTIONAL = frozenset("XFZLS")
 _TOGETHER = frozenset("nvxLSFZX")
@@ -61,11 +61,6 @@ class IptablesCommand(msgspec.Struct, frozen=True, gc=False):
 
 def read(words: Sequence[str], origin: str = "") -> IptablesCommand:
     """Understand a command line (without the program's name); UsageError in iptables' words."""
-    after = words[2:]
-    if after and words[0] == "-A" and not _is_option(words[1]) and _is_option(after[0]) and _ELSE.isdisjoint(after):
-        if len(words[1]) > 28:
-            raise _too_long(words[1])
-        return _with_rule(words[1], after, "A", "filter", 0, "", origin)  # as nearly every line of a long text
     words = _spread(words)
     op, chain, table, flags = "", "", "filter", ""
     operands: list[str] = []
@@ -276,7 +271,7 @@ def _remove(table: Table, c: IptablesCommand) -> None:
         chain = chain_of(table, name)
         if name in BUILTIN[table.name]:
             raise Refused("Directory not empty.")
-        if table.references(name) - (chain.rules.jumps[name] if not c.chain else 0) or chain.rules.rules:
+        if table.references(name) - (chain.rules.jumps.get(name, 0) if not c.chain else 0) or chain.rules.rules:
             raise Refused(f"CHAIN_DEL failed (Device or resource busy): chain {name}", kernel=True)
         del table.chains[name]
 
@@ -289,7 +284,7 @@ def _rename(table: Table, c: IptablesCommand) -> None:
     chain.name = c.argument
     chain.rules = RuleList(table.name, c.argument, chain.rules.rules)
     for other in table.chains.values():
-        if other.rules.jumps[c.chain]:
+        if c.chain in other.rules.jumps:
             other.rules = RuleList(table.name, other.name, (_renamed(r, c) for r in other.rules.rules))
 
 

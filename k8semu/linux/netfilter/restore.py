@@ -17,12 +17,17 @@ from functools import lru_cache
 
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
+from k8semu.linux.netfilter.appends import Appends
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
 from k8semu.linux.netfilter.parse import split
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
 
 PROGRAM = "iptables-restore"
+FEW = 64
+"""Chains of a table of which it is remembered what a text makes of it."""
+Contents = list[tuple[str, str | None, tuple[Rule, ...]]]
+"""Name, policy and rules of each chain."""
 VERSION = "v1.8.9 (nf_tables)"
 
 
@@ -34,6 +39,10 @@ class ChainLine:
     def __init__(self, line: int, name: str, policy: str, counters: tuple[int, int] | None) -> None:
         self.line, self.name, self.policy, self.counters = line, name, policy, counters
 
+    @property
+    def appends_only(self) -> bool:
+        return self.policy == "-"
+
 
 class RuleLine:
     """Any other line: a command."""
@@ -43,11 +52,18 @@ class RuleLine:
     def __init__(self, line: int, parsed: IptablesCommand) -> None:
         self.line, self.command = line, parsed
 
+    @property
+    def appends_only(self) -> bool:
+        return self.command.op == "A" and self.command.counters == (0, 0)
+
 
 class Block:
-    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once."""
+    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once.
 
-    __slots__ = ("end", "error", "lines", "names_sets", "result", "shared", "table")
+    `result` is what it makes of a table that holds what `before` says: most namespaces hold the same before.
+    """
+
+    __slots__ = ("before", "end", "error", "lines", "names_sets", "result", "shared", "table")
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -56,7 +72,13 @@ class Block:
         self.error: CommandError | None = None
         self.end = 0
         self.shared: dict[str, RuleList] = {}
-        self.result: Table | None = None  # what it makes of an untouched table
+        self.before: Contents = []
+        self.result: Table | None = None
+
+    @property
+    def appends_only(self) -> bool:
+        """Does it but empty chains of users and append rules, and bring no counters?"""
+        return all(line.appends_only for line in self.lines)
 
 
 def usage_error(message: str, line: int) -> CommandError:
@@ -100,6 +122,7 @@ def parse(text: str, origins: tuple[tuple[str, str], ...]) -> tuple[Block, ...]:
 class _Reader:
     def __init__(self, origins: dict[str, str]) -> None:
         self.origins = origins
+        self.appends = Appends()
         self.blocks: list[Block] = []
         self.block: Block | None = None
         self.failed = False
@@ -143,7 +166,8 @@ class _Reader:
             inside, _, line = line[1:].partition("]")
             line = line.strip()
             counters = _counters(inside, number)
-        parsed = command.read(split(line), self.origins.get(line, ""))
+        origin = self.origins.get(line, "")
+        parsed = self.appends.read(line, origin) or command.read(split(line), origin)
         if parsed.op in "LSC":
             raise UsageError(f'unknown option "-{parsed.op}"')
         if counters != (0, 0):
@@ -198,13 +222,34 @@ def check_sets(block: Block, known: Container[str]) -> None:
 
 def apply(block: Block, table: Table) -> None:
     """Carry out a block's lines on `table` (a copy that the caller then puts into force)."""
-    untouched = table.untouched
-    if untouched and block.result is not None:
-        table.chains = block.result.copy().chains
+    if len(table.chains) > FEW:
+        _Applier(block, table).run()
         return
+    before = _contents(table)
+    if block.result is not None and block.before == before:
+        if table.untouched:
+            table.chains = block.result.copy().chains
+            return
+        if block.appends_only:
+            table.chains = _counted(block.result, block, table)
+            return
     _Applier(block, table).run()
-    if untouched:
-        block.result = table.copy()
+    block.before, block.result = before, table.copy()
+
+
+def _contents(table: Table) -> Contents:
+    return [(chain.name, chain.policy, chain.rules.rules) for chain in table.chains.values()]
+
+
+def _counted(result: Table, block: Block, table: Table) -> dict[str, Chain]:
+    """The chains of `result`; those that the block does not empty have counted in `table` before."""
+    emptied = {line.name for line in block.lines if type(line) is ChainLine}
+    chains = result.copy().chains
+    for name, held in table.chains.items():
+        if name not in emptied and name in chains:
+            held.rules = chains[name].rules
+            chains[name] = held
+    return chains
 
 
 class _Applier:
@@ -217,14 +262,13 @@ class _Applier:
         line: ChainLine | RuleLine | None = None
         try:
             for line in self.block.lines:
-                if type(line) is ChainLine:
+                if isinstance(line, ChainLine):
                     self._declare(line)
-                elif type(line) is RuleLine:
-                    if line.command.op == "A":
-                        self._append(line.command)
-                    else:
-                        self._settle(last=False)
-                        command.apply(self.table, line.command)
+                elif line.command.op == "A":
+                    self._append(line.command)
+                else:
+                    self._settle(last=False)
+                    command.apply(self.table, line.command)
             self._settle(last=True)
             jump = next((x for x in reversed(self.block.lines) if type(x) is RuleLine and _jumps(x.command)), None)
             if jump is not None:
@@ -256,11 +300,16 @@ class _Applier:
             chain.flush()
 
     def _append(self, c: IptablesCommand) -> None:
-        if c.chain not in self.table.chains:
-            raise Refused(NO_CHAIN)
-        rules = self.pending.setdefault(c.chain, [])
+        chains = self.table.chains
+        rules = self.pending.get(c.chain)
+        if rules is None:
+            if c.chain not in chains:
+                raise Refused(NO_CHAIN)
+            rules = self.pending[c.chain] = []
         for rule in c.rules:
-            command.check_rule(self.table, c.chain, rule)
+            target = rule.target
+            if type(target) is not Jump or target.chain not in chains:
+                command.check_rule(self.table, c.chain, rule)
             if c.counters != (0, 0):
                 before = len(self.table.chains[c.chain].rules.rules)
                 self.counters.append((c.chain, before + len(rules), c.counters))

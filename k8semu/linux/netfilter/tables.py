@@ -8,7 +8,6 @@ Linux: net/ipv4/netfilter/ip_tables.c, iptable_{raw,mangle,nat,filter}.c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from k8semu.linux.core.hooks import Hook, Priority
@@ -40,14 +39,17 @@ class RuleList:
         self.table, self.chain = table, chain
         self.rules: tuple[Rule, ...] = tuple(rules)
         self._compiled: CompiledChain | None = None
-        self._jumps: Counter[str] | None = None
+        self._jumps: dict[str, int] | None = None
         self._needs_ct: bool | None = None
 
     @property
-    def jumps(self) -> Counter[str]:
+    def jumps(self) -> dict[str, int]:
         """The chains that the rules jump to, and how often."""
         if self._jumps is None:
-            self._jumps = Counter(r.target.chain for r in self.rules if type(r.target) is Jump)
+            self._jumps = {}
+            for rule in self.rules:
+                if type(rule.target) is Jump:
+                    self._jumps[rule.target.chain] = self._jumps.get(rule.target.chain, 0) + 1
         return self._jumps
 
     @property
@@ -82,7 +84,8 @@ class Chain:
     def copy(self) -> Chain:
         twin = Chain(self.name, self.rules, self.policy)
         twin.packets, twin.octets, twin.counting = self.packets, self.octets, self.counting
-        twin.hits = {at: hit.copy() for at, hit in self.hits.items()}
+        if self.hits:
+            twin.hits = {at: hit.copy() for at, hit in self.hits.items()}
         return twin
 
     def _replace(self, rules: Iterable[Rule]) -> None:
@@ -157,14 +160,14 @@ class Table:
 
     def references(self, name: str) -> int:
         """How many rules jump to a chain."""
-        return sum(chain.rules.jumps[name] for chain in self.chains.values())
+        return sum(chain.rules.jumps.get(name, 0) for chain in self.chains.values())
 
     def loop(self) -> bool:
         """Could a packet come from a built-in chain to a chain that it is already in?"""
-        targets = {name: chain.rules.jumps for name, chain in self.chains.items()}
+        chains = self.chains
         done: set[str] = set()
         for start in BUILTIN[self.name]:
-            stack = [(start, iter(targets[start]))]
+            stack = [(start, iter(chains[start].rules.jumps))]
             path = {start}
             while stack:
                 name, rest = stack[-1]
@@ -175,9 +178,13 @@ class Table:
                     done.add(name)
                 elif step in path:
                     return True
-                elif step in targets and step not in done:
+                elif step in chains and step not in done:
+                    jumps = chains[step].rules.jumps
+                    if done.issuperset(jumps):
+                        done.add(step)
+                        continue
                     path.add(step)
-                    stack.append((step, iter(targets[step])))
+                    stack.append((step, iter(jumps)))
         return False
 
     @property

@@ -106,3 +106,25 @@ def test_counters_stay_with_their_rules_when_others_come_and_go() -> None:
 def test_big_counters_are_shortened_in_a_listing() -> None:
     net = FakeNet("*filter\n[123456:99999] -A FORWARD -p udp -j ACCEPT\nCOMMIT\n")
     assert " 123K 99999 ACCEPT" in iptables(net, "-L FORWARD -n -v")
+
+
+def test_machines_that_were_given_one_text_count_each_for_themselves() -> None:
+    held = "*filter\n[{0}:500] -A FORWARD -p udp -j ACCEPT\nCOMMIT\n"
+    text = "*filter\n:A - [0:0]\n-A FORWARD -j A\n-A A -p tcp -j DROP\nCOMMIT\n"
+    nets = [FakeNet(held.format(packets)) for packets in (5, 6, 7)]
+    for net in nets:
+        net.netfilter.restore(text)
+    saved = [net.netfilter.save(counters=True) for net in nets]
+    assert all(f"[{packets}:500] -A FORWARD -p udp" in each for packets, each in zip((5, 6, 7), saved, strict=True))
+    iptables(nets[0], "-A A -j DROP")
+    assert nets[1].netfilter.save(counters=True) == saved[1]
+
+
+def test_one_text_comes_to_something_else_where_the_chains_are_others() -> None:
+    text = "*filter\n:A - [0:0]\n-A FORWARD -j A\nCOMMIT\n"
+    bare, full = FakeNet(), FakeNet("*filter\n:A - [0:0]\n-A A -j DROP\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n")
+    for net in (bare, full, FakeNet()):
+        net.netfilter.restore(text)
+    assert "-A FORWARD -p udp -j ACCEPT\n-A FORWARD -j A\n" in full.netfilter.save()
+    assert "-A A " not in full.netfilter.save(), "a chain that is declared is emptied"
+    assert "udp" not in bare.netfilter.save()

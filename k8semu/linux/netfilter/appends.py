@@ -1,0 +1,95 @@
+"""Lines ``-A CHAIN … -j TARGET …``, of which a long text for iptables-restore is made.
+
+    -A KUBE-SVC-X -m statistic --mode random --probability 0.5 -j KUBE-SEP-Y
+                  └─ the same in many lines: read once ────┘    └─ a chain, or a target and its own options
+
+A line of any other form, and one that is wrong, is left to `command.read`, which reads word by word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from k8semu.linux.netfilter.command import BESIDE, IptablesCommand, check_place
+from k8semu.linux.netfilter.parse import parse_address, parse_rule, split
+from k8semu.linux.netfilter.rule import Given, IpMatch, Jump, Rule, Target, UsageError
+from k8semu.linux.netfilter.tables import CHAIN_HOOK
+from k8semu.linux.netfilter.targets import TARGETS
+
+Rules = tuple[Rule, ...]
+
+
+class Appends:
+    """Reads the lines of one text."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, Rules] = {}
+        self._jumps: dict[str, Jump] = {}
+
+    def read(self, line: str, origin: str) -> IptablesCommand | None:
+        """What the line says; None if it has another form, or is wrong."""
+        head, jump, after = line.partition(" -j ")
+        if not jump or head[:3] != "-A " or '"' in after or "\\" in line or not line.isprintable():
+            return None
+        chain, _, words = head[3:].partition(" ")
+        if not 0 < len(chain) <= 28 or chain[0] in "-!" or '"' in chain:
+            return None
+        before = self._before.get(words) or self._read_before(words)
+        target = self._target(after, before[0].ip) if before else None
+        if target is None:
+            return None
+        if chain in CHAIN_HOOK:
+            check_place(before[0].ip, chain)
+        rules = tuple([Rule(rule.ip, rule.matches, target, origin) for rule in before])
+        return IptablesCommand("A", chain=chain, rules=rules)
+
+    def _read_before(self, words: str) -> Rules:
+        """The rules (several where it lists addresses) without their target."""
+        if words.startswith("-s ") and words.count(" ") == 1 and "," not in words:
+            try:                                  # each once: not worth a place among those that recur
+                return (Rule(IpMatch(parse_address(words[3:], False))),)
+            except UsageError:
+                return ()
+        found = self._before[words] = _rules(split(words))
+        return found
+
+    def _target(self, text: str, ip: IpMatch) -> Target | None:
+        jump = self._jumps.get(text)
+        if jump is not None:
+            return jump
+        name, *options = text.split() or [""]
+        kind = TARGETS.get(name) or TARGETS.find(name)
+        if kind is not None:
+            return _built(kind, options, ip)
+        if options or name != text or text[:1] in ("", "-", "!"):
+            return None
+        jump = self._jumps[text] = Jump(name)
+        return jump
+
+
+def _rules(words: Sequence[str]) -> Rules:
+    """Nothing where they are wrong, end in ``!``, bring counters, jump, or are no part of a rule."""
+    if words and (words[-1] == "!" or not BESIDE.isdisjoint(words)):
+        return ()
+    try:
+        parsed = parse_rule(words)
+    except UsageError:
+        return ()
+    return () if parsed.counters != (0, 0) or parsed.rules[0].target is not None else tuple(parsed.rules)
+
+
+def _built(kind: type[Target], words: Sequence[str], ip: IpMatch) -> Target | None:
+    """The target that its options ask for; None if there is more than those, or anything wrong."""
+    given, rest = Given(), iter(words)
+    for option in rest:
+        canonical, count = kind.options.get(option, ("", 2))
+        value = next(rest, "") if count else "-"
+        if count > 1 or not value or canonical in given.opts:
+            return None
+        given.opts[canonical] = (False, [value] if count else [])
+    try:
+        target = kind.build(given)
+        target.check_rule(0 if ip.proto_invert else ip.proto)
+    except UsageError:
+        return None
+    return target
