@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.watchers import Watchers
 from k8semu.kube.api.apply import apply
@@ -23,7 +21,6 @@ from k8semu.kube.api.resources import BY_KIND, find
 from k8semu.kube.api.status import no_such_path
 from k8semu.kube.api.strategies.table import Ranges
 from k8semu.kube.controllers.plane import ControlPlane
-from k8semu.kube.kinds import type_of
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 LEASES = "kube-node-lease"
+PROXIED = ("services", "endpointslices")
+"""What kube-proxy watches."""
 
 
 class Master:
@@ -44,7 +43,7 @@ class Master:
         self.plane = ControlPlane(self.registry, cluster.clock)
         self.services: ServiceNetwork | None = None
         self._news = False
-        for plural in ("services", "endpointslices"):
+        for plural in PROXIED:
             self.registry.subscribe(plural, self._heard)
         self.kubelets: Kubelets | None = None
         if instant:
@@ -77,10 +76,9 @@ class Master:
     def attach(self, services: ServiceNetwork) -> None:
         """`services` knows of Services and endpoints from now on; if all is instant, kube-proxy starts."""
         self.services = services
-        for obj in self.registry.list("services"):
-            keep(services.services, Event("ADDED", obj, None, 0), type_of("Service"))
-        for obj in self.registry.list("endpointslices"):
-            keep(services.slices, Event("ADDED", obj, None, 0), type_of("EndpointSlice"))
+        for plural in PROXIED:
+            for obj in self.registry.list(plural):
+                services.take(Event("ADDED", obj, None, 0))
         if self.kubelets is not None:
             services.start()
 
@@ -151,12 +149,8 @@ class Master:
     def _heard(self, event: Event) -> None:
         """Services and slices as kube-proxy takes them."""
         self._news = True
-        if self.services is None:
-            return
-        if event.object["kind"] == "Service":
-            keep(self.services.services, event, type_of("Service"))
-        else:
-            keep(self.services.slices, event, type_of("EndpointSlice"))
+        if self.services is not None:
+            self.services.take(event)
 
     def _publish(self) -> None:
         if self._news:
@@ -164,13 +158,3 @@ class Master:
             if self.services is not None:
                 self.services.sync()
         self.watchers.tell()
-
-
-def keep(known: dict[str, Any], event: Event, kind: type) -> None:
-    """Have `known` (by namespace/name) hold what an event says, typed."""
-    meta = event.object["metadata"]
-    key = f"{meta['namespace']}/{meta['name']}"
-    if event.type == "DELETED":
-        known.pop(key, None)
-    else:
-        known[key] = msgspec.convert(event.object, kind)

@@ -1,7 +1,7 @@
 """The Service network: what kube-proxy on each node makes of Services and their endpoints.
 
-    Services, EndpointSlices ─▶ decide (per node) ─▶ iptables | nftables | … ─▶ tell the node
-                                               └──▶ what its program answers to health checks
+    Services, EndpointSlices ─▶ Decisions.of(node) ─▶ iptables | nftables | … ─▶ tell the node
+                                                └──▶ what its program answers to health checks
 
 A node that sleeps is told when it wakes, and then only what holds by then.
 
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from k8semu.cluster.journal import Program
-from k8semu.kube.proxy.decisions import decide
+from k8semu.kube.proxy.decisions import Decisions
 from k8semu.kube.proxy.model import ProxyConfig, ProxyNode, ProxyState
 from k8semu.kube.services import EndpointSlice, Service
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
     from k8semu.cluster.node import Node
+    from k8semu.kube.api.registry import Event
     from k8semu.kube.proxy.iptables_chances import Balance
     from k8semu.linux.core.commands import Command
 
@@ -68,6 +69,15 @@ class ServiceNetwork:
         self._proxiers: dict[str, Proxier] = {}
         self._again: dict[str, int] = {}         # node -> when its proxy is asked again though nothing changed
         self._told: dict[str, ProxyState] = {}   # what the health checks of a node are answered by
+        self._decisions: Decisions | None = None
+
+    def take(self, event: Event) -> None:
+        """A Service or EndpointSlice came, changed or went; `sync` has the nodes know."""
+        self._decisions = None
+        if event.object["kind"] == "Service":
+            keep(self.services, event, Service)
+        else:
+            keep(self.slices, event, EndpointSlice)
 
     def start(self) -> None:
         """kube-proxy starts on every node that is awake; on others, when they wake."""
@@ -115,8 +125,10 @@ class ServiceNetwork:
 
     def state(self, node: Node) -> ProxyState:
         """What kube-proxy on `node` decides."""
+        if self._decisions is None:
+            self._decisions = Decisions(self.services.values(), self.slices.values())
         here = ProxyNode(name=node.name, addresses=(node.address,), zone=node.labels.get(ZONE_LABEL, ""))
-        return decide(self.services.values(), self.slices.values(), here, self.spec.proxy)
+        return self._decisions.of(here, self.spec.proxy)
 
     def balances(self, node: str, origin: str) -> list[Balance]:
         """Who answers to whom at a Service port (``Service default/account-service:http``) on `node`, in all modes."""
@@ -128,6 +140,16 @@ class ServiceNetwork:
             scheduler = self.spec.proxy.ipvs_scheduler
             return [found for info in chosen for found in ipvs_servers.balances(info, scheduler)]
         return [found for info in chosen for found in iptables_chances.balances(info)]
+
+
+def keep(known: dict[str, Any], event: Event, kind: type) -> None:
+    """Have `known` (by namespace/name) hold what an event says, typed."""
+    meta = event.object["metadata"]
+    key = f"{meta['namespace']}/{meta['name']}"
+    if event.type == "DELETED":
+        known.pop(key, None)
+    else:
+        known[key] = msgspec.convert(event.object, kind)
 
 
 def kubelet_rules() -> list[Command]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8semu.cluster.kubelet_servers import KubeletServers
 from k8semu.cluster.kubelets import Kubelets
-from k8semu.cluster.master import Master, keep
+from k8semu.cluster.master import Master
 from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
 from k8semu.kube.api.cache import Cache
 from k8semu.kube.api.client import AGAIN, Client, Reflector
@@ -32,7 +32,6 @@ from k8semu.kube.api.registry import Event
 from k8semu.kube.api.requests import Api
 from k8semu.kube.api.server import PORT, Server
 from k8semu.kube.api.status import ApiError
-from k8semu.kube.services import EndpointSlice, Service
 
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
@@ -178,16 +177,12 @@ async def kube_proxy(node: str) -> None:
     network = ServiceNetwork(wire.cluster, [wire.nodes[node]], wire.spec)
     changed = asyncio.Event()
 
-    def service(event: Event) -> None:
-        keep(network.services, event, Service)
+    def told(event: Event) -> None:
+        network.take(event)
         changed.set()
 
-    def endpoint_slice(event: Event) -> None:
-        keep(network.slices, event, EndpointSlice)
-        changed.set()
-
-    services = Reflector(client, "services", service)
-    slices = Reflector(client, "endpointslices", endpoint_slice)
+    services = Reflector(client, "services", told)
+    slices = Reflector(client, "endpointslices", told)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(services.run())

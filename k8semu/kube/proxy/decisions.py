@@ -33,14 +33,37 @@ PRIMARY = "primary"
 EndpointsMap = dict[ServicePortName, tuple[EndpointInfo, ...]]
 
 
+class Decisions:
+    """What the kube-proxies of all nodes have to put into force: most of it is the same for all, and decided once."""
+
+    def __init__(self, services: Iterable[Service], slices: Iterable[EndpointSlice]) -> None:
+        found = endpoints_of(slices)
+        ports = [info for service in services if proxied(service) for info in _ports_of(service, found)]
+        ports.sort(key=lambda info: (str(info.name), info.name.protocol))
+        self._ports = tuple(ports)
+        self._differ = [at for at, info in enumerate(ports) if _differs(info)]
+
+    def of(self, node: ProxyNode, config: ProxyConfig) -> ProxyState:
+        """Everything that `node`'s kube-proxy has to put into force, sorted by the ports' names."""
+        ports = self._ports
+        if self._differ:
+            own = list(ports)
+            for at in self._differ:
+                own[at] = _with_endpoints(own[at], node)
+            ports = tuple(own)
+        return ProxyState(node=node, config=config, ports=ports)
+
+
 def decide(
     services: Iterable[Service], slices: Iterable[EndpointSlice], node: ProxyNode, config: ProxyConfig
 ) -> ProxyState:
-    """Everything that `node`'s kube-proxy has to put into force, sorted by the ports' names."""
-    found = endpoints_of(slices, node.name)
-    ports = [info for service in services if proxied(service) for info in _ports_of(service, found, node)]
-    ports.sort(key=lambda info: (str(info.name), info.name.protocol))
-    return ProxyState(node=node, config=config, ports=tuple(ports))
+    """The decisions of one node."""
+    return Decisions(services, slices).of(node, config)
+
+
+def _differs(info: ServicePortInfo) -> bool:
+    """Does it depend on the node which endpoints take the traffic?"""
+    return info.uses_local or any(e.node_hints or e.zone_hints for e in info.all_endpoints)
 
 
 def proxied(service: Service) -> bool:
@@ -51,19 +74,15 @@ def proxied(service: Service) -> bool:
     return bool(canonical_ip(spec.cluster_ip))
 
 
-def _ports_of(
-    service: Service, found: EndpointsMap, node: ProxyNode
-) -> Iterable[ServicePortInfo]:
+def _ports_of(service: Service, found: EndpointsMap) -> Iterable[ServicePortInfo]:
     meta = service.metadata
     for port in service.spec.ports:
         name = ServicePortName(meta.namespace, meta.name, port.name, port.protocol)
-        yield service_port(service, port, found.get(name, ()), node)
+        yield service_port(service, port, found.get(name, ()))
 
 
-def service_port(
-    service: Service, port: ServicePort, endpoints: tuple[EndpointInfo, ...], node: ProxyNode
-) -> ServicePortInfo:
-    """One port of a Service as this node sees it."""
+def service_port(service: Service, port: ServicePort, endpoints: tuple[EndpointInfo, ...]) -> ServicePortInfo:
+    """One port of a Service, as nodes see it that are none of its endpoints'."""
     spec, meta = service.spec, service.metadata
     ingress = service.status.load_balancer.ingress
     external_ips = _ipv4(spec.external_ips)
@@ -85,13 +104,14 @@ def service_port(
         internal_local=spec.internal_traffic_policy == "Local",
         all_endpoints=endpoints,
     )
-    return _with_endpoints(info, categorize(endpoints, info, node)) if endpoints else info
+    return _with_endpoints(info, ProxyNode(name="")) if endpoints else info
 
 
-def _with_endpoints(info: ServicePortInfo, endpoints: Endpoints) -> ServicePortInfo:
+def _with_endpoints(info: ServicePortInfo, node: ProxyNode) -> ServicePortInfo:
+    """As `node` sees it."""
     from msgspec.structs import replace
 
-    return replace(info, endpoints=endpoints)
+    return replace(info, endpoints=categorize(info.all_endpoints, info, node))
 
 
 def _affinity(service: Service) -> int:
@@ -105,7 +125,7 @@ def _affinity(service: Service) -> int:
 # --- endpoints --------------------------------------------------------------------------------
 
 
-def endpoints_of(slices: Iterable[EndpointSlice], node: str) -> EndpointsMap:
+def endpoints_of(slices: Iterable[EndpointSlice]) -> EndpointsMap:
     """The endpoints of each service port, sorted by ``ip:port`` as text.
 
     An address that two slices list is one endpoint; one that is not terminating wins.
@@ -120,13 +140,14 @@ def endpoints_of(slices: Iterable[EndpointSlice], node: str) -> EndpointsMap:
             name = ServicePortName(part.metadata.namespace, part.service_name, port.name, port.protocol)
             here = found.setdefault(name, {})
             for endpoint in part.endpoints:
-                info = _endpoint(endpoint, port.port, node)
-                if info is not None and (not info.terminating or str(info) not in here):
-                    here[str(info)] = info
+                info = _endpoint(endpoint, port.port)
+                key = str(info)
+                if info is not None and (not info.terminating or key not in here):
+                    here[key] = info
     return {name: tuple(here[key] for key in sorted(here)) for name, here in found.items()}
 
 
-def _endpoint(endpoint: Endpoint, port: int, node: str) -> EndpointInfo | None:
+def _endpoint(endpoint: Endpoint, port: int) -> EndpointInfo | None:
     ip = canonical_ip(endpoint.addresses[0])
     if not ip:
         return None
@@ -134,7 +155,6 @@ def _endpoint(endpoint: Endpoint, port: int, node: str) -> EndpointInfo | None:
     return EndpointInfo(
         ip=ip,
         port=port,
-        local=bool(node) and endpoint.node_name == node,
         ready=conditions.ready is not False,
         serving=conditions.serving is not False,
         terminating=bool(conditions.terminating),
@@ -150,7 +170,7 @@ def categorize(endpoints: Sequence[EndpointInfo], info: ServicePortInfo, node: P
     cluster = _cluster(endpoints, node) if info.uses_cluster else ()
     if not info.uses_local:
         return Endpoints(cluster=cluster, reachable=cluster, has_any=bool(cluster))
-    local = _usable([e for e in endpoints if e.local])
+    local = _usable([e for e in endpoints if node.runs(e)])
     has_any = bool(cluster or _usable(endpoints))
     if not info.uses_cluster:
         return Endpoints(local=local, reachable=local, has_any=has_any)

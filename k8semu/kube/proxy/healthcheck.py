@@ -35,7 +35,7 @@ def local_endpoints(state: ProxyState) -> dict[str, tuple[int, int]]:
     for info in state.ports:
         if info.health_check_node_port:
             _, addresses = found.setdefault(info.name.service, (info.health_check_node_port, {}))
-            addresses |= dict.fromkeys(e.ip for e in info.all_endpoints if e.ready and e.local)
+            addresses |= dict.fromkeys(e.ip for e in info.all_endpoints if e.ready and state.node.runs(e))
     return {service: (port, len(addresses)) for service, (port, addresses) in found.items()}
 
 

@@ -12,12 +12,15 @@ Shown: `iptables-save`
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from k8semu.kube.proxy import iptables_fixed as fixed
 from k8semu.kube.proxy.conntrack import StaleFlows, timeouts
+from k8semu.kube.proxy.decisions import node_port_addresses
 from k8semu.kube.proxy.iptables_port import PortRules
 from k8semu.kube.proxy.iptables_text import RestoreText
 from k8semu.kube.proxy.model import ProxyState, ServicePortInfo, ServicePortName
-from k8semu.linux.core.commands import Command
+from k8semu.linux.core.commands import Command, IptablesRestore
 from k8semu.sim.clock import NS_PER_S
 
 LARGE_CLUSTER = 1000
@@ -63,25 +66,31 @@ class Iptables:
             same = unchanged(old, state)
         else:
             self._full_at = now
-        text, self._ports = write(state, {name: c for name, c in self._ports.items() if name.service in same})
-        self._delete_stale(text, state, now)
+        kept = {name: c for name, c in self._ports.items() if name.service in same}
+        if kept or self._chains:
+            text, self._ports = write(state, kept)
+            restore = text.command(self._stale(state, now))
+        else:
+            restore, self._ports = write_first(state)
+            self._stale(state, now)          # none yet
         self.state = state
-        return [*commands, text.command(), *self._flows.commands(state)]
+        return [*commands, restore, *self._flows.commands(state)]
 
     def messages(self) -> tuple[()]:
         """The kernel does all the work: there is no program to tell."""
         return ()
 
-    def _delete_stale(self, text: RestoreText, state: ProxyState, now: int) -> None:
+    def _stale(self, state: ProxyState, now: int) -> list[str]:
+        """The chains that are to go now."""
         used = dict.fromkeys(chain for chains in self._ports.values() for chain in chains)
         stale = sorted(chain for chain in self._chains if chain not in used)
         self._chains |= used
         if is_large(state) and now - self._cleaned <= SYNC_PERIOD:
-            return
+            return []
         self._cleaned = now
         for chain in stale:
-            text.delete(chain)
             del self._chains[chain]
+        return stale
 
 
 def is_large(state: ProxyState) -> bool:
@@ -99,6 +108,33 @@ def _services(state: ProxyState) -> dict[str, list[ServicePortInfo]]:
     for info in state.ports:
         found.setdefault(info.name.service, []).append(info)
     return found
+
+
+class _Written(Struct, frozen=True):
+    """What a node that had nothing yet was told."""
+
+    state: ProxyState
+    command: IptablesRestore
+    chains: PortChains
+
+    def holds(self, state: ProxyState) -> bool:
+        """Is it the same for another node? Its ports are the same value where all nodes see them alike."""
+        mine = self.state
+        if state.ports is not mine.ports or state.config != mine.config:
+            return False
+        opened = {node_port_addresses(each.node, state.config) for each in (mine, state)}
+        return len(opened) == 1 and not any(info.filtered for info in state.ports)
+
+
+_last: list[_Written] = []
+
+
+def write_first(state: ProxyState) -> tuple[IptablesRestore, PortChains]:
+    """For a node that has nothing yet: written once for nodes of which it is the same."""
+    if not _last or not _last[0].holds(state):
+        text, chains = write(state, {})
+        _last[:] = [_Written(state, text.command(), chains)]
+    return _last[0].command, _last[0].chains
 
 
 def write(state: ProxyState, kept: PortChains) -> tuple[RestoreText, PortChains]:

@@ -5,7 +5,7 @@ Kubernetes: pkg/proxy/util/linebuffer.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from k8semu.linux.core.commands import IptablesRestore
 
@@ -38,12 +38,10 @@ class RestoreText:
         self.nat_rules.append(line)
         self.origins.append((line, self.origin))
 
-    def delete(self, chain: str) -> None:
-        """Take a chain of nat away; it is emptied first."""
-        self.nat_chains.append(f":{chain} - [0:0]")
-        self.nat_rules.append(f"-X {chain}")
-
-    def command(self) -> IptablesRestore:
+    def command(self, gone: Sequence[str] = ()) -> IptablesRestore:
+        """The whole; the chains of nat that are `gone` are emptied and deleted."""
+        self.chains(nat=gone)
+        self.nat_rules += [f"-X {chain}" for chain in gone]
         lines = [
             "*filter", *self.filter_chains, *self.filter_rules, "COMMIT",
             "*nat", *self.nat_chains, *self.nat_rules, "COMMIT", "",

@@ -84,7 +84,7 @@ class _Port:
     def add(self) -> None:
         info = self.info
         for endpoint in info.all_endpoints:
-            if endpoint.local:
+            if self.state.node.runs(endpoint):
                 self._into(LOOP_BACK, f"{endpoint.ip},{self.protocol}:{endpoint.port},{endpoint.ip}")
         self._into(CLUSTER_IP, self._at(info.cluster_ip))
         for ip in info.external_ips:

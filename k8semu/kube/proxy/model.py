@@ -68,6 +68,10 @@ class ProxyNode(Struct, frozen=True, kw_only=True):
     def primary(self) -> str:
         return self.addresses[0] if self.addresses else ""
 
+    def runs(self, endpoint: EndpointInfo) -> bool:
+        """Is it an endpoint on this node?"""
+        return bool(self.name) and endpoint.node_name == self.name
+
 
 class ServicePortName(Struct, frozen=True, order=True):
     """One port of one Service: ``default/account-service:http``; ``default/web`` where the port has no name."""
@@ -96,7 +100,6 @@ class EndpointInfo(Struct, frozen=True, kw_only=True):
 
     ip: str
     port: int
-    local: bool = False
     ready: bool = True
     serving: bool = True
     terminating: bool = False
