@@ -58,9 +58,9 @@ class Master:
                 if not self.lingering:
                     self.registry.delete("pods", *key, grace=0)
             elif pod["status"]["phase"] == "Pending":
-                self._run(pod)
+                self.start(pod)
 
-    def _run(self, pod: JSON) -> None:
+    def start(self, pod: JSON) -> None:
         address = f"172.17.{self._address >> 8}.{self._address & 255}"
         self._address += 1
         status = running(pod, [address], "10.100.0.2", self.registry.stamps.now(), ready=not self.slow)

@@ -310,3 +310,27 @@ def test_a_selector_cannot_be_changed(master: Master) -> None:
     new["metadata"]["labels"] = labels["matchLabels"]
     with pytest.raises(ApiError, match=r"spec\.selector: Invalid value: .*: field is immutable"):
         master.change("deployments", "account", selector=labels, template=new)
+
+
+def test_pods_that_run_at_once_are_counted_once() -> None:
+    """Nodes act when every Pod has its node, and before anybody counts."""
+    master = Master()
+    master.plane.on_settled.clear()
+    acted: list[int] = []
+
+    def act() -> bool:
+        bound = [each for each in master.pods() if each["spec"].get("nodeName")]
+        starting = [each for each in bound if each["status"]["phase"] == "Pending"]
+        acted.append(len(starting))
+        for each in starting:
+            master.start(each)
+        return bool(starting)
+
+    master.plane.agents.append(act)
+    counts: list[int] = []
+    ready = "readyReplicas"
+    master.registry.subscribe("replicasets", lambda event: counts.append(event.object.get("status", {}).get(ready, 0)))
+    master.create("deployments", workload("Deployment", replicas=3))
+    assert max(acted) == 3, "all of them were bound before the first was started"
+    assert counts[-1] == 3
+    assert set(counts) == {0, 3}
