@@ -13,6 +13,7 @@ from k8semu.linux.core.commands import (
     BridgeAdd,
     FdbAdd,
     FdbDel,
+    IptablesRestore,
     LinkDel,
     LinkSet,
     NeighAdd,
@@ -149,6 +150,25 @@ def redirects_refused() -> Lab:
         ("tell", "ha", setting("net.ipv4.conf.eth0.accept_redirects", 0)),
     ]
     lab.steps[i:i] = extra
+    return lab
+
+
+@as_lab
+def marked_on_the_way_back() -> Lab:
+    """Where a source is on link is asked without the packet's mark, unless src_valid_mark says otherwise."""
+    lab = redirects_refused()
+    lab.steps = [step for step in lab.steps if step[0] not in ("send", "wait", "show")]
+    mark = "*mangle\n-A PREROUTING -d 10.9.0.0/24 -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n"
+    lab.tell(
+        "rr",
+        IptablesRestore(text=mark),
+        RouteAdd(dst="default", via="10.0.0.2", table="100"),
+        RuleAdd(priority=10, table="100", fwmark="0x1"),
+    )
+    for word, value in (("eth0", 0), ("eth0", 1), ("eth0", 0), ("all", 1)):
+        lab.tell("rr", setting(f"net.ipv4.conf.{word}.src_valid_mark", value))
+        lab.send("ha", icmp_echo("10.0.0.1", "10.9.0.1"))
+        lab.wait(0.3)
     return lab
 
 

@@ -221,7 +221,8 @@ class Routing:
     ) -> tuple[Refusal | None, bool]:
         """Is `saddr` plausible on `iif`? Also: is it on link there? Linux: fib_validate_source().
 
-        Without rp_filter only our own addresses are not, unless a redirect may be due.
+        Without rp_filter only our own addresses are not, unless a redirect may be due. The packet's mark counts
+        only where src_valid_mark says so.
         """
         if iif.name == "lo":
             return None, False
@@ -231,7 +232,8 @@ class Routing:
             if saddr in self.ipv4.local_addrs and not iif.conf.accept_local:
                 return Refusal(Drop.IP_LOCAL_SOURCE, f"source {ip_ntoa(saddr)} is our own"), False
             return None, False
-        route = self.ipv4.fib.lookup(saddr, None, None, mark, iif)
+        counts = iif.conf.src_valid_mark or every.src_valid_mark
+        route = self.ipv4.fib.lookup(saddr, None, None, mark if counts else 0, iif)
         if route is None:
             if strict:
                 return Refusal(Drop.IP_RPFILTER, f"no route back to {ip_ntoa(saddr)}"), False
