@@ -139,7 +139,7 @@ class CloudMachine:
             for backend in told.backends if told.forwarding == "dsr" else ():
                 if backend.name not in self._marks:
                     if not self._marks:
-                        self._tell(*cloud_rules.forwarding())
+                        self._tell(*cloud_rules.forwarding(self.dev))
                     mark = self._marks[backend.name] = len(self._marks) + 1
                     self._tell(*cloud_rules.way_to(backend.address, self.dev, mark, backend.name))
         well = {told: [name for name, is_well in said.items() if is_well] for told, said in self._well.items()}

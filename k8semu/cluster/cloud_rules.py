@@ -76,10 +76,16 @@ def _body(told: LoadBalancer, well: Collection[str]) -> list[str]:
     return body
 
 
-def forwarding() -> list[Command]:
-    """Once: marks are looked at before the machine's own addresses."""
+def forwarding(dev: str) -> list[Command]:
+    """Once: marks are looked at before the machine's own addresses.
+
+    Where clients are in the nodes' network, none is told of a shorter way: it would go past us from then on.
+    """
+    why = "direct server return"
     return [
-        Sysctl(name="net.ipv4.ip_forward", value=1, origin="direct server return"),
+        Sysctl(name="net.ipv4.ip_forward", value=1, origin=why),
+        Sysctl(name="net.ipv4.conf.all.send_redirects", value=0, origin=why),
+        Sysctl(name=f"net.ipv4.conf.{dev}.send_redirects", value=0, origin=why),
         RuleAdd(priority=LOCAL_PRIORITY, table="local"),
         RuleDel(priority=0, table="local"),
     ]
