@@ -29,6 +29,7 @@ SEEN = [
     (PROXIED, "host3", SLB),
     (PROXIED, "beside", SLB),
     (PROXIED, "aside", SLB),
+    # the connection is slb's; which client its first bytes name
     (TOLD, "user", OWN),
     (TOLD, "host1", "10.100.0.2"),
     (TOLD, "beside", "10.100.0.2"),         # flannel masquerades what leaves the Pod network

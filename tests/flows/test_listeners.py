@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hostports import CALLS, DIRECT, LISTENERS, PROXIED, SEEN, STATE, address_seen, call, pod, scenario
 
-from k8semu.scenario.load import parse
+from k8semu.scenario.load import bundled, parse
 from k8semu.scenario.run import Run
 
 JSON = dict[str, Any]
@@ -37,6 +38,26 @@ def test_a_hostport_behind_a_listener_sees_slb_or_is_told_or_sees_the_client(mod
     results = run(CALLS, mode=mode)
     seen = [result.get("clientAddress") or result["error"] for result in results]
     assert seen == [address_seen(listener, word) for listener, _, word in SEEN]
+
+
+@pytest.mark.parametrize(("how", "told"), [
+    ("policy: roundRobin", "10.100.0.254"), ("forwarding: dsr", "203.0.113.10"),
+    ("proxyProtocol: v1", "203.0.113.10"), ("proxyProtocol: v2", "203.0.113.10"),
+])  # fmt: skip
+def test_x_forwarded_for_is_whom_the_controller_sees_or_is_told_of(how: str, told: str) -> None:
+    text = bundled()["ingress-host-path"].read_text().replace("proxyProtocol: v1", how)
+    if "proxyProtocol" not in how:
+        text = text.replace('use-proxy-protocol: "true"', 'use-proxy-protocol: "false"')
+    this = Run(parse(text, "lb.yaml", "lb"))
+    try:
+        this.build()
+        shop = next(step for step in this.steps() if step.name == "the shop")
+    finally:
+        this.close()
+    (call,) = shop.result["calls"]
+    assert (call["status"], call["clientAddress"]) == (200, "172.17.0.2")
+    headers = json.loads(call["body"])["headers"]
+    assert (headers["x-forwarded-for"], headers["x-real-ip"]) == (told, told)
 
 
 def test_nodes_take_turns_and_one_where_nobody_listens_gets_nothing() -> None:
