@@ -79,6 +79,21 @@ class Clock:
         else:
             due.append((fn, args))
 
+    def gather(self, delay: int, fn: Callable[[Any, list[Any]], None], to: object) -> list[Any]:
+        """Have `fn(to, things)` happen like `post`; the list, to be added to, which `fn` will be called with.
+
+        It is the list of the last call, with what is in it, if nothing else was asked for that instant since.
+        """
+        due = self._due.get(self.now + delay) if delay else self._queue
+        if due:
+            last, args = due[-1]
+            if last is fn and args[0] is to:
+                things: list[Any] = args[1]
+                return things
+        things = []
+        self.post(delay, fn, to, things)
+        return things
+
     def timer(self, delay: int, fn: Callable[..., None], *args: Any) -> Timer:
         """Like `post`, but returns a `Timer` that can be cancelled."""
         timer = Timer(self, self.now + delay, fn, args)

@@ -29,3 +29,7 @@ class World:
     def peek_packet_id(self) -> int:
         """The number that the next new packet will get."""
         return self._packet_id + 1
+
+    def number_packets(self, count: int) -> None:
+        """So many packets were newly made: they have the next numbers."""
+        self._packet_id += count

@@ -12,7 +12,7 @@ import contextvars
 import io
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from netlab import Lab, mac, two_nodes, two_pods
 
@@ -297,6 +297,7 @@ happening = st.one_of(
 
 
 @settings(max_examples=60)
+@example(True, False, None, False, [(False, False, [(1, 0), (1, 0)])], [])    # a FIN right behind, in a tunnel
 @given(
     st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([None, True, False]),
     st.booleans(), st.lists(flow, min_size=1, max_size=3), st.lists(happening, max_size=4),

@@ -23,7 +23,9 @@ Rule 2  Who does to a packet what it would not do to each packet of the flow say
         recordings (`Hooks.by_flow`) prevent any.
 Rule 3  A Flow is made only if its actions give the very bytes that the recorded packet had, wherever it
         was captured and as it left. So a part that forgets to tell of a change costs time, not truth.
-Rule 4  Only what goes straight on is recorded: IPv4 without options, whole, TCP segments with nothing
+Rule 4  Frames of a flow that are together at one instant are a train: guards that they cannot break are asked of the
+        first, counters and freshness are written once, and they go on as a train.
+Rule 5  Only what goes straight on is recorded: IPv4 without options, whole, TCP segments with nothing
         but ACK and PSH, and UDP; also inside VXLAN. No longer packet takes the way of a shorter one.
 
 So whoever looks sees no difference: captures with their comments, traces, counters, timeouts are
@@ -59,10 +61,16 @@ _NEVER = 1 << 63
 
 Action = Callable[[bytearray, int], None]
 """What is done to the bytes of a frame, given its packet id, too."""
+Train = list[tuple[bytearray, int, list[int]]]
+"""Frames that are at one place at the same instant, right behind each other: bytes, packet id, life.
+
+Either one frame of any kind; or several that one `Flow` carried which looks as far as into TCP. These differ in
+lengths, identifications, sums that are right, and in what is inside TCP, and keep together: who knows the first
+one of a train by its headers knows all."""
 
 from_bytes = int.from_bytes
-_HEADER = Struct("!16sHH4sH").unpack_from       # to the IP version and TOS │ length │ identification │ … │ checksum
-_INSIDE = Struct("!HH24sHH4sH").unpack_from     # UDP's length and checksum, VXLAN, and the same of the packet inside
+_HEADER = Struct("!16sHH4sH12s").unpack_from    # to IP version and TOS │ length │ identification │ … │ checksum │ key
+_INSIDE = Struct("!HH24sHH4sH12s").unpack_from  # UDP's length and checksum, VXLAN, and the same of the packet inside
 
 
 tcp_key: Callable[[bytearray, int], tuple[bytes]] = Struct("12s").unpack_from       # addresses and ports, at 26
@@ -78,8 +86,8 @@ class Aged(Protocol):
 class Known(Protocol):
     """What is done with the frames of a flow that come in by a device: a `Flow`, or what ends here."""
 
-    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
-        """Do it; False, and nothing done, if this frame is to go the whole way."""
+    def carry(self, train: Train) -> int:
+        """Do it with the first frames of a train; with how many. The next one has to go the whole way."""
 
 
 class FlowTap(Protocol):
@@ -90,44 +98,54 @@ class FlowTap(Protocol):
 
 
 class Shape:
-    """The header fields that a frame of the flow has in common with the recorded one, addresses not said again."""
+    """The header fields that a frame of the flow has in common with the recorded one.
 
-    __slots__ = ("flags_at", "head", "inner_head", "inner_middle", "inner_sum", "middle", "sum")
+    `head`: Ethernet, IP version and TOS; `middle`: DF, TTL, protocol; `key`: addresses and ports; `sum`: of all
+    that is in the IP checksum but length and identification. And the same `inner_…` of a packet in VXLAN.
+    """
+
+    __slots__ = ("flags_at", "head", "inner_head", "inner_key", "inner_middle", "inner_sum", "key", "middle", "sum")
 
     def __init__(self, data: bytearray, encapsulated: bool) -> None:
-        self.head, length, ident, self.middle, check = _HEADER(data)   # Ethernet; version, TOS │ DF, TTL, protocol
+        self.head, length, ident, self.middle, check, self.key = _HEADER(data)
         self.sum = (from_bytes(data[14:34], "big") - length - ident - check) % 0xFFFF
-        self.inner_head = self.inner_middle = b""
+        self.inner_head = self.inner_middle = self.inner_key = b""
         self.inner_sum = 0
         proto = data[23]
         if encapsulated:
-            _, _, self.inner_head, length, ident, self.inner_middle, check = _INSIDE(data, 38)
+            _, _, self.inner_head, length, ident, self.inner_middle, check, self.inner_key = _INSIDE(data, 38)
             self.inner_sum = (from_bytes(data[64:84], "big") - length - ident - check) % 0xFFFF
             proto = data[73]
         self.flags_at = 0 if proto != TCP else _INNER + 47 if encapsulated else 47
 
     def fits(self, data: bytearray, size: int) -> bool:
-        """Has `data`, whose addresses and ports are those of the flow, this shape, and sound headers?"""
-        head, length, ident, middle, check = _HEADER(data)
+        """Has `data` this shape, and sound headers?"""
+        if size < 54:
+            return False
+        head, length, ident, middle, check, key = _HEADER(data)
         if (
-            head != self.head
+            key != self.key
+            or head != self.head
             or middle != self.middle
             or length != size - 14
             or (self.sum + length + ident + check) % 0xFFFF
-            or (self.flags_at and data[self.flags_at] & _FLAGS != _ACK_ONLY)
         ):
             return False
-        if not self.inner_head:
-            return True
-        udp_length, udp_check, head, length, ident, middle, check = _INSIDE(data, 38)
-        return (
-            head == self.inner_head
-            and middle == self.inner_middle
-            and udp_length == size - 34
-            and not udp_check
-            and length == size - 64
-            and not (self.inner_sum + length + ident + check) % 0xFFFF
-        )
+        if self.inner_head:
+            if size < _INNER + 54:
+                return False
+            udp_length, udp_check, head, length, ident, middle, check, key = _INSIDE(data, 38)
+            if (
+                key != self.inner_key
+                or head != self.inner_head
+                or middle != self.inner_middle
+                or udp_length != size - 34
+                or udp_check
+                or length != size - 64
+                or (self.inner_sum + length + ident + check) % 0xFFFF
+            ):
+                return False
+        return not self.flags_at or data[self.flags_at] & _FLAGS == _ACK_ONLY
 
 
 def flow_key(dev: NetDevice, data: bytearray) -> bytes | None:
@@ -328,24 +346,50 @@ class Flow:
         self._until = min([until() for until in self._deadlines], default=_NEVER)
         return now <= self._until
 
-    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
-        """Do with the frame what was done with the recorded one; False, and nothing done, if a guard fails."""
+    def carry(self, train: Train, apart: bool = False) -> int:
+        """Do with the first frames of a train what was done with the recorded one; with how many, until a guard fails.
+
+        `apart`: these frames do not come from a flow; each has to be looked at.
+        """
         net, out = self._net, self._out
-        size = len(data)
         now = net.clock.now
         peer = out.peer
         if (
             self._epoch != net.epoch
-            or size > self._longest
-            or not self._shape.fits(data, size)
             or (now > self._until and not self._holds(now))
-            or life[0] + self._lives >= MAX_LIFE
-            or peer is None or out.loss or not out.active or size + self._grown > peer.mtu + 18
+            or peer is None or out.loss or not out.active
         ):  # fmt: skip
-            return False
+            return 0
         for ct, status, state in self._statuses:
             if ct.status != status or ct.state != state:
-                return False
+                return 0
+        longest = min(self._longest, peer.mtu + 18 - self._grown)
+        actions, lives = self._actions, self._lives + 1
+        fits: Callable[[bytearray, int], bool] | None = self._shape.fits
+        count = octets = 0
+        for data, packet_id, life in train:
+            size = len(data)
+            if size > longest or life[0] + lives > MAX_LIFE or (fits is not None and not fits(data, size)):
+                break
+            life[0] += lives
+            for action in actions:
+                action(data, packet_id)
+            octets += size
+            count += 1
+            if not apart:
+                fits = None
+        if count:
+            if count < len(train):
+                train = train[:count]
+            self._account(now, count, octets)
+            if net.trace is not None:
+                for _, packet_id, _ in train:
+                    net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
+            out.launch(train, self if self._shape.flags_at else None)   # else frames that differ inside would be joined
+        return count
+
+    def _account(self, now: int, packets: int, octets: int) -> None:
+        """So many frames went through, with so many bytes as they came in."""
         for ct, timeout, last_index, last_dir in self._connections:
             ct.expires = now + timeout
             ct.last_index = last_index
@@ -355,21 +399,14 @@ class Flow:
         for entry in self._used:
             entry.used = now
         for stats, more in self._received:
-            stats.rx_packets += 1
-            stats.rx_bytes += size + more
+            stats.rx_packets += packets
+            stats.rx_bytes += octets + packets * more
         for stats, more in self._sent:
-            stats.tx_packets += 1
-            stats.tx_bytes += size + more
+            stats.tx_packets += packets
+            stats.tx_bytes += octets + packets * more
         for hit, more in self._hits:
-            hit[0] += 1
-            hit[1] += size + more
+            hit[0] += packets
+            hit[1] += octets + packets * more
         for chain, more in self._chains:
-            chain.packets += 1
-            chain.octets += size + more
-        for action in self._actions:
-            action(data, packet_id)
-        if net.trace is not None:
-            net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
-        life[0] += self._lives + 1
-        out.launch(data, packet_id, life)
-        return True
+            chain.packets += packets
+            chain.octets += octets + packets * more

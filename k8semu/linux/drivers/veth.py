@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.flow import TCP, flow_key, recording, tcp_key
+from k8semu.linux.core.flow import TCP, Flow, Train, flow_key, recording, tcp_key
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
@@ -49,11 +49,15 @@ class VethDevice(NetDevice):
         transmit(skb, self.transmitted)
         if skb.rec is not None:
             skb.rec.finish(self, skb)
-        self.launch(skb.data, skb.id, life)
+        self.launch([(skb.data, skb.id, life)])
 
-    def launch(self, data: bytearray, packet_id: int, life: list[int]) -> None:
-        """A frame is on its way to the other end."""
-        self.net.clock.post(self.delay + self.extra_delay, _veth_rx, self.peer, data, packet_id, life)
+    def launch(self, train: Train, by: Flow | None = None) -> None:
+        """Frames are on their way to the other end; `by` is the flow that they are of."""
+        trains = self.net.clock.gather(self.delay + self.extra_delay, _veth_rx, self.peer)
+        if by is not None and trains and trains[-1][0] is by:
+            trains[-1][1].extend(train)
+        else:
+            trains.append((by, train))
 
     def set_up(self, up: bool) -> None:
         before = self.carrier
@@ -69,17 +73,23 @@ class VethDevice(NetDevice):
             peer.net.remove(peer)
 
 
-def _veth_rx(dev: VethDevice, data: bytearray, packet_id: int, life: list[int]) -> None:
-    if dev.peer is None:
-        return
-    flows = dev.flows
-    key: bytes | None = None
-    if flows is not None:
-        key = tcp_key(data, 26)[0] if len(data) >= 54 and data[23] == TCP else flow_key(dev, data)
-        flow = flows.get(key)  # type: ignore[arg-type]  # None is no key of it
-        if flow is not None and flow.carry(data, packet_id, life):
-            return
-    skb = Skb(dev.net, data, packet_id, dev.received, life)
-    if key is not None and (dev.master is not None or dev.conf.forwarding) and dev.net.hooks.by_flow:
-        skb.rec = recording(dev, key, data)      # it may go on from here
-    netif_receive_skb(skb, dev)
+def _veth_rx(dev: VethDevice, trains: list[tuple[Flow | None, Train]]) -> None:
+    """Frames arrive: each as if it came alone, but what is known of a flow is done with all of a train."""
+    for _, train in trains:
+        while train and dev.peer is not None:
+            data, packet_id, life = train[0]
+            flows = dev.flows
+            key: bytes | None = None
+            if flows is not None:
+                key = tcp_key(data, 26)[0] if len(data) >= 54 and data[23] == TCP else flow_key(dev, data)
+                flow = flows.get(key)  # type: ignore[arg-type]  # None is no key of it
+                if flow is not None:
+                    carried = flow.carry(train)
+                    if carried:
+                        train = train[carried:]
+                        continue
+            train = train[1:]
+            skb = Skb(dev.net, data, packet_id, dev.received, life)
+            if key is not None and (dev.master is not None or dev.conf.forwarding) and dev.net.hooks.by_flow:
+                skb.rec = recording(dev, key, data)      # it may go on from here
+            netif_receive_skb(skb, dev)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.dev import Direction
-from k8semu.linux.core.flow import FLOWS, Action, Shape
+from k8semu.linux.core.flow import FLOWS, Action, Shape, Train
 from k8semu.linux.sock.tcp import input
 from k8semu.linux.sock.tcp.segment import Header, read_header
 from k8semu.linux.sock.tcp.states import ESTABLISHED
@@ -65,31 +65,37 @@ class Arrival:
         self._shape = Shape(skb.data, False)
         self._steps = (*skb.steps, sk.deliver_step)
 
-    def carry(self, data: bytearray, packet_id: int, life: list[int]) -> bool:
-        """Take the segment in; False, and nothing done, if a guard fails."""
-        net, sk = self._net, self._sk
-        size = len(data)
-        if self._epoch != net.epoch or sk.state is not ESTABLISHED or not self._shape.fits(data, size) or size < BODY:
-            return False
-        sport, dport, seq, ack, offset, flags, window, _, _ = read_header(data, TH)
-        h = Header(self._key, sport, dport, seq, ack, flags, window, TH, TH + 20, TH + (offset >> 4 << 2), size)
-        ts = input.predicted(sk, data, h)
-        if ts is None or not input.ack_fits(sk, h) or sk.table.hash.get(self._key) is not sk:
-            return False
-        payload = bytes(data[BODY:])
-        if (from_bytes(data[TH:BODY], "big") + known_sum(payload) + sk.addr_sum + size - TH) % 0xFFFF:
-            return False
-        self._stats.rx_packets += 1
-        self._stats.rx_bytes += size
-        if self._sight is not None:
-            self._sight(data, packet_id)
+    def carry(self, train: Train) -> int:
+        """Take in the first segments of a train; how many, until a guard fails."""
+        net, sk, key, stats, sight = self._net, self._sk, self._key, self._stats, self._sight
         now = net.clock.now
+        count = 0
 
         def delivered() -> None:
             if net.trace is not None:
                 net.trace.hop(Hop(packet_id, net.name, now, now, self._steps))
 
-        input.rcv_predicted(sk, payload, h, ts, delivered)
-        if not sk.orphan and sk.has_news:
-            sk.notify()
-        return True
+        for data, packet_id, _ in train:
+            size = len(data)
+            if (
+                self._epoch != net.epoch or sk.state is not ESTABLISHED or size < BODY
+                or (not count and not self._shape.fits(data, size))
+            ):  # fmt: skip
+                break
+            sport, dport, seq, ack, offset, flags, window, _, _ = read_header(data, TH)
+            h = Header(key, sport, dport, seq, ack, flags, window, TH, TH + 20, TH + (offset >> 4 << 2), size)
+            ts = input.predicted(sk, data, h)
+            if ts is None or not input.ack_fits(sk, h) or sk.table.hash.get(key) is not sk:
+                break
+            payload = bytes(data[BODY:])
+            if (from_bytes(data[TH:BODY], "big") + known_sum(payload) + sk.addr_sum + size - TH) % 0xFFFF:
+                break
+            stats.rx_packets += 1
+            stats.rx_bytes += size
+            if sight is not None:
+                sight(data, packet_id)
+            input.rcv_predicted(sk, payload, h, ts, delivered)
+            if not sk.orphan and sk.has_news:
+                sk.notify()
+            count += 1
+        return count

@@ -253,19 +253,18 @@ def _send_head(sk: TcpSock, head: Unsent, take: int, mss: int) -> None:
     buf, base, chunk = sk.buf, sk.buf_seq, seq
     if sk.ca_state in ("Recovery", "Loss"):
         sk.prr_out += (take + mss - 1) // mss or 1
-    pieces: list[tuple[int, int, bytearray]] = []
+    pieces: list[xmit.Segment] = []
     while True:
         stop = min(seq + mss, end)
         last = stop == end
         bits = ACK | flags if last else ACK
-        pieces.append((seq, bits, buf[seq - base : stop - base]))
+        pieces.append((seq, bits, bytes(buf[seq - base : stop - base])))
         sk.rtx.append(Sent(seq, stop + (1 if bits & FIN else 0), bits, now, chunk))
         seq = stop
         if last:
             break
     sk.snd_nxt = sk.rtx[-1].end
-    for seq, bits, payload in pieces:
-        xmit.transmit(sk, seq, bits, payload)
+    xmit.transmit_all(sk, pieces)
 
 
 def payload_of(sk: TcpSock, sent: Sent) -> bytes:

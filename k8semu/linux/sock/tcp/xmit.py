@@ -8,15 +8,17 @@ Linux: net/ipv4/tcp_output.c __tcp_transmit_skb(), tcp_established_options(), tc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.flow import Recording
 from k8semu.linux.core.skb import Skb
 from k8semu.linux.ipv4.route import RouteError
-from k8semu.linux.sock.tcp import frame, timer, window
+from k8semu.linux.sock.tcp import timer, window
 from k8semu.linux.sock.tcp.options import TS_ALIGNED, TS_ALIGNED_LEN, sack_option
-from k8semu.linux.sock.tcp.segment import ACK, MASK
+from k8semu.linux.sock.tcp.segment import MASK
 from k8semu.sim.clock import NS_PER_MS
 from k8semu.wire.build import tcp_template
 from k8semu.wire.checksum import sum_and_remember
@@ -26,10 +28,14 @@ if TYPE_CHECKING:
     from k8semu.linux.sock.tcp.sock import TcpSock
 
 MIN_MSS = 48
-_PLAIN = Struct("!HHHBBH4s4sHHIIBBHHH")        # from the IP total length to the end of the TCP header
-_WITH_TS = Struct("!HHHBBH4s4sHHIIBBHHHIII")   # … and the timestamp option
-_SUM = Struct("!H").pack_into
-_TS_TEMPLATE = b""
+_STAMP = Struct("!III").pack
+
+
+@lru_cache(maxsize=16)
+def _headers(options: int) -> Callable[..., bytes]:
+    """What packs a frame's headers with so many bytes of TCP options, from the link header on."""
+    return Struct(f"!16sHHHBBH8sHHIIHHHH{options}s").pack
+
 
 
 # --- route, MSS -------------------------------------------------------------------------------
@@ -117,9 +123,17 @@ def sack_blocks(sk: TcpSock) -> bytes:
     return sack_option([(left & MASK, right & MASK) for left, right in blocks[:most]])
 
 
-def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b"") -> int:
+Segment = tuple[int, int, bytes]
+"""Sequence number, flags and payload of a segment to be sent."""
+
+
+def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes = b"") -> int:
     """Lay out one segment and send it: 0 or an errno. Linux: __tcp_transmit_skb()."""
-    global _TS_TEMPLATE
+    return transmit_all(sk, [(seq, flags, payload)])
+
+
+def transmit_all(sk: TcpSock, segments: list[Segment]) -> int:
+    """Lay out segments that leave right after each other, and send them: 0 or the errno of the last that failed."""
     net = sk.net
     rt = sk.rt
     if rt is None or rt.generation != net.ipv4.fib.generation:
@@ -129,51 +143,70 @@ def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b""
     if sk.confirm:
         sk.confirm = False
         net.ipv4.confirm(rt, sk.daddr)
-    offered = window.select(sk) >> sk.rcv_wscale
-    if offered > 0xFFFF:
-        offered = 0xFFFF
-    extra = b""
-    if sk.sack_ok and (sk.ofo or sk.ack_seq_ooo is not None):
-        extra = sack_blocks(sk)
-        sk.ack_seq_ooo = None
-    length = 20 + len(extra)
-    sk.ident = ident = sk.ident + 1 & 0xFFFF
-    if sk.ts_ok:
-        length += TS_ALIGNED_LEN
-        data = bytearray(_TS_TEMPLATE)
-        if not data:
-            _TS_TEMPLATE = tcp_template(frame.TS_OPTIONS)
-            data += _TS_TEMPLATE
-        total = 20 + length + len(payload)
-        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
-        _WITH_TS.pack_into(
-            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
-            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
-            TS_ALIGNED, sk.clock.now // NS_PER_MS + sk.ts_offset & MASK, sk.ts_recent,
-        )  # fmt: skip
-    else:
-        data = bytearray(tcp_template())
-        total = 20 + length + len(payload)
-        check = (sk.header_sum + total + ident) % 0xFFFF or 0xFFFF
-        _PLAIN.pack_into(
-            data, 16, total, ident, 0x4000, sk.ttl, 6, 0xFFFF - check, sk.saddr, sk.daddr, sk.sport, sk.dport,
-            seq & MASK, sk.rcv_nxt & MASK, length << 2, flags, offered, 0, 0,
-        )  # fmt: skip
-    if extra:
-        data += extra
-    checksum = int.from_bytes(data[34:], "big") + sk.addr_sum + total - 20
-    if payload:
-        octets = bytes(payload)
-        data += octets
-        checksum += sum_and_remember(octets)
-    checksum = checksum % 0xFFFF or 0xFFFF
-    _SUM(data, 50, 0xFFFF - checksum)
-    if flags & ACK:
-        _ack_sent(sk)
-    if payload:
+    frames = _lay_out(sk, segments)
+    _acks_sent(sk, len(segments))
+    if segments[0][2] or segments[-1][2]:
         _data_sent(sk)
+    sent = error = 0
+    if sk.flow is not None:
+        first = net.world.peek_packet_id()
+        sent = sk.flow.carry([(data, first + i, [0]) for i, data in enumerate(frames)], apart=True)
+        net.world.number_packets(sent)
+    for data in frames[sent:]:
+        error = _send(sk, data, rt) or error
+    return error
+
+
+def _lay_out(sk: TcpSock, segments: list[Segment]) -> list[bytearray]:
+    """Headers, options and payloads; all checksums are right."""
+    offered = min(window.select(sk) >> sk.rcv_wscale, 0xFFFF)
+    ident, ttl, addresses, ack = sk.ident, sk.ttl, sk.saddr + sk.daddr, sk.rcv_nxt & MASK
+    sport, dport = sk.sport, sk.dport
+    start = tcp_template()[:16]
+    stamp = b""
+    if sk.ts_ok:
+        stamp = _STAMP(TS_ALIGNED, sk.clock.now // NS_PER_MS + sk.ts_offset & MASK, sk.ts_recent)
+    options: bytes | None = None
+    frames = []
+    for seq, flags, payload in segments:
+        if options is not stamp:
+            sacks = _sacks(sk)
+            options = stamp + sacks if sacks else stamp
+            size = 20 + len(options)
+            offset = size << 10
+            pack = _headers(len(options))
+            known = sk.addr_sum + sport + dport + ack + offset + offered + int.from_bytes(options, "big")
+        ident = ident + 1 & 0xFFFF
+        seq &= MASK
+        length = size + len(payload)
+        ip_check = 0xFFFF - ((sk.header_sum + 20 + length + ident) % 0xFFFF or 0xFFFF)
+        total = known + seq + flags + length
+        if payload:
+            total += sum_and_remember(payload)
+        data = bytearray(pack(
+            start, 20 + length, ident, 0x4000, ttl, 6, ip_check, addresses, sport, dport,
+            seq, ack, offset | flags, offered, 0xFFFF - (total % 0xFFFF or 0xFFFF), 0, options,
+        ))  # fmt: skip
+        data += payload
+        frames.append(data)
+    sk.ident = ident
+    return frames
+
+
+def _sacks(sk: TcpSock) -> bytes:
+    """The SACK option, where there is something to say; a duplicate is reported once."""
+    if not sk.sack_ok or not (sk.ofo or sk.ack_seq_ooo is not None):
+        return b""
+    option = sack_blocks(sk)
+    sk.ack_seq_ooo = None
+    return option
+
+
+def _send(sk: TcpSock, data: bytearray, rt: Rtable) -> int:
+    """Send a segment that is the first of its flow, or not like those before it; or else as they were."""
+    net = sk.net
     packet_id = net.world.next_packet_id()
-    if sk.flow is not None and sk.flow.carry(data, packet_id, [0]):
+    if sk.flow is not None and sk.flow.carry([(data, packet_id, [0])]):
         return 0
     skb = Skb(net, data, packet_id, sk.originate_step)
     if net.world.flow_cache and net.hooks.by_flow and rt.type == "unicast" and rt.dev.hard_header_len:
@@ -181,10 +214,9 @@ def transmit(sk: TcpSock, seq: int, flags: int, payload: bytes | bytearray = b""
     return net.ipv4.local_out(skb, rt)
 
 
-def _ack_sent(sk: TcpSock) -> None:
-    """Linux: tcp_event_ack_sent()."""
-    if sk.quick:
-        sk.quick -= 1
+def _acks_sent(sk: TcpSock, count: int) -> None:
+    """So many segments left, each with an ACK. Linux: tcp_event_ack_sent()."""
+    sk.quick = max(sk.quick - count, 0)
     sk.ack_pending = sk.ack_now = False
     sk.delack_at = 0
     if sk.delack_timer is not None:
