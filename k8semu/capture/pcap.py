@@ -42,6 +42,7 @@ class PcapFolder(Whole):
     """
 
     def __init__(self, path: Path) -> None:
+        self.frames = 0
         self._folder = WholeFolder(path)
         self._interfaces: dict[tuple[str, int], int] = {}
         self._files: list[Path] = []
@@ -82,12 +83,16 @@ class PcapFolder(Whole):
         self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
         most: int, make_room: Callable[[int], None],
     ) -> Callable[[bytearray, int], None]:  # fmt: skip
-        """What makes records for `put`, again and again."""
+        """What takes frames again and again: into the buffer, or behind those that wait."""
 
         def sight(data: bytearray, packet_id: int) -> None:
+            record = self.pack(interface, clock.now, direction, data, packet_id)
             if len(waiting) >= most:
                 make_room(1)
-            waiting.append((interface, self.pack(interface, clock.now, direction, data, packet_id)))
+            if waiting:
+                waiting.append((interface, record))
+            else:
+                self.write(interface, record, b"")
 
         return sight
 
@@ -101,6 +106,7 @@ class PcapFolder(Whole):
         return b""
 
     def write(self, interface: int, packed: bytes, comments: bytes) -> None:
+        self.frames += 1
         self._buffers[interface] += packed
         self._buffered += len(packed)
         if self._buffered > BUFFER:

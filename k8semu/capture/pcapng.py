@@ -41,6 +41,8 @@ MAX_BLOCK = 16 << 20
 MAX_COMMENT = 0xFFFC
 BUFFER = 1 << 18
 PAGE = 4096
+LARGE = BUFFER - PAGE
+"""Octets of a block that find room in a buffer of which all pages were handed over."""
 
 _U32 = Struct("<I")
 _HEAD = Struct("<II")
@@ -69,16 +71,18 @@ def _block(kind: int, body: bytes) -> bytes:
 
 
 class PcapngWriter:
-    """Writes one section to `out`. `pack` and `write` are hot: half a microsecond together."""
+    """Writes one section to `out`; `frames` counts the frames in it. `pack`, `write` and what `sight` makes are hot."""
 
     def __init__(self, out: Stream) -> None:
+        self.frames = 0
         self._out = out
+        self._buffer = bytearray(BUFFER)
+        self._end = 0                        # of what stands in it
         self._interfaces: dict[tuple[str, int], int] = {}
         self._packers: dict[int, Callable[..., bytes]] = {}
         self._ends: dict[int, tuple[bytes, bytes]] = {}
         section = Struct("<IHHq").pack(BYTE_ORDER_MAGIC, 1, 0, -1)
-        self._parts = [_block(SHB, section + _option(OPT_USERAPPL, b"k8semu") + bytes(4))]
-        self._size = len(self._parts[0])     # of all parts
+        self._append(_block(SHB, section + _option(OPT_USERAPPL, b"k8semu") + bytes(4)))
 
     def interface(self, name: str, linktype: int = LINKTYPE_ETHERNET) -> int:
         """The number of the interface called `name`; the first call describes it in the file."""
@@ -86,7 +90,7 @@ class PcapngWriter:
         if number is None:
             number = self._interfaces[name, linktype] = len(self._interfaces)
             options = _option(OPT_IF_NAME, name.encode()) + _option(OPT_TSRESOL, bytes([NANOSECONDS]))
-            self.put([_block(IDB, Struct("<HHI").pack(linktype, 0, 0) + options + bytes(4))])
+            self._append(_block(IDB, Struct("<HHI").pack(linktype, 0, 0) + options + bytes(4)))
         return number
 
     def names(self, names: Mapping[bytes, str]) -> None:
@@ -96,11 +100,11 @@ class PcapngWriter:
                 Struct("<HH").pack(1, len(addr) + len(name.encode()) + 1) + _pad(addr + name.encode() + b"\0")
                 for addr, name in names.items()
             )
-            self.put([_block(NRB, records + bytes(4))])
+            self._append(_block(NRB, records + bytes(4)))
 
     def secrets(self, lines: bytes) -> None:
         """Keep TLS secrets (NSS key log lines), in front of every frame that is not written yet."""
-        self.put([_block(DSB, _HEAD.pack(TLS_KEY_LOG, len(lines)) + _pad(lines))])
+        self._append(_block(DSB, _HEAD.pack(TLS_KEY_LOG, len(lines)) + _pad(lines)))
 
     def pack(
         self, interface: int, time: int, direction: int, data: bytes | bytearray, packet_id: int
@@ -119,44 +123,50 @@ class PcapngWriter:
         self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
         most: int, make_room: Callable[[int], None],
     ) -> Callable[[bytearray, int], None]:  # fmt: skip
-        """What makes whole blocks for `put`, of frames that have direction and comments in common."""
+        """What takes frames that have direction and comments in common: into the buffer, or behind those that wait."""
         flags = Struct("<III").pack(_FLAGS_OPTION, direction, _PACKETID_OPTION)
-        shapes: dict[int, tuple[Callable[..., bytes], int, bytes]] = {}
-        fronts: dict[int, tuple[int, Callable[..., bytes], bytes, bytes]] = {}
-        append = waiting.append
+        shapes: dict[int, tuple[Struct, bytes]] = {}
+        fronts: dict[int, tuple[int, Struct, int, bytes, bytes]] = {}
+        buffer = self._buffer
 
-        def shape(length: int) -> tuple[Callable[..., bytes], int, bytes]:
-            padded = length + -length % 4
-            total = padded + 28 + 12 + 8 + len(comments) + 4 + 4
-            packer = Struct(f"<28s{padded}s12sQ{len(comments) + 8}s").pack
-            return packer, total, comments + _HEAD.pack(0, total)
-
-        def at(length: int, now: int) -> tuple[int, Callable[..., bytes], bytes, bytes]:
+        def at(length: int, now: int) -> tuple[int, Struct, int, bytes, bytes]:
             if length not in shapes:
-                shapes[length] = shape(length)
-            packer, total, tail = shapes[length]
-            front = _FRONT(EPB, total, interface, now >> 32, now & 0xFFFFFFFF, length, length)
-            made = fronts[length] = now, packer, front, tail
+                padded = length + -length % 4
+                packer = Struct(f"<28s{padded}s12sQ{len(comments) + 8}s")
+                shapes[length] = packer, comments + _HEAD.pack(0, packer.size)
+            packer, tail = shapes[length]
+            front = _FRONT(EPB, packer.size, interface, now >> 32, now & 0xFFFFFFFF, length, length)
+            made = fronts[length] = now, packer, packer.size, front, tail
             return made
 
         def sight(data: bytearray, packet_id: int) -> None:
-            if len(waiting) >= most:
-                make_room(1)
             now, length = clock.now, len(data)
             made = fronts.get(length)
             if made is None or made[0] is not now:   # frames come in bursts, at one instant
                 made = at(length, now)
-            _, packer, front, tail = made
-            append(packer(front, data, flags, packet_id, tail))
+            _, packer, size, front, tail = made
+            if len(waiting) >= most:
+                make_room(1)
+            if waiting:
+                waiting.append(packer.pack(front, data, flags, packet_id, tail))
+                return
+            end = self._end
+            if end + size > BUFFER:
+                if size > LARGE:
+                    self.put([packer.pack(front, data, flags, packet_id, tail)])
+                    return
+                end = self._spill()
+            packer.pack_into(buffer, end, front, data, flags, packet_id, tail)
+            self._end = end + size
+            self.frames += 1
 
         return sight
 
     def put(self, records: list[bytes]) -> None:
-        """Write blocks that packers made."""
-        self._parts += records
-        self._size += sum(map(len, records))
-        if self._size >= BUFFER:
-            self._spill()
+        """Write blocks of frames that packers made."""
+        for record in records:
+            self._append(record)
+        self.frames += len(records)
 
     def comment(self, lines: Iterable[str]) -> bytes:
         """Comments, ready for `write`: one per line."""
@@ -168,10 +178,8 @@ class PcapngWriter:
         ends = self._ends.get(total)
         if ends is None:
             ends = self._ends[total] = (_HEAD.pack(EPB, total), _HEAD.pack(0, total))
-        self._parts.append(b"".join((ends[0], packed, comments, ends[1])))
-        self._size += total
-        if self._size >= BUFFER:
-            self._spill()
+        self._append(b"".join((ends[0], packed, comments, ends[1])))
+        self.frames += 1
 
     def frame(self, frame: Frame) -> None:
         """Write one whole frame, also one without a packet id."""
@@ -181,23 +189,33 @@ class PcapngWriter:
             packed = packed[:-PACKETID_SIZE]
         self.write(number, packed, self.comment(frame.comments))
 
+    def _append(self, block: bytes) -> None:
+        for at in range(0, len(block), LARGE):
+            part = block[at : at + LARGE]
+            end = self._end
+            if end + len(part) > BUFFER:
+                end = self._spill()
+            self._end = end + len(part)
+            self._buffer[end : self._end] = part
+
+    def _spill(self) -> int:
+        """Hand over what fills pages, which the file system takes faster than parts of them; where the rest ends."""
+        whole, end = self._end & -PAGE, self._end
+        self._out.write(memoryview(self._buffer)[:whole])
+        self._end = end - whole
+        self._buffer[: self._end] = self._buffer[whole:end]
+        return self._end
+
     def flush(self) -> None:
         """Hand all that is buffered to the file."""
-        self._out.write(b"".join(self._parts))
-        self._parts, self._size = [], 0
-
-    def _spill(self) -> None:
-        """Hand over what fills pages, which the kernel takes faster than parts of them; the rest waits."""
-        whole = memoryview(b"".join(self._parts))
-        end = self._size & -PAGE
-        self._out.write(whole[:end])
-        self._parts, self._size = [bytes(whole[end:])], self._size - end
+        self._out.write(memoryview(self._buffer)[: self._end])
+        self._end = 0
 
     def close(self) -> None:
         self.flush()
 
     def abort(self) -> None:
-        self._parts, self._size = [], 0
+        self._end = 0
 
 
 class PcapngFile(PcapngWriter, Whole):

@@ -42,11 +42,14 @@ MEMO = 8192
 
 Wants = Callable[[Net, NetDevice], bool]
 Sight = Callable[[bytearray, int], None]
-"""(data, packet id): a whole record of the frame as it is now joins those that wait."""
+"""(data, packet id): a whole record of the frame as it is now is written, or joins those that wait."""
 
 
 class Sink(Protocol):
     """Where records go: `PcapngWriter`, `PcapFolder`."""
+
+    frames: int
+    """Records that were written."""
 
     def interface(self, name: str, linktype: int) -> int:
         """The number of an interface."""
@@ -60,7 +63,7 @@ class Sink(Protocol):
         self, interface: int, direction: int, comments: bytes, clock: Clock, waiting: deque[Any],
         most: int, make_room: Callable[[int], None],
     ) -> Sight:  # fmt: skip
-        """What makes whole records, with these comments, for `put`. With `most` waiting it asks for room."""
+        """What writes whole records, with these comments: behind those that wait. With `most` it asks for room."""
 
     def put(self, records: list[Any]) -> None:
         """Write whole records."""
@@ -181,12 +184,11 @@ class _DeviceTap:
 class CaptureSession:
     """Captures on the devices of namespaces, those there are and those to come.
 
-    `frames` counts what was written. Used as a context manager it closes the sink at the end of the
-    block, and aborts it when the block fails (also by Ctrl-C).
+    Used as a context manager it closes the sink at the end of the block, and aborts it when the block
+    fails (also by Ctrl-C).
     """
 
     def __init__(self, sink: Sink, wants: Wants = everywhere) -> None:
-        self.frames = 0
         self._sink = sink
         self._wants = wants
         self._memo = _Memo(sink)
@@ -200,6 +202,11 @@ class CaptureSession:
         net.on_device.append(self._attach_device)
         for dev in net.devs.values():
             self._attach_device(dev)
+
+    @property
+    def frames(self) -> int:
+        """Records that were written."""
+        return self._sink.frames
 
     def secrets(self, lines: bytes) -> None:
         """TLS secrets have become known, of frames that are yet to come."""
@@ -241,13 +248,7 @@ class CaptureSession:
     def _write_settled(self, coming: int) -> None:
         """Write what waits for nothing; `coming` records are about to join those that wait."""
         pending, write, put = self._pending, self._sink.write, self._sink.put
-        if Record not in set(map(type, pending)):   # none waits for anything, as in the middle of a flow
-            put(list(pending))
-            self.frames += len(pending)
-            pending.clear()
-            return
         pop = pending.popleft
-        waiting = len(pending)
         whole: list[Any] = []
         while pending:
             record = pending[0]
@@ -263,7 +264,6 @@ class CaptureSession:
             pop()
         if whole:
             put(whole)
-        self.frames += waiting - len(pending)
 
     def _detach(self) -> None:
         for net in self._nets:
