@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import labs_bridging
+import labs_corners
 import labs_neighbours
 import labs_packets
 import labs_routing
@@ -21,7 +22,7 @@ from netlab import Lab
 
 pytestmark = pytest.mark.kernel
 
-MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels)
+MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels, labs_corners)
 
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:

@@ -70,6 +70,7 @@ def _state(rest: str) -> str:
 def _entries(dev: NetDevice) -> list[tuple[str, str]]:
     """(MAC, what stands behind the device) for one device."""
     if isinstance(dev, VxlanDevice):
+        dev.forget_aged()
         return _master_entries(dev) + [
             (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} self" + (f" {e.state}" if e.state != "reachable" else ""))
             for e in dev.fdb.values() for remote in e.remotes
@@ -85,6 +86,7 @@ def _master_entries(dev: NetDevice) -> list[tuple[str, str]]:
     bridge = dev if isinstance(dev, BridgeDevice) else dev.master
     if not isinstance(bridge, BridgeDevice):
         return []
+    bridge.fdb.forget_aged()
     rows = []
     for entry in reversed(bridge.fdb.entries.values()):
         if (entry.port.dev if entry.port is not None else bridge) is dev:

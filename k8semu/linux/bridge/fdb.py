@@ -4,7 +4,7 @@
 
 Linux:   net/bridge/br_fdb.c br_fdb_update(), br_fdb_find_rcu()
 Shown:   `bridge fdb show br docker0`
-Differs: no VLAN key; an entry that has aged is forgotten when it is next looked up.
+Differs: no VLAN key; an entry that has aged is forgotten when it, or the whole table, is next looked at.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class Fdb:
         del self.entries[mac]
         self._told(mac)
 
+    def _aged(self, entry: FdbEntry) -> bool:
+        return not (entry.is_local or entry.is_static) and self._now() > entry.updated + self.ageing_time
+
+    def forget_aged(self) -> None:
+        """What Linux clears away on the side, is done before someone looks. Linux: br_fdb_cleanup()."""
+        for mac in [mac for mac, entry in self.entries.items() if self._aged(entry)]:
+            self._forget(mac)
+            self.bridge.net.new_epoch()
+
     def clear(self) -> None:
         """The bridge goes."""
         for mac in list(self.entries):
@@ -94,12 +103,11 @@ class Fdb:
         entry = self.entries.get(mac)
         if entry is None:
             return None
-        now = self._now()
-        if not (entry.is_local or entry.is_static) and now > entry.updated + self.ageing_time:
+        if self._aged(entry):
             self._forget(mac)
             self.bridge.net.new_epoch()
             return None
-        entry.used = now
+        entry.used = self._now()
         if skb.rec is not None:
             fixed = entry.is_local or entry.is_static
             skb.rec.used(entry, None if fixed else lambda: entry.updated + self.ageing_time)

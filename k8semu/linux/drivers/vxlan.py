@@ -118,9 +118,12 @@ class VxlanDevice(NetDevice):
             self.net.change(FdbChange(self.name, mac_ntoa(mac), where))
 
     def fdb_del(self, mac: bytes, dst: bytes | None) -> None:
+        """A station, or one of its destinations: that it has another one is no error. Linux: __vxlan_fdb_delete()."""
         entry = self.fdb.get(mac)
-        if entry is None or (dst is not None and dst not in entry.remotes):
+        if entry is None:
             raise CommandError("RTNETLINK answers: No such file or directory", hint=f"no entry {mac_ntoa(mac)}")
+        if dst is not None and dst not in entry.remotes:
+            return
         self.net.new_epoch()
         if dst is not None:
             entry.remotes.remove(dst)
@@ -144,13 +147,24 @@ class VxlanDevice(NetDevice):
         skb.steps.append(FdbStep(self.name, f"learned {step.what}"))
         return True
 
+    def _aged(self, entry: VxlanFdbEntry) -> bool:
+        return entry.state == "reachable" and self.net.clock.now > entry.updated + self.ageing_time
+
+    def _forget(self, mac: bytes) -> None:
+        del self.fdb[mac]
+        self._told(mac)
+        self.net.new_epoch()
+
+    def forget_aged(self) -> None:
+        """What Linux clears away on the side, is done before someone looks. Linux: vxlan_cleanup()."""
+        for mac in [mac for mac, entry in self.fdb.items() if self._aged(entry)]:
+            self._forget(mac)
+
     def _lookup(self, mac: bytes, skb: Skb) -> VxlanFdbEntry | None:
         now = self.net.clock.now
         entry = self.fdb.get(mac)
-        if entry is not None and entry.state == "reachable" and now > entry.updated + self.ageing_time:
-            del self.fdb[mac]
-            self._told(mac)
-            self.net.new_epoch()
+        if entry is not None and self._aged(entry):
+            self._forget(mac)
             entry = None
         if entry is None:
             entry = self.fdb.get(MAC_ZERO)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 ECHOREPLY, DEST_UNREACH, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETERPROB = 0, 3, 5, 8, 11, 12
 PORT_UNREACH, FRAG_NEEDED = 3, 4
 REDIR_HOST = 1
+TIMESTAMP, TIMESTAMPREPLY = 13, 14
+MS_PER_DAY = 86_400_000
 ERROR_TYPES = (DEST_UNREACH, 4, REDIRECT, TIME_EXCEEDED, PARAMETERPROB)
 
 _UNREACH = {
@@ -216,6 +218,8 @@ class Icmp:
         broadcast = skb.dst is not None and skb.dst.type in ("broadcast", "multicast")
         if icmp_type == ECHO:
             self._echo(skb, th, broadcast)
+        elif icmp_type == TIMESTAMP:
+            self._timestamp(skb, th, broadcast)
         elif icmp_type == ECHOREPLY and self.echo_reply is not None:
             self.echo_reply(skb)
         elif icmp_type in ERROR_TYPES and not broadcast:
@@ -226,13 +230,35 @@ class Icmp:
             drop(skb, Drop.UNHANDLED_PROTO, f"ICMP type {icmp_type}")
 
     def _echo(self, skb: Skb, th: int, broadcast: bool) -> None:
-        """Linux: icmp_echo(), icmp_reply()."""
+        """Linux: icmp_echo()."""
         sysctl = self.net.sysctl
         if sysctl.integer("net.ipv4.icmp_echo_ignore_all") or (
             broadcast and sysctl.integer("net.ipv4.icmp_echo_ignore_broadcasts")
         ):
             consume(skb, "echo request: told to ignore it")
             return
+        message = bytearray(memoryview(skb.data)[th:])
+        check = csum_replace(message[2] << 8 | message[3], ECHO << 8 | message[1], message[1])
+        message[0] = ECHOREPLY
+        write_u16(message, 2, check)
+        self._reply(skb, message, broadcast, "echo")
+
+    def _timestamp(self, skb: Skb, th: int, broadcast: bool) -> None:
+        """The time of the world, which begins at midnight, in ms. Linux: icmp_timestamp(), inet_current_timestamp()."""
+        if broadcast and self.net.sysctl.integer("net.ipv4.icmp_echo_ignore_broadcasts"):
+            consume(skb, "timestamp request: told to ignore it")
+            return
+        data = skb.data
+        if len(data) < th + 12:
+            drop(skb, Drop.HDR_TRUNC, "ICMP timestamp cut short")
+            return
+        now = (self.net.clock.now // NS_PER_MS % MS_PER_DAY).to_bytes(4, "big")
+        rest = int.from_bytes(data[th + 4 : th + 8], "big")
+        message = icmp_build(TIMESTAMPREPLY, 0, rest, data[th + 8 : th + 12] + 2 * now)
+        self._reply(skb, message, broadcast, "timestamp")
+
+    def _reply(self, skb: Skb, message: bytearray, broadcast: bool, what: str) -> None:
+        """Send `message` back to where `skb` came from. Linux: icmp_reply()."""
         data = skb.data
         target = bytes(data[IP_SADDR : IP_SADDR + 4])
         spec_dst = bytes(data[IP_DADDR : IP_DADDR + 4])
@@ -242,20 +268,16 @@ class Icmp:
         try:
             rt = self.ipv4.route_output(target, spec_dst)
         except RouteError as error:
-            drop(skb, Drop.IP_OUTNOROUTES, f"echo reply: {error.strerror}")
+            drop(skb, Drop.IP_OUTNOROUTES, f"{what} reply: {error.strerror}")
             return
-        message = data[th:]
-        check = csum_replace(message[2] << 8 | message[3], ECHO << 8 | message[1], message[1])
-        message[0] = ECHOREPLY
-        write_u16(message, 2, check)
         frame = ip_build(
-            spec_dst, target, IPPROTO_ICMP, len(message), sysctl.ip_default_ttl, data[IP_TOS],
+            spec_dst, target, IPPROTO_ICMP, len(message), self.net.sysctl.ip_default_ttl, data[IP_TOS],
             df=False, ident=self.ipv4.next_ident(),
         )  # fmt: skip
         frame += message
         reply = self.net.originate(frame, _BY_REPLY)
         reply.mark = 0
-        consume(skb, f"echo request: answered to {ip_ntoa(target)}")
+        consume(skb, f"{what} request: answered to {ip_ntoa(target)}")
         self.ipv4.local_out(reply, rt)
 
     def _error(self, skb: Skb, th: int) -> None:

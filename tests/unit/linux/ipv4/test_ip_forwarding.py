@@ -6,7 +6,9 @@ from netlab import Emulated, Lab, icmp_echo, two_nodes, udp
 
 from k8semu.linux.core.commands import LinkSet, RouteAdd, Sysctl
 from k8semu.linux.core.drop import Drop
-from k8semu.wire.addr import ip_ntoa
+from k8semu.wire.addr import ip_aton, ip_ntoa
+from k8semu.wire.build import icmp_build, ip_build
+from k8semu.wire.checksum import checksum
 
 X, Y = "172.17.0.2", "172.17.1.3"
 
@@ -142,3 +144,15 @@ def test_a_next_link_with_a_smaller_mtu_cuts_again_what_was_cut_before() -> None
     send(world, udp(X, Y, 5000, 6000, bytes(1400), df=False))
     cut = [step.text for hop in world.recorder.hops for step in hop.steps if step.text.startswith("fragments: cut")]
     assert cut[0] == "fragments: cut into 3 of at most 596 bytes"
+
+
+def test_a_timestamp_request_is_answered_with_ms_since_midnight() -> None:
+    world = played(two_nodes(overlay=False))
+    world._wait(1)
+    now = world.world.clock.now // 1_000_000
+    message = icmp_build(13, 0, 0x0001_0002, b"\0\0\0\7" + bytes(8))
+    send(world, ip_build(ip_aton(X), ip_aton("172.17.0.1"), 1, len(message)) + message)
+    reply = next(f for d, f in world.seen.taps["px/eth0"] if d == "in" and f[12:14] == b"\x08\x00" and f[34] == 14)
+    times = [int.from_bytes(reply[at : at + 4], "big") for at in (42, 46, 50)]
+    assert (reply[38:42], checksum(reply[34:54])) == (b"\0\1\0\2", 0)
+    assert times == [7, now, now]
