@@ -105,9 +105,12 @@ def _describe(error: OSError, sequence: int) -> str:
 
 async def ping(
     host: str, count: int = 1, size: int = 56, ttl: int | None = None, interval: float = 1.0, timeout: float = 4.0,
-    pmtudisc: str = "",
+    pmtudisc: str = "", source: str = "", deadline: float = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Ask `count` times with `size` bytes: `sent`, `received`, `errors` (errno names), `lines` as ping prints them."""
+    """Ask `count` times with `size` bytes: `sent`, `received`, `errors` (errno names), `lines` as ping prints them.
+
+    With a `deadline` (in seconds, 0: none), ask until so many have answered, but no longer than that.
+    """
     try:
         loop = asyncio.get_running_loop()
         address = (await loop.getaddrinfo(host, 0, family=socket.AF_INET))[0][4][0]
@@ -115,12 +118,19 @@ async def ping(
         name = error_name(error)
         lines = [f"ping: {host}: {error.strerror}"]
         return {"sent": 0, "received": 0, "errors": [name], "error": name, "lines": lines}
-    transport, pinger = await open_ping_socket(_Pinger, ttl=ttl)
+    try:
+        transport, pinger = await open_ping_socket(_Pinger, ttl=ttl, local_addr=source or None)
+    except OSError as error:
+        name, lines = error_name(error), [f"ping: bind: {error.strerror}"]
+        return {"sent": 0, "received": 0, "errors": [name], "error": name, "lines": lines}
     if pmtudisc:
         set_pmtudisc(transport, pmtudisc)
     payload = (bytes(16) + bytes(range(16, 256)) * (size // 240 + 1))[:size]
     try:
-        await _ask(pinger, payload, str(address), count, interval, timeout)
+        if deadline:
+            await _ask_until(pinger, payload, str(address), count, interval, deadline)
+        else:
+            await _ask(pinger, payload, str(address), count, interval, timeout)
     finally:
         transport.close()
     found = {**pinger.errors, **dict.fromkeys(pinger.silent, "ETIMEDOUT")}
@@ -130,7 +140,8 @@ async def ping(
     }  # fmt: skip
     if pinger.no_route:     # a real ping finds out before its first line
         return {**result, "lines": ["ping: connect: Network is unreachable"]}
-    head = f"PING {host} ({address}) {size}({size + 28}) bytes of data."
+    origin = f"from {source} : " if source else ""
+    head = f"PING {host} ({address}) {origin}{size}({size + 28}) bytes of data."
     return {**result, "lines": [head, *pinger.lines, *_statistics(host, pinger)]}
 
 
@@ -152,6 +163,25 @@ async def _ask(pinger: _Pinger, payload: bytes, address: str, count: int, interv
         pinger.heard.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(pinger.heard.wait(), until - loop.time())
+
+
+async def _ask_until(
+    pinger: _Pinger, payload: bytes, address: str, count: int, interval: float, deadline: float
+) -> None:
+    """Send a request each `interval` until `count` are answered or refused, or the time is over."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + deadline
+    following = loop.time()
+    while loop.time() < until and len(pinger.answered) + len(pinger.errors) < count and not pinger.no_route:
+        if loop.time() >= following:
+            pinger.send(len(pinger.sent) + 1, payload, address)
+            following += interval
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            continue
+        pinger.heard.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pinger.heard.wait(), min(following, until) - loop.time())
 
 
 def _ms(ms: float) -> str:

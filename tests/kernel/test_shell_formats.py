@@ -104,6 +104,46 @@ host1 ip route get 172.17.0.2 from 172.17.1.3 iif flannel.1
 host1 ip route get 10.100.0.2 from 172.17.0.2 iif docker0
 host1 ip route get 172.17.0.255 from 172.17.0.2 iif docker0
 host1 ip route get 172.17.0.255
+host1 ip -s -s link show eth0
+host1 ip -s neigh
+host1 ip -br neigh show 172.17.1.0
+host1 ip neigh show nud all
+host1 ip neigh get 172.17.1.0 dev flannel.1
+host1 ip addr show eth0 scope global
+host1 ip addr show scope host
+host1 ip addr show to 172.17.0.0/16
+host1 ip addr show label eth0
+host1 ip addr show primary
+host1 ip link show type nosuch
+host1 ip route show match 172.17.1.3
+host1 ip route show to match 172.17.1.3
+host1 ip route show root 172.17.0.0/16
+host1 ip route show exact 172.17.1.0/24
+host1 ip route show cache
+host1 ip rule list table main
+host1 ip -j addr
+host1 ip -j -4 addr show dev docker0
+host1 ip -j link show master docker0
+host1 ip -j -s link show eth0
+host1 ip -j route
+host1 ip -j route show table local
+host1 ip -j -p route show dev flannel.1
+host1 ip -j neigh show dev flannel.1
+host1 ip -j rule
+host1 bridge -s fdb show br docker0
+host1 bridge -d fdb show br docker0
+host1 bridge -s fdb show dev flannel.1
+host1 bridge -s link
+host1 bridge -V
+host1 ss -V
+pody ss -tln sport = :80
+pody ss -tln sport = :81
+pody ss -tlnH src 0.0.0.0:80
+podx ss -tan dst 172.17.1.3
+podx ss -tan dst 172.17.1.3 and dport = :http
+podx ss -tan dst 10.0.0.0/8
+host1 conntrack -L -p tcp -o extended
+host1 sysctl net/ipv4/ip_forward
 """
 MISTAKES = """
 host1 ip foo
@@ -155,7 +195,25 @@ podx ping -Z 172.17.1.3
 podx curl
 podx curl --nosuch http://172.17.1.3/
 podx traceroute -n -Z 172.17.1.3
+podx ping -w x 172.17.1.3
 podx nosuch a b
+host1 ip help
+host1 ip addr help
+host1 ip route help
+host1 bridge help
+host1 ip addr show nosuch scope global
+host1 ip addr show scope nosuch
+host1 ip addr show to x
+host1 ip route show x
+host1 ip route show match x
+host1 ip route show scope nosuch
+host1 ip route show proto nosuch
+host1 ip route show type nosuch
+host1 ip neigh get 10.100.0.77 dev eth0
+host1 ip neigh get 10.100.0.3
+host1 ip neigh show x
+host1 bridge fdb show brport nosuch
+host1 ip rule list table nosuch
 """
 CALLS = """
 podx traceroute -n -q 1 172.17.1.3
@@ -168,6 +226,11 @@ podx ping -c 3 -i 0.2 -W 1 172.17.0.77
 podx ping -c 3 -i 0.3 172.17.0.77
 podx ping -c 2 -i 0.2 -W 1 10.9.9.9
 podx ping -c 1 -W 1 -M do -s 2000 172.17.1.3
+podx ping -c 1 -w 2 172.17.1.3
+podx ping -w 1 -i 0.4 172.17.1.3
+podx ping -c 2 -w 1 172.17.1.99
+podx ping -c 1 -I 172.17.0.2 172.17.1.3
+podx ping -c 1 -I 172.17.0.9 172.17.1.3
 host1 ping -c 1 1.2.3.4
 host1 traceroute -n 1.2.3.4
 podx curl http://172.17.1.3/bytes/5
@@ -194,13 +257,18 @@ _FREE = [
     (re.compile(r" num([tr]x)queues \d+"), r" num\1queues #"),                # one a processor, on a veth
     (re.compile(r"_timer +\d+\.\d\d"), "_timer #"),
     (re.compile(r"\b(DELAY|REACHABLE|STALE|PROBE)\b"), "(in use)"),          # how long ago is free
+    (re.compile(r"(?: ref \d+)? used \d+/\d+/\d+"), " used #"),
+    (re.compile(r" used \d+/\d+"), " used #"),
+    (re.compile(r'"num([tr]x)_queues":\d+'), r'"num\1_queues":#'),
+    (re.compile(r"(?<=transns\n)(.*?)\d+ $", re.M), r"\1# "),       # how often the carrier changed
+    (re.compile(r"(tcp +6) \d+ "), r"\1 # "),
     (re.compile(r"\bid=\d+"), "id=#"),
     (re.compile(r"\btimed out after 10\d\d "), "timed out after # "),
     (re.compile(r"\bcurl/\d+\.\d+\.\d+"), "curl/#"),
     (re.compile(r"[\w ]*% Total.*\n.*Speed\n\n(?:[ \r\d:.\-]*\n?)*?(?=curl: |\Z)"), ""),     # the progress meter
     (re.compile(r"\r\n"), "\n"),
 ]  # fmt: skip
-_HELP = re.compile(r"\n\n?(?:Usage\b|Options:)(?:.|\n)*")
+_HELP = re.compile(r"(?:\A|\n\n?)(?:Usage\b|Options:)(?:.|\n)*")
 """Pages of help: only the line before them is compared."""
 
 

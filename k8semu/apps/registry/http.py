@@ -180,8 +180,8 @@ async def call(
     head = {"Host": parts.netloc, "Accept": "*/*"} | (headers or {})
     if body or method in ("POST", "PUT"):
         head["Content-Length"] = str(len(body))
-    exchange = _exchange(parts.hostname or "", parts.port or 80, method, target, head, body)
-    return await asyncio.wait_for(exchange, timeout)
+    async with asyncio.timeout(timeout):
+        return await _exchange(parts.hostname or "", parts.port or 80, method, target, head, body)
 
 
 async def _exchange(host: str, port: int, method: str, target: str, head: dict[str, str], body: bytes) -> Reply:

@@ -1,19 +1,26 @@
 """`bridge`: forwarding databases and ports, as iproute2 prints them.
 
-Shown: bridge fdb [show] [br BRIDGE] [dev DEV] [dynamic], bridge [-d] link [show] [dev DEV]
-Not modelled: bridge vlan, bridge mdb, and every verb that changes something
+Shown: bridge [-s] fdb [show] [br BRIDGE] [dev DEV] [dynamic], bridge [-d] link [show] [dev DEV]
+Not modelled: -j, bridge vlan, bridge mdb, and every verb that changes something
 """
 
 from __future__ import annotations
 
-from k8semu.apps.shell.ip_words import Options, device, selector, verb
+from typing import TYPE_CHECKING
+
+from k8semu.apps.shell.ip_words import Options, Told, device, selector, usage, verb
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
 from k8semu.linux.core.dev import Iff, NetDevice
 from k8semu.linux.drivers.veth import VethDevice
 from k8semu.linux.drivers.vxlan import VxlanDevice
 from k8semu.linux.netns import NetNs
+from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
+
+if TYPE_CHECKING:
+    from k8semu.linux.bridge.fdb import FdbEntry
+    from k8semu.linux.drivers.vxlan import VxlanFdbEntry
 
 # The groups that a device listens to: all nodes (IPv6), all hosts (IPv4), all snoopers (bridges only).
 _GROUPS = ("33:33:00:00:00:01", "01:00:5e:00:00:01")
@@ -27,10 +34,15 @@ _FDB_STATES = ("permanent", "static", "dynamic", "reachable", "stale")
 def run(net: NetNs, argv: list[str]) -> Output:
     """`bridge ARGV…`."""
     options = Options()
-    words = options.read("bridge", argv)
-    if not words:
-        raise UsageError("Usage: bridge [ OPTIONS ] OBJECT { COMMAND | help }")
-    name = choose(words[0], ("link", "fdb", "vlan", "mdb"))
+    try:
+        words = options.read("bridge", argv)
+    except Told as told:
+        return Output(told.text)
+    if not words or words[0] == "help":
+        raise UsageError(usage("bridge"))
+    if options.json:
+        raise UsageError("bridge: option -j is not modelled", 1)
+    name = choose(words[0], ("link", "fdb", "mdb", "vlan", "monitor"))
     if name is None:
         raise UsageError(f'Object "{words[0]}" is unknown, try "bridge help".')
     if name not in _VERBS:
@@ -39,11 +51,12 @@ def run(net: NetNs, argv: list[str]) -> Output:
     if verb("bridge", name, rest, _VERBS[name]) != "show":
         raise UsageError("bridge: `bridge fdb get` is not modelled", 1)
     if name == "fdb":
-        return lines(options.joined(_fdb(net, selector(rest, ("br", "dev", "brport", "state"), "", ("dynamic",)))))
+        chosen = selector(rest, ("br", "dev", "brport", "state"), "", ("dynamic",))
+        return lines(options.joined(_fdb(net, chosen, bool(options.stats))))
     return lines(options.joined(_link(net, selector(rest, ("dev",), ""), options.details)))
 
 
-def _fdb(net: NetNs, chosen: dict[str, str]) -> list[str]:
+def _fdb(net: NetNs, chosen: dict[str, str], stats: bool) -> list[str]:
     devs = [net.by_index[index] for index in sorted(net.by_index)]
     name = chosen.get("dev", chosen.get("brport"))
     if "br" in chosen:
@@ -58,7 +71,7 @@ def _fdb(net: NetNs, chosen: dict[str, str]) -> list[str]:
     rows = []
     for dev in devs:
         shown = "" if name is not None else f"dev {dev.name} "
-        rows += [f"{mac} {shown}{rest}" for mac, rest in _entries(dev) if not state or _state(rest) == state]
+        rows += [f"{mac} {shown}{rest}" for mac, rest in _entries(dev, stats) if not state or _state(rest) == state]
     return rows
 
 
@@ -67,21 +80,29 @@ def _state(rest: str) -> str:
     return last if last in _FDB_STATES else "dynamic"
 
 
-def _entries(dev: NetDevice) -> list[tuple[str, str]]:
-    """(MAC, what stands behind the device) for one device."""
+def _entries(dev: NetDevice, stats: bool) -> list[tuple[str, str]]:
+    """(MAC, what stands behind the device) for one device; with `stats`, when it was used and updated."""
     if isinstance(dev, VxlanDevice):
         dev.forget_aged()
-        return _master_entries(dev) + [
-            (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} self" + (f" {e.state}" if e.state != "reachable" else ""))
+        return _master_entries(dev, stats) + [
+            (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} {_ago(dev, e, stats)}self"
+             + (f" {e.state}" if e.state != "reachable" else ""))
             for e in dev.fdb.values() for remote in e.remotes
         ]  # fmt: skip
     groups = [(mac, "self permanent") for mac in (_BRIDGE_GROUPS if isinstance(dev, BridgeDevice) else _GROUPS)]
     if not dev.up or dev.flags & (Iff.LOOPBACK | Iff.NOARP) or dev.hard_header_len == 0:
         groups = []
-    return groups + _master_entries(dev) if isinstance(dev, BridgeDevice) else _master_entries(dev) + groups
+    own = _master_entries(dev, stats)
+    return groups + own if isinstance(dev, BridgeDevice) else own + groups
 
 
-def _master_entries(dev: NetDevice) -> list[tuple[str, str]]:
+def _ago(dev: NetDevice, entry: FdbEntry | VxlanFdbEntry, stats: bool) -> str:
+    """Seconds since an entry was used and updated."""
+    now = dev.net.clock.now
+    return f"used {(now - entry.used) // NS_PER_S}/{(now - entry.updated) // NS_PER_S} " if stats else ""
+
+
+def _master_entries(dev: NetDevice, stats: bool) -> list[tuple[str, str]]:
     """What a bridge knows behind this port (or, for the bridge, of itself); the newest first."""
     bridge = dev if isinstance(dev, BridgeDevice) else dev.master
     if not isinstance(bridge, BridgeDevice):
@@ -91,7 +112,7 @@ def _master_entries(dev: NetDevice) -> list[tuple[str, str]]:
     for entry in reversed(bridge.fdb.entries.values()):
         if (entry.port.dev if entry.port is not None else bridge) is dev:
             state = "permanent" if entry.is_local else "static" if entry.is_static else ""
-            rows.append((mac_ntoa(entry.mac), f"master {bridge.name} {state}"))
+            rows.append((mac_ntoa(entry.mac), f"{_ago(dev, entry, stats)}master {bridge.name} {state}"))
     return rows
 
 

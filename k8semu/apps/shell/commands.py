@@ -62,7 +62,8 @@ def answer(machine: Machine, argv: Sequence[str]) -> Output:
     """Run a command that needs no packet."""
     name = argv[0].rpartition("/")[2]
     if name not in PROGRAMS or (name == "docker" and machine.containers is None):
-        return Output("", NOT_FOUND, f"sh: {name}: not found\n")
+        hint = " (every device is captured already: see `k8semu run`)" if name in ("tcpdump", "tshark") else ""
+        return Output("", NOT_FOUND, f"sh: {name}: not found{hint}\n")
     try:
         return PROGRAMS[name](machine, list(argv[1:]))
     except UsageError as error:

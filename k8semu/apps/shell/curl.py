@@ -29,6 +29,12 @@ _LONG = {
 }  # fmt: skip
 _NOT_MODELLED = (
     "location", "proxy", "http2", "retry", "form", "compressed", "data-raw",
+    "data-binary", "data-urlencode", "get", "remote-name", "version", "help", "request-target", "local-port", "netrc",
+    "http2-prior-knowledge", "http3", "http0.9", "referer", "cookie-jar", "config", "trace", "trace-ascii", "digest",
+    "negotiate", "oauth2-bearer", "limit-rate", "max-redirs", "retry-delay", "socks5", "noproxy", "parallel", "ipv6",
+    "path-as-is", "tcp-nodelay", "keepalive-time", "no-keepalive", "cert", "key", "ciphers", "tlsv1.2", "tlsv1.3",
+    "tls-max", "cert-status", "capath", "raw", "tr-encoding", "dump-header", "remote-header-name", "styled-output",
+    "stderr", "verbose", "globoff", "create-dirs", "append", "quote",
     "json", "upload-file", "cookie", "connect-to", "interface", "range", "http1.0", "haproxy-protocol",
 )  # fmt: skip
 _TRY = "curl: try 'curl --help' or 'curl --manual' for more information"

@@ -24,7 +24,9 @@ def cat(machine: Machine, args: list[str]) -> Output:
         found = machine.files.get(name)
         if found is None:
             found = _of_the_kernel(machine.net, name)
-        if found is None:
+        if found is None and name.startswith(("/proc/net/", "/sys/")) and not name.startswith(_RECENT):
+            errors += f"cat: {name}: not modelled\n"
+        elif found is None:
             errors += f"cat: {name}: No such file or directory\n"
         else:
             text += found

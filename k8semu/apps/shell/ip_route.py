@@ -1,6 +1,6 @@
-"""`ip route`, `ip neigh`, `ip rule`.
+"""`ip route` and `ip rule`.
 
-Linux: iproute2 ip/iproute.c, ip/ipneigh.c, ip/iprule.c
+Linux: iproute2 ip/iproute.c, ip/iprule.c
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from k8semu.apps.shell.ip_words import Options, device, selector, verb
 from k8semu.apps.shell.output import UsageError
 from k8semu.linux.core.dev import NetDevice
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.neighbour import Neighbour, Nud
-from k8semu.linux.ipv4.fib import TABLE_MAIN, TABLE_NAMES, Route, table_id
+from k8semu.linux.ipv4.fib import TABLE_MAIN, TABLE_NAMES, Route, Rule, table_id
 from k8semu.linux.ipv4.route import Refusal, RouteError, Rtable
 from k8semu.linux.netns import NetNs
 from k8semu.sim.clock import NS_PER_S
-from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa, mac_ntoa
+from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa
 
-NUD_STATES = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed")
-_ROUTE_KEYS = ("dev", "table", "via", "proto", "scope", "type")
+_ROUTE_KEYS = ("dev", "table", "via", "proto", "scope", "type", "match", "root", "exact")
+_TYPES = ("unicast", "local", "broadcast", "multicast", "throw", "unreachable", "prohibit", "blackhole", "nat")
+_SCOPES = ("host", "link", "global", "nowhere", "site")
+_PROTOS = (
+    "redirect", "kernel", "boot", "static", "gated", "ra", "mrt", "zebra", "bird", "dnrouted", "xorp", "ntk", "dhcp",
+    "keepalived", "babel", "openr", "bgp", "isis", "ospf", "rip", "eigrp",
+)
 
 
 def route_line(route: Route, table: int | None = TABLE_MAIN, hidden: frozenset[str] = frozenset()) -> str:
@@ -46,30 +50,81 @@ def route(net: NetNs, words: list[str], options: Options) -> list[str]:
     words = list(words)
     if verb("ip", "route", words, ("get",)) == "get":
         return _route_get(net, words)
-    if words and words[0] == "to":
-        words.pop(0)
-    chosen = selector(words, _ROUTE_KEYS, bare="to")
+    if words == ["cache"] or words == ["table", "cache"]:
+        return _cached(net)
+    chosen = route_selector(words)
+    wanted = chosen.get("table", "main")
+    hidden = frozenset({"dev", "via", "proto", "scope"} & chosen.keys())
+    rows = [
+        route_line(route, None if wanted == "all" else number, hidden)
+        for number, route in routes(net, chosen, options)
+    ]
+    return [_detailed(row) for row in rows] if options.details else rows
+
+
+def route_selector(words: list[str]) -> dict[str, str]:
+    """What is chosen of the routes."""
+    chosen = selector(words[1:] if words and words[0] == "to" else words, _ROUTE_KEYS, bare="to")
+    for key, known, error in (
+        ("type", _TYPES, "node type value is invalid"), ("scope", _SCOPES, 'invalid "scope"'),
+        ("proto", _PROTOS, 'invalid "protocol"'),
+    ):  # fmt: skip
+        if key in chosen and chosen[key] not in known and not chosen[key].isdecimal():
+            raise UsageError(f'Error: argument "{chosen[key]}" is wrong: {error}\n')
+    return chosen
+
+
+def routes(net: NetNs, chosen: dict[str, str], options: Options) -> list[tuple[int, Route]]:
+    """The routes that a command line chooses, each with the number of its table."""
     if options.family == "inet6":
         return []
-    prefix = _wanted_prefix(chosen.get("to"))
+    prefix = wanted_prefix(chosen.get("exact", chosen.get("to")))
+    match, root = (Prefix.parse(chosen[key]) if _is_prefix(chosen.get(key)) else None for key in ("match", "root"))
     if "dev" in chosen:
         device(net, chosen["dev"])
     via = _address(chosen["via"]) if "via" in chosen else None
-    wanted = chosen.get("table", "main")
-    hidden = frozenset({"dev", "via", "proto", "scope"} & chosen.keys())
+    return [
+        (number, route)
+        for number in _tables(net, chosen.get("table", "main"))
+        for route in net.ipv4.fib.table(number)
+        if (prefix is None or route.dst == prefix)
+        and (match is None or (route.dst.plen <= match.plen and match.addr in route.dst))
+        and (root is None or (route.dst.plen >= root.plen and route.dst.addr in root))
+        and ("dev" not in chosen or (route.dev is not None and route.dev.name == chosen["dev"]))
+        and (via is None or route.via == via)
+        and all(str(getattr(route, key)) == chosen[key] for key in ("proto", "scope", "type") if key in chosen)
+    ]
+
+
+def _is_prefix(text: str | None) -> bool:
+    if text is None:
+        return False
+    try:
+        Prefix.parse(text)
+    except ValueError:
+        raise UsageError(f'Error: any valid prefix is expected rather than "{text}".', 1) from None
+    return True
+
+
+def _cached(net: NetNs) -> list[str]:
+    """What was learned of single destinations: path MTUs. Linux: fnhe_dump_bucket()"""
     rows = []
-    for number in _tables(net, wanted):
-        for route in net.ipv4.fib.table(number):
-            if (
-                (prefix is None or route.dst == prefix)
-                and ("dev" not in chosen or (route.dev is not None and route.dev.name == chosen["dev"]))
-                and (via is None or route.via == via)
-                and all(str(getattr(route, key)) == chosen[key] for key in ("proto", "scope", "type") if key in chosen)
-            ):
-                rows.append(route_line(route, None if wanted == "all" else number, hidden))
-    if options.details:
-        rows = [_detailed(row) for row in rows]
+    for daddr in net.ipv4.pmtu:
+        try:
+            rt = net.ipv4.route_output(daddr)
+        except RouteError:
+            continue
+        via = f" via {ip_ntoa(rt.gateway)}" if rt.gateway else ""
+        if learned := _learned(net, daddr):
+            rows += [f"{ip_ntoa(daddr)}{via} dev {rt.dev.name} ", f"    cache {learned}"]
     return rows
+
+
+def _learned(net: NetNs, daddr: bytes) -> str:
+    """A path MTU that still holds."""
+    mtu, until = net.ipv4.pmtu.get(daddr, (0, 0))
+    left = (until - net.clock.now) // NS_PER_S
+    return f"expires {left}sec mtu {mtu} " if mtu and left >= 0 else ""
 
 
 def _tables(net: NetNs, wanted: str) -> list[int]:
@@ -83,7 +138,7 @@ def _tables(net: NetNs, wanted: str) -> list[int]:
     return [number]
 
 
-def _wanted_prefix(text: str | None) -> Prefix | None:
+def wanted_prefix(text: str | None) -> Prefix | None:
     if text is None or text == "all":
         return None
     if text == "default":
@@ -91,7 +146,7 @@ def _wanted_prefix(text: str | None) -> Prefix | None:
     try:
         return Prefix.parse(text)
     except ValueError:
-        raise UsageError(f'Error: inet prefix is expected rather than "{text}".', 1) from None
+        raise UsageError(f'Error: any valid prefix is expected rather than "{text}".', 1) from None
 
 
 def _address(text: str) -> bytes:
@@ -130,10 +185,10 @@ def _route_get(net: NetNs, words: list[str]) -> list[str]:
     if not words:
         raise UsageError("need at least a destination address", 1)
     chosen = selector(words, ("from", "oif", "iif"), bare="to")
-    daddr = _get_address(chosen["to"])
+    daddr = get_address(chosen["to"])
     if "oif" in chosen:
         raise UsageError("ip: `ip route get … oif` is not modelled", 1)
-    saddr = _get_address(chosen["from"]) if "from" in chosen else None
+    saddr = get_address(chosen["from"]) if "from" in chosen else None
     iif = device(net, chosen["iif"]) if "iif" in chosen else None
     try:
         if iif is not None:
@@ -150,12 +205,11 @@ def _route_get(net: NetNs, words: list[str]) -> list[str]:
     flags = f"    cache {kind}"
     if iif is not None:     # the way of a packet that comes in: no source is chosen, and nobody sends it
         return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name} ", f"{flags}iif {iif.name} "]
-    if learned := net.ipv4.pmtu.get(daddr):
-        flags += f"expires {max(0, learned[1] - net.clock.now) // NS_PER_S}sec mtu {learned[0]} "
+    flags += _learned(net, daddr)
     return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name}{src} uid 0 ", flags]
 
 
-def _get_address(text: str) -> bytes:
+def get_address(text: str) -> bytes:
     try:
         return ip_aton(text.removesuffix("/32"))
     except ValueError:
@@ -166,43 +220,14 @@ def rule(net: NetNs, words: list[str], options: Options) -> list[str]:
     """`ip rule [show]`."""
     words = list(words)
     verb("ip", "rule", words)
-    if words:
-        raise UsageError(f'Error: either "from" is duplicate, or "{words[0]}" is a garbage.')
-    return [] if options.family == "inet6" else [str(rule) for rule in net.ipv4.fib.rules]
+    return [str(rule) for rule in rules(net, words, options)]
 
 
-def neigh(net: NetNs, words: list[str], options: Options) -> list[str]:
-    """`ip neigh [show] …`."""
-    words = list(words)
-    verb("ip", "neigh", words)
-    if words and words[0] == "to":
-        words.pop(0)
-    chosen = selector(words, ("dev", "nud"), bare="to")
-    if options.stats:
-        raise UsageError("ip: `ip -s neigh` is not modelled", 1)
-    if "dev" in chosen:
-        device(net, chosen["dev"])
-    prefix = _wanted_prefix(chosen.get("to"))
-    wanted = chosen.get("nud", "all")
-    if wanted != "all" and wanted not in NUD_STATES:
-        raise UsageError(f'Error: argument "{wanted}" is wrong: nud state is bad\n')
-    rows = []
-    for entry in net.ipv4.arp.table.entries.values():
-        state = _state(net, entry)
-        name = str(state).lower()
-        if (
-            options.family != "inet6"
-            and (name == wanted if "nud" in chosen and wanted != "all" else state not in (Nud.NOARP, Nud.NONE))
-            and ("dev" not in chosen or entry.dev.name == chosen["dev"])
-            and (prefix is None or entry.addr in prefix)
-        ):
-            dev = "" if "dev" in chosen else f"dev {entry.dev.name} "
-            shown = entry.ha and state not in (Nud.FAILED, Nud.INCOMPLETE)
-            rows.append(f"{ip_ntoa(entry.addr)} {dev}{f'lladdr {mac_ntoa(entry.ha)} ' if shown else ''}{state} ")
-    return rows
-
-
-def _state(net: NetNs, entry: Neighbour) -> Nud:
-    if entry.state is Nud.REACHABLE and net.clock.now > entry.confirmed + entry.reachable:
-        return Nud.STALE
-    return entry.state
+def rules(net: NetNs, words: list[str], options: Options) -> list[Rule]:
+    """The rules that a command line chooses."""
+    chosen = selector(words, ("table", "lookup"), bare="")
+    wanted = chosen.get("table", chosen.get("lookup", ""))
+    if wanted and wanted not in TABLE_NAMES.values() and not wanted.isdigit():
+        raise UsageError(f'Error: argument "{wanted}" is wrong: table id value is invalid\n')
+    known = net.ipv4.fib.rules if options.family != "inet6" else []
+    return [rule for rule in known if not wanted or rule.table == table_id(wanted)]

@@ -19,19 +19,39 @@ SHOW = ("show", "list", "lst")
 CHANGES = ("add", "append", "change", "chg", "replace", "prepend", "delete", "del", "set", "flush", "test")
 OPTIONS = {
     "details": "details", "stats": "stats", "statistics": "stats", "brief": "brief", "oneline": "oneline",
-    "4": "4", "6": "6", "color": "", "resolve": "", "human-readable": "", "Numeric": "",
+    "json": "json", "pretty": "pretty", "4": "4", "6": "6",
+    "color": "", "resolve": "", "human-readable": "", "Numeric": "",
 }  # fmt: skip
 """The options, each with the attribute of `Options` that it sets; '' for what changes nothing here."""
-NOT_MODELLED = ("json", "pretty", "timestamp", "tshort", "batch", "netns", "all", "loops", "iec", "force", "rcvbuf")
+NOT_MODELLED = ("timestamp", "tshort", "batch", "netns", "all", "loops", "iec", "force", "rcvbuf")
+
+
+VERSION = "6.1.0"
+
+
+def usage(what: str) -> str:
+    """The page of help of a program, or of one of its objects."""
+    from k8semu.apps.shell.ip_usage import USAGES
+
+    return USAGES[what]
+
+
+class Told(Exception):
+    """The program says something about itself, and ends well."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 class Options:
-    """What stands before the object: -d -s -br -o -4 -6."""
+    """What stands before the object: -d -s -br -o -j -p -4 -6. `stats` counts: the second -s shows more."""
 
-    __slots__ = ("brief", "details", "family", "oneline", "stats")
+    __slots__ = ("brief", "details", "family", "json", "oneline", "pretty", "stats")
 
     def __init__(self) -> None:
-        self.details = self.stats = self.brief = self.oneline = False
+        self.details = self.brief = self.oneline = self.json = self.pretty = False
+        self.stats = 0
         self.family = ""
         """'' is any; ``inet`` and ``inet6`` show only what has such an address."""
 
@@ -45,6 +65,10 @@ class Options:
     def _take(self, program: str, word: str, words: list[str]) -> None:
         """Understand one option; `words` are those after it."""
         flag = word.lstrip("-")
+        if flag and "Version".startswith(flag):
+            raise Told(f"{program} utility, {'iproute2-' if program != 'bridge' else ''}{VERSION}\n")
+        if flag and "help".startswith(flag):
+            raise UsageError(usage(program))
         if flag in ("f", "family"):
             if not words:
                 not_complete()
@@ -59,6 +83,8 @@ class Options:
             raise UsageError(f'Option "-{flag}" is unknown, try "{program} -help".')
         if name in ("4", "6"):
             self.family = "inet" if name == "4" else "inet6"
+        elif OPTIONS[name] == "stats":
+            self.stats += 1
         elif OPTIONS[name]:
             setattr(self, OPTIONS[name], True)
 
@@ -86,6 +112,8 @@ def verb(program: str, thing: str, words: list[str], others: Sequence[str] = ())
     word = words.pop(0)
     if choose(word, SHOW):
         return "show"
+    if word == "help":
+        raise UsageError(usage(f"{program} {thing}"))
     found = choose(word, others)
     if found is not None:
         return found

@@ -1,7 +1,8 @@
 """`ping`, as a command.
 
-Shown: ping [-c N] [-s SIZE] [-t TTL] [-i SECONDS] [-W SECONDS] [-M do|want|dont] [-q] [-n] HOST
-Differs: without -c it stops after four; a real one goes on until Ctrl-C.
+Shown: ping [-c N] [-s SIZE] [-t TTL] [-i SECONDS] [-W SECONDS] [-w SECONDS] [-M do|want|dont] [-I ADDRESS] [-q] [-n]
+       HOST
+Differs: without -c and -w it stops after four; a real one goes on until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,20 +11,33 @@ from typing import Any
 
 from k8semu.apps.shell.output import UsageError
 from k8semu.apps.shell.words import BadOption, split
+from k8semu.wire.addr import ip_aton
 
 DEFAULT_COUNT = 4
 _USAGE = "Usage\n  ping [options] <destination>\n\nFor more details see ping(8)."
+_NOT_MODELLED = "6aAbBCdDefFhlLmNOpPQRSTUvV"
 _INT_MAX = 2**31 - 1
 
 
 def program(words: list[str]) -> dict[str, Any]:
     """The arguments of `main` for a command line."""
     try:
-        found = split(words, "nq4", "cstiWM", {})
+        found = split(words, "nq4", "cstiWMwI", {})
     except BadOption as error:
+        if error.problem == "unknown" and error.option in _NOT_MODELLED:
+            raise UsageError(f"ping: -{error.option} is not modelled", 2) from None
         what = "invalid option" if error.problem == "unknown" else "option requires an argument"
         raise UsageError(f"ping: {what} -- '{error.option[0]}'\n\n{_USAGE}", 2) from None
-    args: dict[str, Any] = {"count": _whole(found.last("c") or str(DEFAULT_COUNT), 1, 2**63 - 1)}
+    default = str(2**63 - 1 if "w" in found.options else DEFAULT_COUNT)
+    args: dict[str, Any] = {"count": _whole(found.last("c") or default, 1, 2**63 - 1)}
+    if (text := found.last("w")) is not None:
+        args["deadline"] = _whole(text, 0, _INT_MAX)
+    if (text := found.last("I")) is not None:
+        try:
+            ip_aton(text)
+        except ValueError:
+            raise UsageError("ping: -I with a device is not modelled", 2) from None
+        args["source"] = text
     for letter, name, low, high in (("s", "size", 0, _INT_MAX), ("t", "ttl", 0, 255)):
         if (text := found.last(letter)) is not None:
             args[name] = _whole(text, low, high)
@@ -70,7 +84,9 @@ async def main(quiet: bool = False, **args: Any) -> dict[str, Any]:
     if quiet:
         end = shown.index("") if "" in shown else len(shown)
         shown[1:end] = []
-    code = 0 if result["received"] else 1 if shown else 2
+    answered = result["received"]
+    short = "deadline" in args and args["count"] < 2**63 - 1 and answered < args["count"]
+    code = 0 if answered and not short else 1 if shown else 2
     return {"output": _text(shown), "errors": _text(errors), "code": code}
 
 

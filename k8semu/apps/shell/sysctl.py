@@ -1,6 +1,7 @@
 """`sysctl`: settings of a namespace.
 
-Shown: sysctl [-n] NAME…, sysctl [-w] NAME=VALUE
+Shown: sysctl [-n] NAME…, sysctl net.ipv4.conf.eth0, sysctl -a, sysctl [-w] NAME=VALUE
+Differs: only settings that have an effect here are there.
 """
 
 from __future__ import annotations
@@ -9,13 +10,26 @@ from k8semu.apps.shell.output import Output
 from k8semu.errors import CommandError
 from k8semu.linux.netns import NetNs
 
+_SWAPPED = str.maketrans("./", "/.")
+
 
 def run(net: NetNs, args: list[str]) -> Output:
     """`sysctl ARGS…`."""
     bare = "-n" in args
     text = errors = ""
-    for name in (word for word in args if not word.startswith("-")):
+    words = [word for word in args if not word.startswith("-")]
+    if "-a" in args or "--all" in args:
+        words = net.sysctl.names()
+    for name in words:
         key, _, value = name.partition("=")
+        key = key.strip()
+        if "/" in key.partition(".")[0]:        # net/ipv4/conf/flannel.1/rp_filter
+            key = key.strip("/").translate(_SWAPPED)
+        below = [other for other in net.sysctl.names() if other.startswith(f"{key}.")] if not value else []
+        if below:
+            text += "".join(f"{net.sysctl.get(k)}\n" if bare else f"{k} = {net.sysctl.get(k)}\n" for k in below)
+            continue
+        value = value.strip()
         try:
             if value:
                 net.sysctl.set(key, value)

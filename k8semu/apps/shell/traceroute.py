@@ -11,6 +11,7 @@ from k8semu.apps.shell.output import UsageError
 from k8semu.apps.shell.words import BadOption, split
 
 _LONG = {"max-hops": "m", "queries": "q", "wait": "w"}
+_NOT_MODELLED = "6dFfgIiTltzPsNVAMOeUDLp"
 _USAGE = "Usage:\n  traceroute [ -n ] [ -m max_ttl ] [ -q nqueries ] [ -w seconds ] host"
 
 
@@ -19,6 +20,8 @@ def program(words: list[str]) -> dict[str, Any]:
     try:
         found = split(words, "n4U", "mqw", _LONG)
     except BadOption as error:
+        if error.problem == "unknown" and not error.long and error.option in _NOT_MODELLED:
+            raise UsageError(f"traceroute: -{error.option} is not modelled", 2) from None
         dashes = "--" if error.long else "-"
         at = next((i for i, word in enumerate(words, 1) if word.startswith(dashes + error.option[0])), 1)
         what = "Bad option" if error.problem == "unknown" else "Option"

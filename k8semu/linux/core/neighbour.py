@@ -178,7 +178,7 @@ class NeighTable:
     def ask(self, neigh: Neighbour) -> None:
         """Begin to ask for an address that is not known. Linux: neigh_event_send()."""
         if neigh.state in (Nud.NONE, Nud.FAILED):
-            neigh.probes = 0
+            neigh.probes = neigh.dev.neigh_conf.ucast_solicit     # as if those had failed
             neigh.updated = self.net.clock.now
             neigh.set_state(Nud.INCOMPLETE)
             self._probe(neigh)
@@ -221,7 +221,7 @@ class NeighTable:
             neigh.set_state(Nud.PROBE)
             self._probe(neigh)
             return
-        limit = conf.ucast_solicit if neigh.state is Nud.PROBE else conf.mcast_solicit
+        limit = conf.ucast_solicit + (0 if neigh.state is Nud.PROBE else conf.mcast_solicit)   # neigh_max_probes()
         if neigh.probes >= limit:
             self._fail(neigh)
             return

@@ -164,6 +164,15 @@ class SysctlTable:
             raise _no_such(name)
         return self.values[name]
 
+    def names(self) -> list[str]:
+        """Every setting, in order; a dot in a device's name is written as a slash."""
+        per_dev = [
+            f"{prefix}{dev.replace('.', '/')}.{key}"
+            for prefix, table in (("net.ipv4.conf.", self._dev_conf), ("net.ipv4.neigh.", self._neigh_conf))
+            for dev, conf in table.items() for key in conf.__struct_fields__
+        ]  # fmt: skip
+        return sorted([*self.values, *per_dev])
+
     def integer(self, name: str) -> int:
         """The value of a numeric setting."""
         return int(self.values[name])

@@ -54,7 +54,8 @@ def test_what_changes_a_machine_is_refused_and_says_what_does() -> None:
 
 
 def test_no_word_passes_in_silence(net: NetNs) -> None:
-    for words in ("-j a", "-x a", "a s eth0 eth1", "r s 10.0.0.0/8 foo", "n s nud tired", "ru s foo", "foo"):
+    for words in ("-j -d a", "-j r get 10.0.0.1", "-x a", "netns", "-t a", "a s eth0 eth1",
+                  "r s 10.0.0.0/8 foo", "n s nud tired", "ru s foo", "foo"):
         with pytest.raises(UsageError) as refused:
             ip.run(net, words.split())
         assert refused.value.output.code != 0
@@ -125,7 +126,9 @@ def test_a_tunnel_that_is_up_listens_on_its_port(net: NetNs) -> None:
     assert ss.run(net, ["-6uln"]).text.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", ["-tan state nosuch", "-s", "-y", "--nosuch", "sport = :80"])
+@pytest.mark.parametrize(
+    "words", ["-tan state nosuch", "-s", "-y", "--nosuch", "sport = :nosuch", "sport = :80 or dport = :80"]
+)
 def test_what_ss_cannot_answer_here_it_says(net: NetNs, words: str) -> None:
     with pytest.raises(UsageError, match="ss: "):
         ss.run(net, words.split())
@@ -162,8 +165,14 @@ def test_docker_ps_hides_what_has_exited_unless_asked() -> None:
     assert "a".ljust(64, "0") in docker.answer(both, ["ps", "-a", "--no-trunc"], 0).text
 
 
+def test_docker_fills_in_a_template() -> None:
+    rows = docker.answer([container("a", 0), container("b", 1)], ["ps", "--format", "{{.Names}}\\t{{ .Status }}"], 0)
+    assert rows.text.split("\n") == ["b\tUp Less than a second", "a\tUp Less than a second", ""]
+
+
 def test_docker_refuses_what_it_does_not_know() -> None:
-    for words, code in ((["run", "x"], 1), ([], 1), (["ps", "-z"], 125), (["ps", "--format", "x"], 125)):
+    for words, code in ((["run", "x"], 1), ([], 1), (["ps", "-z"], 125), (["ps", "--nosuch"], 125),
+                        (["inspect", "x"], 1), (["ps", "--format", "{{.Nosuch}}"], 1), (["ps", "-f", "x"], 1)):
         with pytest.raises(UsageError) as refused:
             docker.answer([], words, 0)
         assert refused.value.output.code == code
