@@ -26,7 +26,7 @@ http {
   map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
   upstream web { server 127.0.0.1:%(web)d; keepalive 320; }
   upstream dead { server 127.0.0.1:1; }
-  proxy_http_version 1.1; proxy_buffering off; proxy_buffer_size 4k;
+  proxy_http_version 1.1; proxy_buffering off; proxy_redirect off; proxy_buffer_size 4k;
   proxy_set_header Host $http_host;
   proxy_set_header Upgrade $http_upgrade;
   proxy_set_header Connection $connection_upgrade;

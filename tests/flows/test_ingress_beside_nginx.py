@@ -104,7 +104,42 @@ CASES: dict[str, list[bytes]] = {
 }  # fmt: skip
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+ANSWERED = {
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n", "304": b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n',
+    "chunks": OK + CHUNKED + b"\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n",
+    "to-the-end": OK + b"Connection: close\r\n\r\nok", "http-1.0": b"HTTP/1.0 200 OK\r\n\r\nok",
+    "length-twice": OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "length-and-chunks": OK + b"Content-Length: 9\r\n" + CHUNKED + b"\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "more-than-its-length": OK + b"Content-Length: 2\r\n\r\nokEXTRA",
+    "folded": OK + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+    "line-feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "no-reason": b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok",
+    "999": b"HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nok",
+    "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno",
+    "http-1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "space-in-name": OK + b"X Y: 1\r\nContent-Length: 2\r\n\r\nok",
+    "odd-names": OK + b"X_Y: 1\r\nX!y: 2\r\nX-Latin: \xe4\r\nX-E:\r\nContent-Length: 2\r\n\r\nok",
+    "long-head": OK + b"X: " + b"a" * 3900 + b"\r\nContent-Length: 2\r\n\r\nok",
+    "too-long-head": OK + b"X: " + b"a" * 4100 + b"\r\nContent-Length: 2\r\n\r\nok",
+    "nul": OK + b"X: a\0b\r\nContent-Length: 2\r\n\r\nok",
+    "cookies": OK + b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok",
+    "elsewhere": b"HTTP/1.1 302 Found\r\nLocation: http://web/x\r\nRefresh: 3; url=http://web/\r\nContent-Length: 0"
+                 b"\r\n\r\n",
+    "for-nginx": OK + b"X-Accel-Buffering: no\r\nX-Accel-Expires: 5\r\nContent-Length: 2\r\n\r\nok",
+    "usual-lines": OK + b"Content-Type: text/x\r\nContent-Encoding: gzip\r\nVary: A\r\nCache-Control: x\r\n"
+                   b"Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\nExpires: 0\r\nContent-Length: 2\r\n\r\nok",
+    "password": b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nok",
+    "too-large": b"HTTP/1.1 413 Too\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+    "no-type": OK + b"Content-Type:\r\nContent-Length: 2\r\n\r\nok", "nothing": b"",
+}  # fmt: skip
+"""What backends answer, by path; then they hang up, unless the answer says how long it is."""
+
+
 def answer(backend: Backend, asked: Any, body: bytes) -> list[bytes]:
+    told = ANSWERED.get(asked.target.decode("latin-1").removeprefix("/answer/"))
+    if told is not None:
+        return [told] if b"Length" in told else [told, b""]
     return [b"HTTP/1.1 200 OK\r\n"] if asked.target.startswith(b"/slow") else ok(backend, asked, body)
 
 
@@ -206,6 +241,23 @@ def test_a_request_fares_as_with_nginx(group: str, tmp_path: Path) -> None:
                     different.append(
                         (raw[:200], {key: (theirs[key], ours[key]) for key in ours if theirs[key] != ours[key]})
                     )
+            assert different == []
+
+    run(main(), 60.0)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_an_answer_fares_as_with_nginx(method: bytes, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            Lab(*OBJECTS, web=answer) as lab, Nginx(tmp_path, free_port(), lab.web.port) as nginx,
+        ):  # fmt: skip
+            different = []
+            for name in ANSWERED:
+                raw = get(method + b" /answer/" + name.encode() + b" HTTP/1.1")
+                theirs, ours = await seen(lab, nginx.port, raw), await seen(lab, lab.port, raw)
+                if any(theirs[key] != ours[key] for key in ("status", "headers", "body")):
+                    different.append((name, theirs, ours))
             assert different == []
 
     run(main(), 60.0)

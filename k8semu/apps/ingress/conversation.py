@@ -87,7 +87,7 @@ class Conversation:
                 raw = bytes(self._buffer[:end])
                 del self._buffer[:end]
                 return heads.read(raw)
-            status = heads.too_long(self._buffer)
+            status = heads.hopeless(self._buffer)
             if status:
                 return heads.Refused(status)
             data = await within(self.reader.read(READ), limit)
@@ -207,6 +207,7 @@ class Conversation:
         try:
             path = normal_path(request.target)
         except BadPathError:
+            request.pass_over()
             await self._page(request, 400)
             return
         server = config.server(request.head.host)

@@ -91,6 +91,7 @@ class Forward:
         request = self.request
         data = bytearray()
         if not request.has_body:
+            await request.say_continue()
             return Body(b"", False)
         if not self.mine.proxy_request_buffering:
             return Body(b"", True)
@@ -184,7 +185,8 @@ class Forward:
         if response.status_code == 101:
             await self._upgrade(connection, lines)
             return
-        length = next((value for key, value in lines if key.lower() == "content-length"), None)
+        said = {key.lower(): value for key, value in lines}
+        length = said.get("content-length") if "transfer-encoding" not in said else None
         head = [*([("Set-Cookie", self._cookie)] if self._cookie else []), *to_client(lines, self.request.hsts)]
         out = self.request.begin(response.status_code, response.reason.decode("latin-1"), head, length)
         while True:

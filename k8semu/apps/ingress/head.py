@@ -17,14 +17,20 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from k8semu.kube.ingress.matching import BadPathError, normal_path
+
 LONGEST_LINE = 8192
 LONGEST_HEAD = 4 * LONGEST_LINE
-_REQUEST = re.compile(rb"([A-Z_-]+) +([^\x00-\x20\x7f]+) +HTTP/(\d{1,3})\.(\d{1,3}) *").fullmatch
+_REQUEST = re.compile(rb"([A-Z_-]+) +([^\x00-\x20\x7f]+) +HTTP/([1-9]\d{0,2})\.(\d{1,3}) *").fullmatch
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://([^/?#]*))?(/.*|\?.*|)", re.DOTALL).fullmatch
 _SPACED_NAME = re.compile(rb"[\x00-\x20\x7f]").search
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/:]+)(?::[^\x00-\x20\x7f/]*)?").fullmatch
 _LENGTH = re.compile(rb"\d{1,18}").fullmatch
-ONCE = (b"content-length", b"transfer-encoding", b"host")
+ONCE = (
+    b"content-length", b"transfer-encoding", b"host", b"authorization", b"expect", b"content-range", b"if-range",
+    b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since",
+)  # fmt: skip
+"""Headers that come once. nginx: ngx_http_process_unique_header_line()"""
 
 
 class Refused(NamedTuple):
@@ -74,13 +80,19 @@ def too_long(data: bytes | bytearray) -> int:
     return 0
 
 
+def hopeless(data: bytes | bytearray) -> int:
+    """The status for a head that has not ended, if it can become none any more: nobody waits for its end; else 0."""
+    line, newline, _ = bytes(data).partition(b"\n")
+    return too_long(data) or (400 if newline and not _REQUEST(line.removesuffix(b"\r")) else 0)
+
+
 def read(raw: bytes) -> Head | Refused:
     """A whole head, with its empty line."""
     status = too_long(raw)
     if status:
         return Refused(status)
-    rows = [row.removesuffix(b"\r") for row in raw.split(b"\n")]
-    match = _REQUEST(rows[0])
+    first, *rows = raw.split(b"\n")
+    match = _REQUEST(first.removesuffix(b"\r"))
     if match is None or b"\0" in raw:
         return Refused(400)
     method, target, version = match[1], match[2], (int(match[3]), int(match[4]))
@@ -89,14 +101,14 @@ def read(raw: bytes) -> Head | Refused:
     place = _TARGET(target)
     if place is None:
         return Refused(400)
-    if method in (b"TRACE", b"CONNECT"):
-        return Refused(405)
-    lines = _lines(rows[1:])
+    lines = _lines([row.rstrip(b"\r") for row in rows])
     if lines is None:
         return Refused(400)
-    status = _framing(lines, version)
+    status = _framing(lines, version, method)
     if status:
-        return Refused(status)
+        # of two faults nginx names that of the path or the host
+        early = status in (405, 501) and not (_is_path(place[2]) and _is_served(place[1], lines))
+        return Refused(400 if early else status)
     return _whole(method, place, version, lines, len(raw))
 
 
@@ -110,12 +122,28 @@ def _lines(rows: list[bytes]) -> list[tuple[bytes, bytes]] | None:
         name, _, value = row.partition(b":")
         if not name or _SPACED_NAME(name):
             return None
-        lines.append((name, value.strip(b" \t")))
+        lines.append((name, value.strip(b" ")))         # a tab is part of the value
     return lines
 
 
-def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int]) -> int:
-    """What is wrong with where the body is said to end, as a status; or 0."""
+def _is_served(place: bytes | None, lines: list[tuple[bytes, bytes]]) -> bool:
+    said = [value for name, value in lines if name.lower() == b"host"]
+    return all(_is_host(text.decode("latin-1")) for text in (place, *said) if text is not None)
+
+
+def _is_path(target: bytes) -> bool:
+    try:
+        normal_path(target.decode("latin-1"))
+    except BadPathError:
+        return target == b"" or target.startswith(b"?")
+    return True
+
+
+def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int], method: bytes) -> int:
+    """What is wrong with where the body is said to end, or with what may be said once, as a status; or 0.
+
+    In nginx' order. nginx: ngx_http_process_request_header()
+    """
     said: dict[bytes, bytes] = {}
     for name, value in lines:
         key = name.lower()
@@ -124,7 +152,7 @@ def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int]) -> int:
                 return 400
             said[key] = value
     length, coding = said.get(b"content-length"), said.get(b"transfer-encoding")
-    if b"host" not in said and version >= (1, 1):
+    if (b"host" not in said and version >= (1, 1)) or (length is not None and not _LENGTH(length)):
         return 400
     if coding is not None:
         if version < (1, 1):
@@ -133,7 +161,7 @@ def _framing(lines: list[tuple[bytes, bytes]], version: tuple[int, int]) -> int:
             return 501
         if length is not None:
             return 400
-    return 400 if length is not None and not _LENGTH(length) else 0
+    return 405 if method in (b"TRACE", b"CONNECT") else 0
 
 
 def _whole(
@@ -144,7 +172,8 @@ def _whole(
     if (any(wanted) or version >= (1, 1)) and not all(map(_is_host, wanted)):
         return Refused(400)
     path = place[2] if place[2].startswith(b"/") else b"/" + place[2]
-    kept = [(name, value) for name, value in lines if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)]
+    lines = [line for line in lines if line[0].lower() != b"expect" or line[1].lower() == b"100-continue"]
+    kept = [(name, value.strip(b" \t")) for name, value in lines if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)]
     minor = b"1" if version >= (1, 1) else b"0"
     rows = [b"%s %s HTTP/1.%s" % (method, path, minor), *(b"%s: %s" % line for line in kept)]
     text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]

@@ -94,6 +94,11 @@ class Request:
             else:
                 raise ConnectionResetError("the client hung up")
 
+    async def say_continue(self) -> None:
+        """Have a client go on that waits for that, even where it has no body to send. nginx: ngx_http_test_expect()"""
+        if self.head.version >= (1, 1) and "100-continue" in [one.lower() for one in self.head.values("expect")]:
+            await self.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")))
+
     def _followed(self, data: bytes) -> bytes:
         """What has come of a body, as h11 is to see it."""
         if self._chunks is None:
@@ -128,7 +133,8 @@ class Request:
             kind.append(("Connection", "keep-alive"))
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kind + rest]
         response = h11.Response(status_code=status, headers=headers, reason=phrase.encode("latin-1"))
-        return self.http.send(response) or b""
+        out = self.http.send(response) or b""
+        return out if self.method != "HEAD" else out.replace(b"Transfer-Encoding: chunked\r\n", b"")
 
     @property
     def _goes_on(self) -> bool:
@@ -174,6 +180,10 @@ class Request:
     @property
     def body_ended(self) -> bool:
         return not self.has_body or self._broken or self.http.their_state is not h11.SEND_BODY
+
+    def pass_over(self) -> None:
+        """Its body is of no interest: the request makes no sense."""
+        self._broken = True
 
     def give_up(self) -> None:
         """What was begun cannot be ended: the connection goes."""

@@ -4,11 +4,15 @@
     give ─▶ it waits; when its backend hangs up, or after `upstream-keepalive-timeout`, it closes
 
 nginx: src/http/modules/ngx_http_upstream_keepalive_module.c
+Differs: an interim answer (100, 103) is passed over, where nginx before 1.29 takes it for the answer. What has two
+         lengths or one that is no number, a coding other than chunked, a header line without a colon, or no status
+         line of HTTP/1 is 502 (nginx from 1.23 on says so of most of these; older ones pass it on).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import h11
@@ -18,6 +22,7 @@ from k8semu.kube.ingress.configure import Upstream
 from k8semu.kube.ingress.settings import Globals
 
 READ = 1 << 16
+FOLDED = re.compile(rb"\n[ \t]").search
 LONGEST_HEAD = 4096
 """Bytes of a response's head: ingress-nginx' `proxy-buffer-size`."""
 
@@ -39,6 +44,7 @@ class Connection:
         self.http = h11.Connection(h11.CLIENT)
         self.expires: asyncio.TimerHandle | None = None
         self._received = 0
+        self._head = bytearray()
 
     @property
     def reusable(self) -> bool:
@@ -52,6 +58,7 @@ class Connection:
             self.http.start_next_cycle()
         self.used += 1
         self._received = 0
+        self._head = bytearray()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
         return self.http.send(h11.Request(method=method, target=target, headers=headers)) or b""
 
@@ -67,8 +74,11 @@ class Connection:
                 event = self.http.next_event()
             except h11.RemoteProtocolError as error:
                 raise Broken(str(error), self._received > 0) from None
-            if isinstance(event, h11.Response) and self._received - len(self.http.trailing_data[0]) > LONGEST_HEAD:
-                raise Broken("too big a head", True)
+            if isinstance(event, h11.Response):
+                if self._received - len(self.http.trailing_data[0]) > LONGEST_HEAD:
+                    raise Broken("too big a head", True)
+                if FOLDED(self._head.partition(b"\n\n")[0].partition(b"\n\r\n")[0]):
+                    raise Broken("a header line that goes on", True)
             if isinstance(event, h11.ConnectionClosed):
                 raise Broken("hung up", self._received > 0)
             if event is not h11.NEED_DATA:
@@ -77,6 +87,8 @@ class Connection:
             if not data and not self._received:
                 raise Broken("hung up before it answered")
             self._received += len(data)
+            if len(self._head) <= LONGEST_HEAD:
+                self._head += data[: LONGEST_HEAD]
             self.http.receive_data(data)
 
     @property

@@ -9,7 +9,8 @@ X-Original-Forwarded-For.
 
 Kubernetes: ingress-nginx rootfs/etc/nginx/template/nginx.tmpl
 RFC: 9110 7.6.1
-Differs: nginx sends on what a client's Connection header names.
+Differs: nginx sends on what a Connection header names, from clients and from backends, and a backend's Upgrade and
+         Trailer. X-Accel-Redirect is taken out, and not followed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ Lines = list[tuple[str, str]]
 SET = (
     "host", "x-request-id", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
     "x-forwarded-proto", "x-forwarded-scheme", "x-scheme", "x-original-forwarded-for", "x-original-forwarded-host",
-    "x-forwarded-prefix", "upgrade", "connection", "proxy",
+    "upgrade", "connection", "proxy",
 )  # fmt: skip
 """What the proxy says itself, or leaves out."""
-HOP_BY_HOP = ("te", "keep-alive", "expect", "transfer-encoding", "content-length", "proxy-connection", "trailer")
+HOP_BY_HOP = ("te", "keep-alive", "expect", "transfer-encoding", "content-length", "trailer")
+FROM_BACKEND = (
+    "connection", "keep-alive", "transfer-encoding", "content-length", "server", "proxy-connection", "upgrade", "te",
+    "trailer", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering",
+    "x-accel-charset",
+)  # fmt: skip
+"""What a client is not told of an answer. nginx: ngx_http_proxy_hide_headers"""
 _is_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
 _is_name_too = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
@@ -94,7 +101,8 @@ def to_backend(
         ("X-Forwarded-Prefix", mine.x_forwarded_prefix if mine.rewrite_target else ""),
     ]  # fmt: skip
     out = [line for line in out if line[1]]
-    dropped = {*(["x-original-uri"] if config.proxy_add_original_uri_header else []), *SET, *HOP_BY_HOP, *_named(lines)}
+    own = {name.lower() for name, _ in out}
+    dropped = {*own, *SET, *HOP_BY_HOP, *_named(lines)}
     return out + [line for line in lines if line[0].lower() not in dropped]
 
 
@@ -104,8 +112,7 @@ def _named(lines: Lines) -> list[str]:
 
 
 def to_client(lines: Lines, hsts: str = "") -> Lines:
-    """The header lines of a response, without those for one connection, and without Server."""
-    dropped = ("connection", "keep-alive", "transfer-encoding", "content-length", "server", "proxy-connection",
-               "upgrade", "te", "trailer")  # fmt: skip
-    kept = [line for line in lines if line[0].lower() not in {*dropped, *_named(lines)}]
+    """The header lines of a response, without those for one connection, for nginx itself, and without Server."""
+    dropped = {*FROM_BACKEND, *_named(lines)}
+    kept = [line for line in lines if line[0].lower() not in dropped and (line[1] or line[0].lower() != "content-type")]
     return [*kept, ("Strict-Transport-Security", hsts)] if hsts else kept
