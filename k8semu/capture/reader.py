@@ -9,7 +9,8 @@ from struct import Struct
 
 from k8semu.capture.frame import Frame
 from k8semu.capture.pcap import PcapReader
-from k8semu.capture.pcapng import SHB, PcapngReader
+from k8semu.capture.pcapng import SHB
+from k8semu.capture.pcapng_reader import PcapngReader
 from k8semu.errors import CaptureError
 
 

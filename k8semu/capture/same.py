@@ -22,7 +22,8 @@ from pathlib import Path
 import msgspec
 
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
-from k8semu.capture.pcapng import DSB, EPB, SPB, PcapngReader
+from k8semu.capture.pcapng import DSB, EPB
+from k8semu.capture.pcapng_reader import SPB, PcapngReader
 from k8semu.wire.dissect import checksum_state, tcp_direction
 from k8semu.wire.tls import TlsStreams, mask
 from k8semu.wire.walk import Layer, Walk

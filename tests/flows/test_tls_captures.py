@@ -16,7 +16,7 @@ import yaml
 
 from k8semu.capture.compare import compare_files
 from k8semu.capture.difference import diff_exact
-from k8semu.capture.pcapng import PcapngReader
+from k8semu.capture.pcapng_reader import PcapngReader
 from k8semu.capture.reader import read_frames
 from k8semu.capture.same import masked, same_bytes
 from k8semu.scenario.load import load

@@ -42,7 +42,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from k8semu.linux.core.dev import Direction
-from k8semu.linux.core.skb import MAX_LIFE, Skb
+from k8semu.linux.core.skb import MAX_LIFE
 from k8semu.trace.hop import Hop
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ FLOWS = 1024
 
 TCP, UDP = 6, 17
 _ACK_ONLY, _FLAGS = 0x10, 0x37     # of FIN, SYN, RST, ACK, URG; who counts PSH or ECN bits refuses
-_INNER = 50                        # of a frame in VXLAN: after Ethernet, IPv4, UDP and VXLAN
+INNER = 50                         # of a frame in VXLAN: after Ethernet, IPv4, UDP and VXLAN
 _NEVER = 1 << 63
 
 Action = Callable[[bytearray, int], None]
@@ -116,7 +116,7 @@ class Shape:
             _, _, self.inner_head, length, ident, self.inner_middle, check, self.inner_key = _INSIDE(data, 38)
             self.inner_sum = (from_bytes(data[64:84], "big") - length - ident - check) % 0xFFFF
             proto = data[73]
-        self.flags_at = 0 if proto != TCP else _INNER + 47 if encapsulated else 47
+        self.flags_at = 0 if proto != TCP else INNER + 47 if encapsulated else 47
 
     def fits(self, data: bytearray, size: int) -> bool:
         """Has `data` this shape, and sound headers?"""
@@ -132,7 +132,7 @@ class Shape:
         ):
             return False
         if self.inner_head:
-            if size < _INNER + 54:
+            if size < INNER + 54:
                 return False
             udp_length, udp_check, head, length, ident, middle, check, key = _INSIDE(data, 38)
             if (
@@ -160,161 +160,27 @@ def flow_key(dev: NetDevice, data: bytearray) -> bytes | None:
         return None
     encap = dev.net.udp_encap
     if encap and (data[36] << 8 | data[37]) in encap:
-        if size < _INNER + 54:
+        if size < INNER + 54:
             return None
         outside, inside = _KEYS(data, 26)
         return outside + inside
     return tcp_key(data, 26)[0]
 
 
-class Recording:
-    """What becomes of one packet, told by those who do it (`skb.rec`); `finish` makes a Flow of it."""
+class Told:
+    """What the parts of the way said of one packet. Lengths are how much more there was of it than at first."""
 
-    __slots__ = (
-        "_actions", "_chains", "_connections", "_deadlines", "_epoch", "_hits", "_ident", "_keep",
-        "_lives", "_net", "_next_id", "_now", "_original", "_refused", "_shape", "_sightings", "_size", "_stats",
-        "_updated", "_used",
-    )  # fmt: skip
+    __slots__ = ("chains", "connections", "deadlines", "grown", "hits", "lives", "stats", "updated", "used")
 
-    def __init__(self, net: Net, data: bytearray, keep: Callable[[Flow], None], encapsulated: bool = False) -> None:
-        """`keep` is called with the Flow, if one is made."""
-        self._net, self._keep, self._size = net, keep, len(data)
-        self._original, self._ident = bytes(data), net.ipv4.ident
-        self._epoch, self._now, self._next_id = net.epoch, net.clock.now, net.world.peek_packet_id()
-        self._shape = Shape(data, encapsulated)
-        plain = _plain(data, 0) and (not encapsulated or _plain(data, _INNER))
-        self._refused = not plain or not self._shape.fits(data, self._size)  # a SYN speaks for no other segment
-        self._actions: list[Action | None] = []      # None: a sighting, filled in at the end
-        self._sightings: list[tuple[NetDevice, Direction, int, bytes]] = []
-        self._stats: list[tuple[Stats, bool, int]] = []
-        self._hits: list[tuple[list[int], int]] = []
-        self._chains: list[tuple[Any, int]] = []
-        self._connections: list[tuple[Any, int, int, int, int, int]] = []
-        self._updated: list[Any] = []
-        self._used: list[Aged] = []
-        self._deadlines: list[Callable[[], int]] = []
-        self._lives = 0
-
-    def refuse(self) -> None:
-        """The next packet may fare otherwise: make no flow of this one."""
-        self._refused = True
-
-    def received(self, dev: NetDevice, skb: Skb) -> None:
-        """`dev` has counted and shown a frame that came in."""
-        self._stats.append((dev.stats, True, len(skb.data) - self._size))
-        if dev.tap is not None:
-            self.sighting(dev, Direction.IN, skb)
-
-    def sent(self, dev: NetDevice, skb: Skb) -> None:
-        """`dev` has counted and shown a frame that goes out."""
-        self._stats.append((dev.stats, False, len(skb.data) - self._size))
-        if dev.tap is not None:
-            self.sighting(dev, Direction.OUT, skb)
-
-    def sighting(self, dev: NetDevice, direction: Direction, skb: Skb) -> None:
-        """A capture point saw the frame."""
-        self._actions.append(None)
-        self._sightings.append((dev, direction, len(skb.steps), bytes(skb.data)))
-
-    def action(self, action: Action) -> None:
-        """The bytes were changed, as `action` would."""
-        self._actions.append(action)
-
-    def hit(self, counters: list[int], octets: int) -> None:
-        """A rule counted the packet."""
-        self._hits.append((counters, octets - self._size))
-
-    def policy(self, chain: object, octets: int) -> None:
-        """A chain's policy counted the packet."""
-        self._chains.append((chain, octets - self._size))
-
-    def connection(self, ct: Any, timeout: int) -> None:
-        """A connection was found, and lives `timeout` ns from now; its status and state must stay."""
-        self._connections.append((ct, ct.status, ct.state, timeout, ct.last_index, ct.last_dir))
-        self._deadlines.append(lambda: ct.expires - 1)
-
-    def refreshed(self, entry: object) -> None:
-        """An FDB entry was confirmed: `entry.updated` is now."""
-        self._updated.append(entry)
-
-    def used(self, entry: Aged, until: Callable[[], int] | None = None) -> None:
-        """An entry was used (`entry.used` is now); without notice it holds until `until()`."""
-        self._used.append(entry)
-        if until is not None:
-            self._deadlines.append(until)
-
-    def holds(self, until: Callable[[], int]) -> None:
-        """Something the packet hung on holds until then."""
-        self._deadlines.append(until)
-
-    def lived(self) -> None:
-        """One of the packet's `life` was spent."""
-        self._lives += 1
-
-    def finish(self, out: VethDevice, skb: Skb) -> None:
-        """The frame has left by `out`: from now on its flow is known."""
-        net = self._net
-        if (
-            self._refused or self._epoch != net.epoch or self._now != net.clock.now
-            or self._next_id != net.world.peek_packet_id() or not self._same_again(skb)
-        ):  # fmt: skip
-            return
-        sights = self._sights(skb.steps)
-        if sights is not None:
-            ready = iter(sights)
-            actions = tuple(next(ready) if action is None else action for action in self._actions)
-            self._keep(Flow(self, out, actions, tuple(skb.steps), len(skb.data)))
-
-    def _same_again(self, skb: Skb) -> bool:
-        """Do the actions make the very bytes that this packet had, wherever it was seen and in the end?"""
-        ipv4 = self._net.ipv4
-        after, ipv4.ident = ipv4.ident, self._ident
-        data = bytearray(self._original)
-        seen = iter(self._sightings)
-        same = True
-        for action in self._actions:
-            if action is not None:
-                action(data, skb.id)
-            elif data != next(seen)[3]:
-                same = False
-        same = same and data == skb.data and ipv4.ident == after
-        ipv4.ident = after
-        return same
-
-    def _sights(self, steps: list[Step]) -> list[Action] | None:
-        """The capture points, ready with what is to be said at each; None if one cannot be made so."""
-        sights, told = [], 0
-        last = len(self._sightings) - 1
-        for index, (dev, direction, at, _) in enumerate(self._sightings):
-            prepare = getattr(dev.tap, "prepare", None)
-            if prepare is None:
-                return None
-            sights.append(prepare(direction, steps[told:at], steps[at:] if index == last else []))
-            told = at
-        return sights
-
-
-def recording(dev: NetDevice, key: bytes, data: bytearray) -> Recording:
-    """Record what becomes of a frame that came in by `dev`, to know its flow there."""
-    flows = dev.flows
-    assert flows is not None
-
-    def keep(flow: Flow) -> None:
-        if len(flows) >= FLOWS:
-            flows.clear()
-        flows[key] = flow
-
-    return Recording(dev.net, data, keep, len(key) > 12)
-
-
-def _plain(data: bytearray, at: int) -> bool:
-    """A whole IPv4 packet without options, TCP or UDP, in a frame for one machine?"""
-    return (
-        not data[at] & 1
-        and data[at + 12 : at + 15] == b"\x08\x00\x45"
-        and not (data[at + 20] & 0xBF or data[at + 21])
-        and data[at + 23] in (TCP, UDP)
-    )
+    def __init__(self) -> None:
+        self.lives = self.grown = 0
+        self.stats: list[tuple[Stats, bool, int]] = []             # of a device, received?, length
+        self.hits: list[tuple[list[int], int]] = []                # a rule's counters, length
+        self.chains: list[tuple[Any, int]] = []                    # whose policy counted it, length
+        self.connections: list[tuple[Any, int, int, int, int, int]] = []   # status, state, timeout, last index and dir
+        self.updated: list[Any] = []                               # FDB entries confirmed
+        self.used: list[Aged] = []
+        self.deadlines: list[Callable[[], int]] = []
 
 
 class Flow:
@@ -326,19 +192,19 @@ class Flow:
     )  # fmt: skip
 
     def __init__(
-        self, rec: Recording, out: VethDevice, actions: tuple[Action, ...], steps: tuple[Step, ...], size: int
-    ) -> None:
-        self._net = rec._net
-        self._epoch, self._shape, self._lives, self._longest = rec._epoch, rec._shape, rec._lives, rec._size
+        self, net: Net, epoch: int, shape: Shape, longest: int, told: Told, out: VethDevice,
+        actions: tuple[Action, ...], steps: tuple[Step, ...],
+    ) -> None:  # fmt: skip
+        self._net, self._epoch, self._shape, self._longest = net, epoch, shape, longest
         self._out, self._actions, self._steps = out, actions, steps
-        self._grown = size - rec._size
-        self._received = tuple((stats, more) for stats, came, more in rec._stats if came)
-        self._sent = tuple((stats, more) for stats, came, more in rec._stats if not came)
-        self._hits, self._chains = tuple(rec._hits), tuple(rec._chains)
-        self._statuses = tuple(connection[:3] for connection in rec._connections)
-        self._connections = tuple((ct, *after) for ct, _, _, *after in rec._connections)
-        self._updated, self._used = tuple(rec._updated), tuple(rec._used)
-        self._deadlines = tuple(rec._deadlines)
+        self._lives, self._grown = told.lives, told.grown
+        self._received = tuple((stats, more) for stats, came, more in told.stats if came)
+        self._sent = tuple((stats, more) for stats, came, more in told.stats if not came)
+        self._hits, self._chains = tuple(told.hits), tuple(told.chains)
+        self._statuses = tuple(connection[:3] for connection in told.connections)
+        self._connections = tuple((ct, *after) for ct, _, _, *after in told.connections)
+        self._updated, self._used = tuple(told.updated), tuple(told.used)
+        self._deadlines = tuple(told.deadlines)
         self._until = -1
 
     def _holds(self, now: int) -> bool:

@@ -18,8 +18,8 @@ from k8semu.trace.steps import Consume, Deliver, DropStep, Step, Transmit
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
-    from k8semu.linux.core.flow import Recording
     from k8semu.linux.core.net import Net
+    from k8semu.linux.core.recording import Recording
 
 MAX_LIFE = 4096
 """Copies and link crossings that one packet may make before LOOP_LIMIT ends it."""
@@ -73,7 +73,7 @@ class Skb:
         self.told = 0
         self.start = net.clock.now
         self.sighting: Sighting | None = None
-        self.rec: Recording | None = None          # who is told what is done to it (see core.flow)
+        self.rec: Recording | None = None          # who is told what is done to it (see core.recording)
         self.life = life if life is not None else [0]
         self.ended = False
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
-from k8semu.linux.core.flow import TCP, Flow, Train, flow_key, recording, tcp_key
+from k8semu.linux.core.flow import TCP, Flow, Train, flow_key, tcp_key
 from k8semu.linux.core.net import Net
+from k8semu.linux.core.recording import recording
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop, transmit
 
 

@@ -45,7 +45,7 @@ from k8semu.wire.header import (
 )
 
 if TYPE_CHECKING:
-    from k8semu.linux.core.flow import Recording
+    from k8semu.linux.core.recording import Recording
     from k8semu.linux.ipv4.route import Rtable
 
 VXLAN_HEADROOM = 50

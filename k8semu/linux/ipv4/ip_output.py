@@ -22,8 +22,8 @@ from k8semu.trace.steps import DropStep
 from k8semu.wire.header import ETH_HLEN, IP_DADDR, IP_SADDR, read_addrs
 
 if TYPE_CHECKING:
-    from k8semu.linux.core.flow import Recording
     from k8semu.linux.core.neighbour import Neighbour
+    from k8semu.linux.core.recording import Recording
     from k8semu.linux.ipv4.stack import Ipv4
 
 LOCAL_OUT, POSTROUTING = Hook.LOCAL_OUT, Hook.POSTROUTING

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8semu.capture.frame import LINKTYPE_ETHERNET, LINKTYPE_RAW, Frame
-from k8semu.capture.pcapng import BUFFER, BYTE_ORDER_MAGIC, DSB, SHB, PcapngFile, PcapngReader, PcapngWriter, _block
+from k8semu.capture.pcapng import BUFFER, BYTE_ORDER_MAGIC, DSB, SHB, PcapngFile, PcapngWriter, _block
+from k8semu.capture.pcapng_reader import PcapngReader
 from k8semu.capture.reader import read_frames
 from k8semu.errors import CaptureError
 from k8semu.sim.clock import Clock

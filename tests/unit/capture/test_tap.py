@@ -8,7 +8,8 @@ import pytest
 
 from k8semu.capture import tap
 from k8semu.capture.frame import LINKTYPE_RAW, Frame
-from k8semu.capture.pcapng import PcapngReader, PcapngWriter
+from k8semu.capture.pcapng import PcapngWriter
+from k8semu.capture.pcapng_reader import PcapngReader
 from k8semu.capture.tap import CaptureSession
 from k8semu.linux.core.dev import Direction, Iff, NetDevice
 from k8semu.linux.core.drop import Drop

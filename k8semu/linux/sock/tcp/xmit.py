@@ -13,7 +13,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from k8semu.linux.core.flow import Recording
+from k8semu.linux.core.recording import Recording
 from k8semu.linux.core.skb import Skb
 from k8semu.linux.ipv4.route import RouteError
 from k8semu.linux.sock.tcp import timer, window
