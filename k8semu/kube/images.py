@@ -67,7 +67,7 @@ def base_name(image: str) -> str:
 
 def ingress_controller_of(image: str) -> str | None:
     """What the IngressClasses of an image's controller name (``k8s.io/ingress-nginx``); None if it is no controller."""
-    if re.search(r"ingress-nginx/controller(?:$|[:@])", image):
+    if "ingress-nginx" in image and re.search(r"ingress-nginx/controller(?:$|[:@])", image):
         return "k8s.io/ingress-nginx"
     return INGRESS_CONTROLLERS.get(base_name(image))
 

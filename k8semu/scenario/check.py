@@ -5,7 +5,6 @@ Raises the ScenarioError of the first thing that does not; the order is that of 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
 from k8semu.scenario.model import HostSpec, NodeSpec, Step
+from k8semu.wire.addr import IP_ANY, Interface, Prefix, ip_aton, ip_is_loopback, ip_is_multicast, ip_ntoa
 
 if TYPE_CHECKING:
     from k8semu.errors import ScenarioError
@@ -43,7 +43,7 @@ class Subnet(Struct, frozen=True):
 
     first: int
     last: int
-    network: ipaddress.IPv4Network
+    network: Prefix
     what: str
     path: str
 
@@ -85,10 +85,10 @@ def need_api_server(loaded: Loaded) -> None:
     if spec.api_server != MASTER or any(machine.name == MASTER for machine in spec.machines()):
         return
     lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
-    if lan.num_addresses < MASTER_AT + 2:
+    if 1 << 32 - lan.plen < MASTER_AT + 2:
         what, hint = f"{lan} has no room for the Master", "at most /28, or a host `master` in spec.hosts"
         raise loaded.error(what, "spec.nodes[0].address", hint)
-    address = f"{lan[MASTER_AT]}/{lan.prefixlen}"
+    address = str(Interface(_address(_number(lan.addr) + MASTER_AT), lan.plen))
     if spec.control_plane == "wire":
         spec.hosts.append(HostSpec(name=MASTER, address=address))
     else:
@@ -110,7 +110,7 @@ def _key(thing: NodeObject) -> str:
 def _node_of(loaded: Loaded, thing: NodeObject, number: int) -> NodeSpec:
     address = thing.internal_ip() or f"10.100.0.{number + 2}"
     try:
-        ipaddress.IPv4Address(address)
+        ip_aton(address)
     except ValueError:
         place = loaded.places[_key(thing)]
         raise loaded.error_at(place, f"{address!r} is no address", ".status.addresses", "such as 10.100.0.2") from None
@@ -122,18 +122,26 @@ def _pod_cidrs(loaded: Loaded) -> None:
     spec = loaded.scenario.spec
     cidr = _network(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
     taken = [_network(loaded, n.pod_cidr, f"spec.nodes[{i}].podCIDR") for i, n in enumerate(spec.nodes) if n.pod_cidr]
-    held = {int(net.network_address) >> 8 for net in taken if net.prefixlen >= 24}
-    wide = [net for net in taken if net.prefixlen < 24]
-    start, count = int(cidr.network_address) >> 8, (cidr.num_addresses >> 8)
+    held = {_number(net.addr) >> 8 for net in taken if net.plen >= 24}
+    wide = [net for net in taken if net.plen < 24]
+    start, count = _number(cidr.addr) >> 8, (1 << 32 - cidr.plen) >> 8
     free = (number for number in range(start, start + count) if number not in held)
     for i, node in enumerate(spec.nodes):
         if node.pod_cidr:
             continue
-        found = next((n for n in free if not any(ipaddress.IPv4Address(n << 8) in net for net in wide)), None)
+        found = next((n for n in free if not any(_address(n << 8) in net for net in wide)), None)
         if found is None:
             what = f"{cidr} has no /24 left for the Pods of {node.name}"
             raise loaded.error(what, f"spec.nodes[{i}]", "a larger podNetwork.cidr, or a podCIDR for each node")
-        node.pod_cidr = f"{ipaddress.IPv4Address(found << 8)}/24"
+        node.pod_cidr = f"{Prefix(_address(found << 8), 24)}"
+
+
+def _number(address: bytes) -> int:
+    return int.from_bytes(address, "big")
+
+
+def _address(number: int) -> bytes:
+    return number.to_bytes(4, "big")
 
 
 # --- sense --------------------------------------------------------------------------------------
@@ -164,23 +172,26 @@ def _check_node_ports(loaded: Loaded) -> None:
         raise loaded.error("userspace mode opens node ports on all addresses", path, "another proxyMode")
 
 
-def _network(loaded: Loaded, text: str, path: str) -> ipaddress.IPv4Network:
+def _network(loaded: Loaded, text: str, path: str) -> Prefix:
+    if text == "default":       # which is one in a route only
+        raise loaded.error("'default' is no network", path, "such as 172.17.0.0/16")
     try:
-        return ipaddress.IPv4Network(text)
+        return Prefix.parse(text)
     except ValueError as error:
         raise loaded.error(f"{text!r} is no network: {error}", path, "such as 172.17.0.0/16") from None
 
 
-def _interface(loaded: Loaded, text: str, path: str) -> ipaddress.IPv4Interface:
+def _interface(loaded: Loaded, text: str, path: str) -> Interface:
     try:
-        iface = ipaddress.IPv4Interface(text)
+        iface = Interface.parse(text)
     except ValueError as error:
         raise loaded.error(f"{text!r} is no address: {error}", path, "such as 10.100.0.2/24") from None
-    if "/" not in text or iface.network.prefixlen > 30:
+    if "/" not in text or iface.plen > 30:
         raise loaded.error(f"{text!r} has no network", path, "such as 10.100.0.2/24")
-    if iface.ip in (iface.network.network_address, iface.network.broadcast_address):
+    ip, network = iface.addr, iface.network
+    if ip in (network.addr, network.broadcast):
         raise loaded.error(f"{text!r} is no host address", path, "neither the first nor the last of its network")
-    if iface.ip.is_multicast or iface.ip.is_loopback or iface.ip.is_unspecified or int(iface.ip) >> 28 == 0xF:
+    if ip_is_multicast(ip) or ip_is_loopback(ip) or ip == IP_ANY or ip[0] >> 4 == 0xF:
         raise loaded.error(f"{text!r} is no host address", path, "such as 10.100.0.2/24")
     return iface
 
@@ -200,10 +211,10 @@ def _check_machines(loaded: Loaded) -> dict[str, str]:
         if name in names:
             raise loaded.error(f"{name!r} is there already", f"{path}.name", f"see {names[name]}")
         iface = _interface(loaded, address, f"{path}.address")
-        ip = str(iface.ip)
+        ip = ip_ntoa(iface.addr)
         if ip in addresses:
             raise loaded.error(f"{ip} is there already", f"{path}.address", f"{addresses[ip]} has it")
-        if routed and iface.ip == iface.network.network_address + 1:
+        if routed and _number(iface.addr) == _number(iface.network.addr) + 1:
             raise loaded.error(f"{ip} is the router's address", f"{path}.address", f"another of {iface.network}")
         names[name], addresses[ip] = path, name
     return names
@@ -232,7 +243,7 @@ def _check_names(loaded: Loaded, machines: dict[str, str]) -> None:
         if name in machines:
             raise loaded.error(f"{name!r} is a machine's name", path, f"see {machines[name]}")
         try:
-            ipaddress.IPv4Address(address)
+            ip_aton(address)
         except ValueError:
             raise loaded.error(f"{address!r} is no address", f"{path}.{name}", "such as 10.100.0.2") from None
 
@@ -256,13 +267,13 @@ def has_router(loaded: Loaded) -> bool:
 
 def _lan(address: str) -> str:
     try:
-        return str(ipaddress.IPv4Interface(address).network)
+        return str(Interface.parse(address).network)
     except ValueError:
         return address
 
 
-def _subnet(network: ipaddress.IPv4Network, what: str, path: str) -> Subnet:
-    return Subnet(int(network.network_address), int(network.broadcast_address), network, what, path)
+def _subnet(network: Prefix, what: str, path: str) -> Subnet:
+    return Subnet(_number(network.addr), _number(network.broadcast), network, what, path)
 
 
 def _check_subnets(loaded: Loaded) -> None:
@@ -275,18 +286,18 @@ def _check_subnets(loaded: Loaded) -> None:
         subnet = _network(loaded, node.pod_cidr, path)
         if not subnet.subnet_of(cidr):
             raise loaded.error(f"{subnet} is not in the Pod network", path, f"a part of {cidr}")
-        if subnet.prefixlen > 30:
+        if subnet.plen > 30:
             raise loaded.error(f"{subnet} has no room for Pods", path, "at most /30")
         pods.append(_subnet(subnet, f"the Pods of {node.name}", path))
     _no_overlap(loaded, pods)
     service = _network(loaded, spec.services.cidr, "spec.services.cidr")
-    if service.prefixlen > 28:     # Kubernetes: cmd/kubeadm validation ValidateIPNetFromString()
+    if service.plen > 28:     # Kubernetes: cmd/kubeadm validation ValidateIPNetFromString()
         what = f"{service} has no room for Services: cluster DNS has its eleventh address"
         raise loaded.error(what, "spec.services.cidr", "at most /28")
     ranges = [_subnet(cidr, "the Pod network", "spec.podNetwork.cidr")]
-    lans: dict[ipaddress.IPv4Network, Subnet] = {}
+    lans: dict[Prefix, Subnet] = {}
     for path, machine in spec.machine_paths():
-        lan = ipaddress.IPv4Interface(machine.address).network
+        lan = Interface.parse(machine.address).network
         lans.setdefault(lan, _subnet(lan, f"the network of {machine.name}", f"{path}.address"))
     # The usual Service range, 10.96.0.0/12, holds the document's node network: it is only a pool of ClusterIPs.
     _no_overlap(loaded, [*ranges, _subnet(service, "the Services", "spec.services.cidr")])

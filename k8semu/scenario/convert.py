@@ -12,11 +12,11 @@ import msgspec
 
 from k8semu.errors import K8semuError, near
 
-_AT = re.compile(r"^(.*?)(?: - at (?:`key` in )?`\$(.*)`)?$", re.DOTALL)
-_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_AT = r"^(.*?)(?: - at (?:`key` in )?`\$(.*)`)?$"
+_PART = r"\.([^.\[\]]+)|\[(\d+)\]"
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "a mapping", "null": "nothing"}  # fmt: skip
-_DURATION = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)$")
+_DURATION = r"^(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)$"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATIONS = ("wait", "timeout", "interval", "delay", "connectTimeout")
 
@@ -31,7 +31,7 @@ class WrongValue(K8semuError):
 
 def parts(path: str) -> list[str | int]:
     """``.spec.nodes[1]`` is [spec, nodes, 1]."""
-    return [int(index) if index else key for key, index in _PART.findall(path)]
+    return [int(index) if index else key for key, index in re.findall(_PART, path)]
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -45,7 +45,7 @@ def convert(value: Any, kind: Any) -> Any:
 
 
 def _explained(message: str, value: Any, kind: Any) -> WrongValue:
-    match = _AT.match(message)
+    match = re.match(_AT, message, re.DOTALL)
     what, path = (match[1], match[2] or "") if match else (message, "")
     if unknown := re.search(r"unknown field `([^`]+)`", what):
         names = fields_at(kind, parts(path))
@@ -164,5 +164,5 @@ def _durations(mapping: Any) -> None:
         return
     for key in DURATIONS:
         text = mapping.get(key)
-        if isinstance(text, str) and (match := _DURATION.match(text)):
+        if isinstance(text, str) and (match := re.match(_DURATION, text)):
             mapping[key] = float(match[1]) * _UNITS[match[2]]

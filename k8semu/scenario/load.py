@@ -89,13 +89,18 @@ class Loaded(msgspec.Struct):
 
 
 def bundled() -> dict[str, Path]:
-    """The scenarios that come with k8semu, by name: from the package, or from the checkout."""
-    here = Path(__file__).parents[1]
-    for folder in (here / "scenarios", here.parent / "scenarios"):
+    """The scenarios that come with k8semu, by name."""
+    for folder in _folders():
         found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
         if found:
             return found
     return {}
+
+
+def _folders() -> tuple[Path, ...]:
+    """Where they are: in the package, or in the checkout."""
+    here = Path(__file__).parents[1]
+    return here / "scenarios", here.parent / "scenarios"
 
 
 def find(name: str) -> Path:
@@ -103,15 +108,24 @@ def find(name: str) -> Path:
     path = Path(name)
     if "\0" in name:
         raise InputError(f"no scenario {name!r}", hint="a name has no NUL")
-    if path.suffix in (".yaml", ".yml") or "/" in name or (path.is_file() and name not in bundled()):
+    if path.suffix in (".yaml", ".yml") or "/" in name:
         return path
-    known = bundled()
-    if name in known:
-        return known[name]
-    close = near(name, known, 3)
+    for folder in _folders():
+        if _is_file(own := folder / f"{name}.yaml"):
+            return own
+    if _is_file(path):
+        return path
+    close = near(name, bundled(), 3)
     raise InputError(
         f"no scenario {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "see `k8semu list`"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:     # no file can be called so
+        return False
 
 
 def load(name: str) -> Loaded:

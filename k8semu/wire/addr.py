@@ -69,9 +69,9 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
         """Read ``172.17.0.0/16`` (host bits must be zero), ``10.1.2.3`` (a /32) or ``default``."""
         if text == "default":
             return DEFAULT
-        plain = _plain(text)
-        if plain is not None and not int.from_bytes(plain[0], "big") & ~prefix_mask(plain[1]):
-            return cls(*plain)
+        found = plain(text)
+        if found is not None and not int.from_bytes(found[0], "big") & ~prefix_mask(found[1]):
+            return cls(*found)
         net = ipaddress.IPv4Network(text)
         return cls(net.network_address.packed, net.prefixlen)
 
@@ -84,6 +84,14 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
     def __contains__(self, addr: object) -> bool:
         assert isinstance(addr, (bytes, bytearray))
         return (int.from_bytes(addr, "big") & prefix_mask(self.plen)) == int.from_bytes(self.addr, "big")
+
+    def subnet_of(self, other: Prefix) -> bool:
+        """Is all of it in `other`?"""
+        return self.plen >= other.plen and self.addr in other
+
+    def overlaps(self, other: Prefix) -> bool:
+        """Have the two an address in common?"""
+        return self.addr in other or other.addr in self
 
     @property
     def broadcast(self) -> bytes:
@@ -100,7 +108,7 @@ def prefix_mask(plen: int) -> int:
 
 
 @lru_cache(maxsize=65536)
-def _plain(text: str) -> tuple[bytes, int] | None:
+def plain(text: str) -> tuple[bytes, int] | None:
     """Address and length of ``1.2.3.4/24`` or ``1.2.3.4``; None: `ipaddress` knows what it is, or what is wrong."""
     host, slash, length = text.partition("/")
     if slash and not (len(length) <= 2 and length.isascii() and length.isdecimal() and int(length) <= 32):
@@ -123,9 +131,9 @@ class Interface(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Interface:
         """Read ``172.17.0.1/24``; without a length it is a /32."""
-        plain = _plain(text)
-        if plain is not None:
-            return cls(*plain)
+        found = plain(text)
+        if found is not None:
+            return cls(*found)
         iface = ipaddress.IPv4Interface(text)
         return cls(iface.ip.packed, iface.network.prefixlen)
 

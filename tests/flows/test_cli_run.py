@@ -204,6 +204,7 @@ def test_a_wrong_file_among_several_is_found_before_any_runs(tmp_path: Path) -> 
     ("words", "says"),
     [
         ((), "no scenario"), (("--all", "node-network"), "one or the other"), (("nosuch",), "no scenario 'nosuch'"),
+        (("n" * 300,), "no scenario 'nnn"),
         (("pod-same-nod",), "did you mean pod-same-node"), (("--seed", "x", "node-network"), "not a valid integer"),
         (("--format", "txt", "node-network"), "'pcapng', 'pcap'"), (("--nosuch",), "No such option"),
         (("nosuch.yaml",), "nosuch.yaml: cannot read: No such file"), (("/",), "Is a directory"),

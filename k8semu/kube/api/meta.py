@@ -7,13 +7,15 @@ Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/meta.go, create.go,
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, forbidden, invalid, required
 from k8semu.kube.api.resources import Resource
 from k8semu.kube.api.strategies.base import Strategy
-from k8semu.kube.api.surroundings import Draw, Now
+
+if TYPE_CHECKING:
+    from k8semu.kube.api.surroundings import Draw, Now
 
 JSON = dict[str, Any]
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

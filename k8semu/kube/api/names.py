@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from k8semu.kube.api.field import Errors, invalid, too_long
-from k8semu.wire.addr import ip_aton
+from k8semu.wire.addr import ip_aton, plain
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -21,7 +21,6 @@ _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = f"({_QUALIFIED})?"
 
 _is_label = re.compile(_LABEL).fullmatch
-_is_label_1035 = re.compile(_LABEL_1035).fullmatch
 _is_subdomain = re.compile(_SUBDOMAIN).fullmatch
 _is_qualified = re.compile(_QUALIFIED).fullmatch
 _is_value = re.compile(_VALUE).fullmatch
@@ -62,7 +61,7 @@ def dns_label(value: str) -> list[str]:
 
 def dns_1035_label(value: str) -> list[str]:
     """What is wrong with the name of a Service."""
-    return _said(value, 63, _is_label_1035(value) is not None, LABEL_1035_SAID)
+    return _said(value, 63, re.fullmatch(_LABEL_1035, value) is not None, LABEL_1035_SAID)
 
 
 def dns_subdomain(value: str) -> list[str]:
@@ -144,10 +143,11 @@ def ip_address(path: str, value: str) -> Errors:
 
 def cidr(path: str, value: str) -> Errors:
     try:
-        ipaddress.ip_interface(value)
+        if "/" not in value or not (plain(value) or ipaddress.ip_interface(value)):
+            return [invalid(path, value, CIDR_SAID)]
     except ValueError:
         return [invalid(path, value, CIDR_SAID)]
-    return [] if "/" in value else [invalid(path, value, CIDR_SAID)]
+    return []
 
 
 def non_special_ip(path: str, value: str) -> Errors:

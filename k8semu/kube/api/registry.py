@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,7 +26,9 @@ from k8semu.kube.api.shapes import without_nulls
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.api.strategies.base import Strategy, Transaction
 from k8semu.kube.api.strategies.table import Ranges, strategies
-from k8semu.kube.api.surroundings import Now, Streams
+
+if TYPE_CHECKING:
+    from k8semu.kube.api.surroundings import Now, Streams
 
 REMEMBERED = 1000
 """Changes of one kind that a watch can still ask for."""

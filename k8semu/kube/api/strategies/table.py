@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.shapes import shape_of
 from k8semu.kube.api.strategies.base import Strategy
-from k8semu.kube.api.surroundings import Streams
+
+if TYPE_CHECKING:
+    from k8semu.kube.api.surroundings import Streams
 
 Listed = Callable[[str], Iterable[dict[str, Any]]]
 """All objects of a kind, by its plural name."""
