@@ -170,7 +170,8 @@ class PortmapPlugin:
             lines += [row for row in rows if row.replace("-I POSTROUTING 1", "-A POSTROUTING") not in held]
         if lines:
             text = "\n".join(["*nat", *lines, "COMMIT", ""])
-            self.node.tell(self.node.netns_name, IptablesRestore(text=text, origin=why))
+            origins = tuple((line, why) for line in lines if not line.startswith(":"))
+            self.node.tell(self.node.netns_name, IptablesRestore(text=text, origin=why, origins=origins))
 
     def _forget_udp(self, args: Args) -> None:
         """Connections to a UDP port from before would never meet its new rule.

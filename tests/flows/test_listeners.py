@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from cli_calls import k8semu
 from hostports import CALLS, DIRECT, LISTENERS, PROXIED, SEEN, STATE, address_seen, call, pod, scenario
 
 from k8semu.scenario.load import bundled, parse
@@ -58,6 +59,12 @@ def test_x_forwarded_for_is_whom_the_controller_sees_or_is_told_of(how: str, tol
     assert (call["status"], call["clientAddress"]) == (200, "172.17.0.2")
     headers = json.loads(call["body"])["headers"]
     assert (headers["x-forwarded-for"], headers["x-real-ip"]) == (told, told)
+
+
+def test_a_packet_to_a_hostport_says_which_pod_asked_for_the_rule() -> None:
+    told = k8semu("explain", "ingress-host-path", "--packet", "70").out
+    assert "nat: dst 10.100.0.2:80 -> 172.17.0.2:80 [hostPort of ingress]" in told
+    assert "-j CNI-HOSTPORT-DNAT [CNI portmap plugin]" in told
 
 
 def test_nodes_take_turns_and_one_where_nobody_listens_gets_nothing() -> None:
