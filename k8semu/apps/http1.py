@@ -29,6 +29,7 @@ class Http1:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: Any) -> None:
         self.reader, self.writer = reader, writer
         self.http = h11.Connection(role, max_incomplete_event_size=CHUNK)
+        self._head_only = False
 
     @property
     def peer(self) -> str:
@@ -41,6 +42,8 @@ class Http1:
             if self.http.they_are_waiting_for_100_continue:
                 await self.send(h11.InformationalResponse(status_code=100, headers=[]))
             self.http.receive_data(await self.reader.read(CHUNK))
+        if isinstance(event, h11.Request):
+            self._head_only = event.method == b"HEAD"
         return event
 
     async def skip_body(self) -> None:
@@ -52,9 +55,9 @@ class Http1:
         self.writer.write(b"".join(self.http.send(event) or b"" for event in events))
         await self.writer.drain()
 
-    async def answer(self, code: int, headers: Headers, body: bytes, head_only: bool = False) -> None:
-        """A whole response."""
-        data = [] if head_only else [h11.Data(data=body)]
+    async def answer(self, code: int, headers: Headers, body: bytes) -> None:
+        """A whole response; to HEAD without its body."""
+        data = [] if self._head_only else [h11.Data(data=body)]
         await self.send(response(code, [*headers, ("Content-Length", str(len(body)))]), *data, h11.EndOfMessage())
 
     @property

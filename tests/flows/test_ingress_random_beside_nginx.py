@@ -57,7 +57,7 @@ def made(random: Random) -> bytes:
     return head + b"\r\n" + random.choice(BODIES) + LAST
 
 
-async def fares(lab: Lab, port: int, raw: bytes) -> tuple[Any, ...]:
+async def fares(lab: Lab, port: int, raw: bytes, patience: float = 0.2) -> tuple[Any, ...]:
     """The statuses, whether it goes on after each, whether it hangs up, and what the backend was told."""
     before = len(lab.web.requests)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -65,7 +65,7 @@ async def fares(lab: Lab, port: int, raw: bytes) -> tuple[Any, ...]:
     said = b""
     ended = False
     try:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(patience):
             while data := await reader.read(65536):
                 said += data
         ended = True
@@ -93,6 +93,8 @@ def test_a_random_request_fares_as_with_nginx(seed: int, tmp_path: Path) -> None
             for _ in range(100):
                 raw = made(random)
                 theirs, ours = await fares(lab, nginx.port, raw), await fares(lab, lab.port, raw)
+                if theirs != ours:                        # somebody may have been slow
+                    theirs, ours = await fares(lab, nginx.port, raw, 2.0), await fares(lab, lab.port, raw, 2.0)
                 assert theirs == ours, raw[:600]
 
     run(main(), 120.0)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import urllib.error
@@ -18,6 +19,7 @@ import pytest
 from certificates import certificate
 from livelab import LiveCluster, service
 
+from k8semu.apps.kubectl.main import main as kubectl_main
 from k8semu.scenario.load import find, parse
 from k8semu.scenario.run import run
 
@@ -99,6 +101,68 @@ def test_a_real_kubectl_proxy_stands_before_the_api_server(live: LiveCluster, tm
             assert get(f"http://{found[0]}/api/v1/pods", Host="evil.example")[0] == 403
         finally:
             real.terminate()
+
+
+def asked(line: str, host: str = "localhost") -> str:
+    return f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+BESIDE = [
+    *(asked(f"GET {path}") for path in (
+        "/version", f"{PROXIED}/a?x=1", f"{PROXIED}:nope/", "/api/v1/namespaces/default/services/nope/proxy/", "/nope",
+        "/api/v1/namespaces/default/pods/web:1/proxy/", "/api/v1/namespaces/default/pods/web/exec?command=id",
+        "/api/v1/namespaces/default/pods/web/attach", "/api/v1/namespaces/default/pods/web/%65xec", "//version?x=1",
+        "/a/../version", "/api/v1/./namespaces/")),
+    *(asked("GET /version", host) for host in (
+        "127.0.0.1:1", "[::1]:8001", "evil.example", "", "localhost.evil", "LOCALHOST", "a:b:c")),
+    *(asked(f"{method} {PROXIED}/") for method in ("POST", "DELETE", "HEAD", "FOO")),
+    asked("HEAD /api/v1/namespaces/default/pods/web/exec"), asked("HEAD /nope"), "hello\r\n\r\n",
+]  # fmt: skip
+
+
+def said(port: int, raw: str) -> tuple[str, list[str], str]:
+    """The status line, the header lines, the body, without what is another in each run."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(raw.encode())
+        out = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    head, _, body = out.partition("\r\n\r\n")
+    status, *lines = head.split("\r\n")
+    body = re.sub(r'"(user-agent|accept-encoding|content-length)": "[^"]*", ', "", body)
+    told = "/proxy/" in raw and "200" in status             # the real one asks for gzip, too
+    return status, sorted(row for row in lines if not row.startswith("Date") and not (told and "Length" in row)), body
+
+
+@pytest.mark.kubectl
+@pytest.mark.parametrize("flags", [
+    [], ["--api-prefix=/k8s"], ["--accept-paths=^/version,^/nope", "--reject-paths=x^", "--accept-hosts=^.*$"],
+    ["--reject-methods=POST,DELETE"],
+], ids=" ".join)  # fmt: skip
+def test_ours_answers_as_the_real_kubectl_proxy(live: LiveCluster, tmp_path: Path, flags: list[str]) -> None:
+    async def ours() -> list[tuple[str, list[str], str]]:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        task = asyncio.create_task(kubectl_main(["proxy", f"--port={port}", *flags], server=live.url))
+        while True:
+            try:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            except OSError:
+                await asyncio.sleep(0)
+        found = [await asyncio.to_thread(said, port, raw) for raw in BESIDE]
+        task.cancel()
+        await task
+        return found
+
+    command, env = [*live.command(tmp_path), "proxy", "--port=0", *flags], {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as real:
+        try:
+            assert real.stdout is not None
+            port = int(real.stdout.readline().rpartition(":")[2])
+            theirs = [said(port, raw) for raw in BESIDE]
+        finally:
+            real.terminate()
+    assert list(zip(BESIDE, asyncio.run(ours()), strict=True)) == list(zip(BESIDE, theirs, strict=True))
 
 
 # --- in the emulator ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ What Host, path or method says can be refused: a web page that somebody looks at
 command the cluster.
 
 Kubernetes: staging/src/k8s.io/kubectl/pkg/proxy/proxy_server.go
+Differs: does not ask for gzip of its own accord.
 Not modelled: --www, --unix-socket
 """
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
+import posixpath
 import re
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import h11
 
@@ -119,7 +122,11 @@ class _Server:
         headers, target = headers_of(head), head.target.decode("latin-1")
         path = target.partition("?")[0]
         method = head.method.decode("latin-1")
-        if not path.startswith(self.prefix):
+        plain = _plain(unquote(path))
+        if plain != unquote(path):
+            query = target[len(path) :]
+            await _moved(connection, quote(plain, safe="/:@!$&'()*+,;=~") + query)
+        elif not path.startswith(self.prefix):
             await _say(connection, 404, "404 page not found")
         elif not self.filter.accepts(method, unquote(path), host_of(value_of(headers, "host"))):
             await _say(connection, 403, "Forbidden")
@@ -135,6 +142,19 @@ class _Server:
                     await self.relay.forward(connection, head.method, where)
             except NoAnswer as error:
                 await _say(connection, 500, str(error))
+
+
+def _plain(path: str) -> str:
+    """Without ``//``, ``.`` and ``..``. Go: net/http cleanPath()"""
+    found = posixpath.normpath(f"/{path.lstrip('/')}")
+    return f"{found}/" if path.endswith("/") and found != "/" else found
+
+
+async def _moved(connection: Http1, where: str) -> None:
+    """To the same path in its plain form. Go: net/http ServeMux"""
+    await connection.skip_body()
+    headers = [("Content-Type", "text/html; charset=utf-8"), ("Location", where)]
+    await connection.answer(301, headers, f'<a href="{html.escape(where)}">Moved Permanently</a>.\n\n'.encode())
 
 
 async def _say(connection: Http1, code: int, text: str) -> None:

@@ -101,14 +101,14 @@ class _Connection:
                 await self.doors.open(self.client, head, door)
             except ApiError as error:
                 await self.client.skip_body()
-                await self._answer(Answer(error.code, error.status()), head.method == b"HEAD")
+                await self._answer(Answer(error.code, error.status()))
             return
         request = await self._request(head)
         answer = self.api.handle(request)
         if isinstance(answer, Watching):
             await self._watch(answer)
         else:
-            await self._answer(answer, request.method == "HEAD")
+            await self._answer(answer)
 
     async def _request(self, head: h11.Request) -> Request:
         body = bytearray()
@@ -131,13 +131,12 @@ class _Connection:
                 error.error_status_hint or 400, [("Content-Type", "text/plain"), ("Connection", "close")], body
             )
 
-    async def _answer(self, answer: Answer, head_only: bool) -> None:
+    async def _answer(self, answer: Answer) -> None:
         text = isinstance(answer.body, str)
         body = answer.body.encode() if text else _encode(answer.body) + b"\n"
         kind = "text/plain; charset=utf-8" if text else "application/json"
-        await self.client.answer(
-            answer.code, [("Cache-Control", "no-cache, private"), ("Content-Type", kind)], body, head_only
-        )
+        headers = [("Cache-Control", "no-cache, private"), ("Content-Type", kind)]
+        await self.client.answer(answer.code, headers, body)
 
     async def _send(self, *events: Any) -> None:
         await self.client.send(*events)
