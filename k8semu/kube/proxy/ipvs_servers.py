@@ -3,7 +3,8 @@
     each address of a Service port ─▶ a virtual server ─▶ a real server per endpoint, weight 1
 
 An endpoint that is gone first gets weight 0 (nothing new), and goes when its last connection has ended:
-TCP's are looked at every minute. UDP's, and those of Services with affinity, go at once.
+TCP's are looked at every minute. UDP's and SCTP's go at once. A client with affinity to one of weight 0 is led to
+another by its next connection (`expire_quiescent_template`).
 
 Kubernetes: pkg/proxy/ipvs/proxier.go syncService(), syncEndpoint(), graceful_termination.go
 """
@@ -45,7 +46,8 @@ class VirtualServer(Struct, frozen=True):
 
     @property
     def graceful(self) -> bool:
-        return self.at.startswith("-t ") and not self.affinity_seconds
+        """Kubernetes: pkg/proxy/ipvs/util/ipvs.go IsRsGracefulTerminationNeeded()"""
+        return self.at.startswith("-t ")
 
 
 def wanted(state: ProxyState, node_ips: Sequence[str], own: Iterable[str]) -> dict[str, VirtualServer]:

@@ -244,15 +244,25 @@ def test_one_that_comes_back_meanwhile_takes_part_again() -> None:
     assert weights(kernel) == {A: "1", B: "1"}
 
 
-@pytest.mark.parametrize("of", [{"protocol": "UDP"}, {"sessionAffinity": "ClientIP"}])
-def test_udp_and_affinity_do_not_wait(of: dict[str, str]) -> None:
-    kernel = IpvsKernel(web(A, B, **of))
-    proto = "udp" if of.get("protocol") else "tcp"
-    gone = kernel.send(POD, VIP, proto, sport=4000)[0]
+def test_an_endpoint_that_is_asked_by_udp_goes_at_once() -> None:
+    kernel = IpvsKernel(web(A, B, protocol="UDP"))
+    gone = kernel.send(POD, VIP, "udp", sport=4000)[0]
     stays = A if gone == B else B
-    kernel.sync(web(stays, **of))
+    kernel.sync(web(stays, protocol="UDP"))
     assert weights(kernel) == {stays: "1"}
-    assert kernel.send(POD, VIP, proto, sport=4000)[0] == stays
+    assert kernel.send(POD, VIP, "udp", sport=4000)[0] == stays
+
+
+def test_with_affinity_too_an_endpoint_waits_for_its_last_connection_while_the_clients_next_goes_elsewhere() -> None:
+    kernel = IpvsKernel(web(A, B, sessionAffinity="ClientIP"))
+    gone = kernel.send(POD, VIP, sport=4000)[0]
+    stays = A if gone == B else B
+    kernel.sync(web(stays, sessionAffinity="ClientIP"))
+    assert weights(kernel) == {gone: "0", stays: "1"}
+    assert kernel.send(POD, VIP, sport=4001)[0] == stays
+    kernel.wait(61)
+    kernel.sync(web(stays, sessionAffinity="ClientIP"))
+    assert weights(kernel) == {stays: "1"}
 
 
 def test_a_virtual_server_that_is_gone_takes_its_address_along() -> None:
