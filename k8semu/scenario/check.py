@@ -256,13 +256,31 @@ def _check_api_server(loaded: Loaded) -> None:
         raise loaded.error(f"no node or host {spec.api_server!r}", "spec.apiServer", hint)
 
 
+def has_services(loaded: Loaded) -> bool:
+    """Is there a Service network: a Service in the file or in a step, or a control plane on the wire?"""
+    spec = loaded.scenario.spec
+    later = (manifest for step in spec.steps for manifest in step.apply or ())
+    return spec.control_plane == "wire" or any(m.get("kind") == "Service" for m in (*loaded.manifests, *later))
+
+
 def has_router(loaded: Loaded) -> bool:
-    """Is there a router between the machines? As `cluster.build` decides it."""
+    """Is there a router between the machines? Where there are Services, nodes need a default route as they have
+    anywhere else: a packet to a ClusterIP is routed before it is translated. Unless a machine has the address."""
     spec = loaded.scenario.spec
     if spec.router is not None:
         return spec.router
     networks = {m.address.rpartition("/")[2] and _lan(m.address) for m in spec.machines()}
-    return len(networks) > 1 or spec.pod_network.plugin == "routed"
+    if len(networks) > 1 or spec.pod_network.plugin == "routed":
+        return True
+    return has_services(loaded) and all(not _at_routers_address(m.address) for m in spec.machines())
+
+
+def _at_routers_address(address: str) -> bool:
+    try:
+        iface = ipaddress.IPv4Interface(address)
+    except ValueError:
+        return False
+    return iface.ip == iface.network.network_address + 1
 
 
 def _lan(address: str) -> str:

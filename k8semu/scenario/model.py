@@ -398,7 +398,8 @@ class Spec(Model, kw_only=True):
     names: dict[str, str] = {}
     """Names that every machine knows besides those of machines, as by /etc/hosts: ``shop.example.com: 10.100.0.2``."""
     router: bool | None = None
-    """A router between the machines: there where hosts or routing need one, unless said."""
+    """A router between the machines, their default gateway: there where hosts, routing or Services need one, unless
+    said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)
     services: Services = msgspec.field(default_factory=Services)
     load_balancer: LoadBalancer | None = None

@@ -20,6 +20,7 @@ from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
+from k8semu.scenario.check import has_router, has_services
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
@@ -87,7 +88,7 @@ class Run:
         spec = scenario.spec
         try:
             self.built = build(
-                self.cluster, spec.nodes, spec.hosts, spec.router, network_of(scenario),
+                self.cluster, spec.nodes, spec.hosts, has_router(self.loaded), network_of(scenario),
                 self.loaded.manifests, services_of(self.loaded), spec.api_server, spec.control_plane == "wire",
                 _cloud_of(self.loaded),
             )  # fmt: skip
@@ -169,8 +170,7 @@ def network_of(scenario: Scenario) -> PodNetworkSpec:
 def services_of(loaded: Loaded) -> ServiceNetworkSpec | None:
     """The Service network, if the file has a Service (or brings one in a step)."""
     spec = loaded.scenario.spec
-    later = [manifest for step in spec.steps for manifest in step.apply or []]
-    if spec.control_plane == "instant" and all(m.get("kind") != "Service" for m in [*loaded.manifests, *later]):
+    if not has_services(loaded):
         return None
     from k8semu.cluster.service_network import ServiceNetworkSpec
     from k8semu.kube.proxy.model import LocalDetector, ProxyConfig
