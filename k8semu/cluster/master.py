@@ -38,6 +38,7 @@ class Master:
 
     def __init__(self, cluster: Cluster, nodes: dict[str, Node], service_cidr: str, *, instant: bool = True) -> None:
         self.clock = cluster.clock
+        self._nodes = nodes
         ranges = Ranges(service_cidrs=(service_cidr,))
         self.registry = Registry(cluster.clock, cluster.world.random, ranges, provision=True)
         self.plane = ControlPlane(self.registry, cluster.clock)
@@ -45,6 +46,7 @@ class Master:
         self._news = False
         for plural in PROXIED:
             self.registry.subscribe(plural, self._heard)
+        self.registry.subscribe("nodes", self._heard_node)
         self.kubelets: Kubelets | None = None
         if instant:
             for node in nodes.values():
@@ -80,6 +82,8 @@ class Master:
             for obj in self.registry.list(plural):
                 services.take(Event("ADDED", obj, None, 0))
         if self.kubelets is not None:
+            for obj in self.registry.list("nodes"):
+                services.heard(obj)
             services.start()
 
     # --- kubectl --------------------------------------------------------------------------------
@@ -87,11 +91,24 @@ class Master:
     def apply(self, manifest: JSON) -> None:
         """`kubectl apply`; ApiError says what is wrong. A load balancer's address in `status` is taken over."""
         resource = BY_KIND.get((manifest["apiVersion"], manifest["kind"]))
-        if resource is None or resource.plural in ("nodes", "namespaces"):
-            return      # without effect, or there already
+        if resource is None:
+            return      # without effect
+        if resource.plural == "nodes" and self.kubelets is None:
+            self._register_with(manifest)
+            return
         held = apply(self.registry, manifest)
         if resource.plural in ("services", "ingresses") and manifest.get("status"):
             self.registry.update(resource.plural, {**held, "status": manifest["status"]}, "status")
+
+    def _register_with(self, manifest: JSON) -> None:
+        """On the wire a kubelet registers its Node itself; taints and labels it is started with.
+
+        Kubernetes: kubelet --register-with-taints, --node-labels
+        """
+        node = self._nodes.get(manifest["metadata"]["name"])
+        if node is not None:
+            node.labels = {**node.labels, **(manifest["metadata"].get("labels") or {})}
+            node.taints = [*node.taints, *((manifest.get("spec") or {}).get("taints") or ())]
 
     def create(self, obj: JSON) -> None:
         """What a component of the cluster makes by itself."""
@@ -151,6 +168,10 @@ class Master:
         self._news = True
         if self.services is not None:
             self.services.take(event)
+
+    def _heard_node(self, event: Event) -> None:
+        if self.services is not None and self.services.heard(event.object):
+            self._news = True
 
     def _publish(self) -> None:
         if self._news:

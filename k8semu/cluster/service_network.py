@@ -11,7 +11,7 @@ Kubernetes: cmd/kube-proxy, pkg/proxy/types.go Provider
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -45,6 +45,13 @@ class ServiceNetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     """CoreDNS Pods; 0 without cluster DNS."""
 
 
+class _NodeObject(NamedTuple):
+    """What kube-proxy heeds of its own Node."""
+
+    labels: dict[str, str]
+    eligible: bool = True
+
+
 class Proxier(Protocol):
     """One way of programming a node."""
 
@@ -70,6 +77,8 @@ class ServiceNetwork:
         self._again: dict[str, int] = {}         # node -> when its proxy is asked again though nothing changed
         self._told: dict[str, ProxyState] = {}   # what the health checks of a node are answered by
         self._decisions: Decisions | None = None
+        self._objects: dict[str, _NodeObject] = {}   # what a Node says, where one has been heard of
+        self._eligible: dict[str, bool] = {}     # what a node's health checks were last told of it
 
     def take(self, event: Event) -> None:
         """A Service or EndpointSlice came, changed or went; `sync` has the nodes know."""
@@ -78,6 +87,20 @@ class ServiceNetwork:
             keep(self.services, event, Service)
         else:
             keep(self.slices, event, EndpointSlice)
+
+    def heard(self, node: dict[str, Any]) -> bool:
+        """Of a Node: its labels, and whether it is about to go. True if a proxy has to know; then `sync`."""
+        from k8semu.kube.proxy.healthcheck import eligible
+
+        meta = node["metadata"]
+        said = _NodeObject(meta.get("labels") or {}, eligible(node))
+        if meta["name"] not in self._nodes or self._object(self._nodes[meta["name"]]) == said:
+            return False
+        self._objects[meta["name"]] = said
+        return True
+
+    def _object(self, node: Node) -> _NodeObject:
+        return self._objects.get(node.name) or _NodeObject(node.labels)
 
     def start(self) -> None:
         """kube-proxy starts on every node that is awake; on others, when they wake."""
@@ -110,6 +133,11 @@ class ServiceNetwork:
         if again is not None and node.name not in self._again:
             self._again[node.name] = again
             self.cluster.clock.post(again - self.cluster.clock.now, self._look_again, node)
+        if (eligible := self._object(node).eligible) != self._eligible.get(node.name, True):
+            from k8semu.kube.proxy.healthcheck import proxy_health
+
+            self._eligible[node.name] = eligible
+            self.cluster.feed(_health_pid(node), proxy_health(node_eligible=eligible))
         if self.spec.mode not in KNOWS_NO_POLICY:
             from k8semu.kube.proxy.healthcheck import messages
 
@@ -127,7 +155,8 @@ class ServiceNetwork:
         """What kube-proxy on `node` decides."""
         if self._decisions is None:
             self._decisions = Decisions(self.services.values(), self.slices.values())
-        here = ProxyNode(name=node.name, addresses=(node.address,), zone=node.labels.get(ZONE_LABEL, ""))
+        zone = self._object(node).labels.get(ZONE_LABEL, "")
+        here = ProxyNode(name=node.name, addresses=(node.address,), zone=zone)
         return self._decisions.of(here, self.spec.proxy)
 
     def balances(self, node: str, origin: str) -> list[Balance]:

@@ -2,7 +2,7 @@
 
     master   API server on port 6443, with the controllers and the scheduler in its process
     nodes    kubelet: registers, hears of its Pods, brings them up, reports their addresses
-             kube-proxy: hears of Services and EndpointSlices, programs the node
+             kube-proxy: hears of its Node, of Services and EndpointSlices, programs the node
     Pods     CoreDNS: hears of Services and EndpointSlices by the Service `kubernetes`, 10.96.0.1
 
 All they say is in the capture, as plain HTTP/1.1.
@@ -181,12 +181,19 @@ async def kube_proxy(node: str) -> None:
         network.take(event)
         changed.set()
 
+    def own_node(event: Event) -> None:
+        if event.type != "DELETED" and network.heard(event.object):
+            changed.set()
+
+    nodes = Reflector(client, "nodes", own_node, fieldSelector=f"metadata.name={node}")
     services = Reflector(client, "services", told)
     slices = Reflector(client, "endpointslices", told)
     try:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(nodes.run())
             tasks.create_task(services.run())
             tasks.create_task(slices.run())
+            await nodes.synced.wait()
             await services.synced.wait()
             await slices.synced.wait()
             changed.clear()

@@ -277,10 +277,10 @@ def has_router(loaded: Loaded) -> bool:
 
 def _at_routers_address(address: str) -> bool:
     try:
-        iface = ipaddress.IPv4Interface(address)
+        iface = Interface.parse(address)
     except ValueError:
         return False
-    return iface.ip == iface.network.network_address + 1
+    return _number(iface.addr) == _number(iface.network.addr) + 1
 
 
 def _lan(address: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k8semu.scenario.load import Loaded
 
 _MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill": "pod"}
-DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap")
+DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap", "Namespace")
 """Kinds, besides Pods and workloads, that a step can delete."""
 _HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
 
@@ -277,6 +277,17 @@ def _listen(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error(what, f"{path}.container", f"there are: {', '.join(names)}")
 
 
+def _apply(loaded: Loaded, action: Any, path: str) -> None:
+    """A Node is one of the machines: a file cannot bring another while it runs."""
+    nodes = [node.name for node in loaded.scenario.spec.nodes]
+    for i, manifest in enumerate(action):
+        name = manifest["metadata"]["name"]
+        if manifest["kind"] == "Node" and name not in nodes:
+            close = near(name, nodes, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(nodes[:20])}"
+            raise loaded.error(f"no node {name!r} in spec.nodes", f"{path}[{i}].metadata.name", hint)
+
+
 def _link(loaded: Loaded, action: Any, path: str) -> None:
     if (action.up, action.mtu, action.loss, action.delay, action.hairpin) == (None,) * 5:
         hint = "up: false, mtu: 1450, loss: 0.01, delay: 10ms or hairpin: false"
@@ -285,5 +296,5 @@ def _link(loaded: Loaded, action: Any, path: str) -> None:
 
 _CHECKS = {
     "http": _http, "tcp": _host_port, "udp": _host_port, "ping": _ping, "exec": _exec, "dns": _dns, "cni": _cni,
-    "listen": _listen, "kubectl": _kubectl, "link": _link, "program": _program,
+    "listen": _listen, "kubectl": _kubectl, "link": _link, "program": _program, "apply": _apply,
 }  # fmt: skip

@@ -145,6 +145,8 @@ class Story:
             more = f" and {len(told.backends) - 6} more" if len(told.backends) > 6 else ""
             way = f" {told.address}   {port.port}/{port.protocol} ▸ {nodes}{more} port {port.node_port or port.port}"
             self.say("  ", ("name", f"listener {told.name}"), way)
+        for name in _namespaces_of_nobody(this):
+            self.say("  ", ("name", f"Namespace {name}"), "   made by itself: no manifest makes it")
 
         if this.loaded.scenario.spec.control_plane == "instant":
             self._tell_problems()  # on the wire, nobody has heard of anything yet
@@ -234,6 +236,15 @@ class Story:
         self.say(f"  k8semu explain {loaded.asked}")
         if meta.next:
             self.say(f"  {meta.next}")
+
+
+def _namespaces_of_nobody(this: Run) -> list[str]:
+    """Those that came with the first object in them, where `kubectl apply` would say that there is none."""
+    from k8semu.kube.api.registry import NAMESPACES
+
+    made = {m["metadata"]["name"] for m in this.loaded.manifests if m["kind"] == "Namespace"}
+    there = [space["metadata"]["name"] for space in this.built.master.registry.list("namespaces")]
+    return [name for name in there if name not in NAMESPACES and name not in made]
 
 
 def _port_words(port: ServicePort) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_calls import k8semu
+from cli_calls import k8semu, refused
 
 WEB = """
 apiVersion: v1
@@ -44,3 +44,66 @@ def test_a_node_that_has_the_routers_address_keeps_it(file: Path) -> None:
     head = "apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  nodes: [{name: one, address: 10.0.0.1/24}]\n"
     file.write_text(head + "---" + WEB.replace("host1", "one") + "---" + SERVICE.replace("APP", "web"))
     assert "default" not in k8semu("exec", str(file), "one", "--", "ip", "route").out
+
+
+# --- namespaces ---------------------------------------------------------------------------------
+
+
+def test_a_namespace_that_no_manifest_makes_comes_with_its_first_object_and_is_told(file: Path) -> None:
+    file.write_text(WEB.replace("name: web,", "name: web, namespace: prod,"))
+    told = k8semu("run", str(file), "-o", str(file.parent))
+    assert (told.code, "Namespace prod   made by itself: no manifest makes it" in told.out) == (0, True)
+    assert "prod " in k8semu("exec", str(file), "host1", "--", "kubectl", "get", "ns").out
+
+
+def test_a_namespace_is_what_its_manifest_says_and_takes_its_objects_along(file: Path) -> None:
+    space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod, labels: {tier: web}}\n"
+    head = "apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  steps:\n"
+    steps = "    - delete: {object: namespace/prod}\n      expect: {stopped: [web]}\n"
+    file.write_text("---".join([space, WEB.replace("name: web,", "name: web, namespace: prod,")]))
+    told = k8semu("run", str(file), "-o", str(file.parent))
+    assert "made by itself" not in told.out
+    assert "tier=web" in k8semu("exec", str(file), "host1", "--", "kubectl", "get", "ns", "--show-labels").out
+    file.write_text(f"{head}{steps}---\n{file.read_text()}")
+    assert k8semu("run", str(file), "-o", str(file.parent)).code == 0
+
+
+# --- nodes --------------------------------------------------------------------------------------
+
+HEALTHZ = '{exec: {on: host1, command: "curl -si http://10.100.0.3:10256/healthz"}, expect: {code: 0, contains: "%s"}}'
+NODE = "{apply: [{apiVersion: v1, kind: Node, metadata: {name: host2}, spec: {taints: [%s]}}]}"
+LIVEZ = HEALTHZ.replace("healthz", "livez") % "200 OK"
+TO_BE_DELETED = 'key: ToBeDeletedByClusterAutoscaler, value: \\"1\\", effect: NoSchedule'.replace("\\", "")
+
+
+@pytest.mark.parametrize("mode", ["iptables", "ipvs", "nftables", "userspace"])
+def test_a_node_that_is_about_to_go_tells_load_balancers_so(file: Path, mode: str) -> None:
+    steps = [HEALTHZ % "200 OK", NODE % f"{{{TO_BE_DELETED}}}", HEALTHZ % "503 Service Unavailable", LIVEZ, NODE % "",
+             HEALTHZ % "200 OK"]  # fmt: skip
+    head = f"apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  services: {{proxyMode: {mode}}}\n  steps:\n"
+    file.write_text(head + "".join(f"    - {step}\n" for step in steps) + "---" + WEB + "---" + SERVICE)
+    said = k8semu("run", str(file), "-o", str(file.parent))
+    assert said.code == 0, said.out
+    assert '"nodeEligible": false' in said.out
+
+
+def test_the_taints_of_a_node_say_which_pods_come_and_which_leave(file: Path) -> None:
+    workload = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec:\n  replicas: 2\n"
+        "  selector: {matchLabels: {app: app}}\n  template: {metadata: {labels: {app: app}}, "
+        "spec: {containers: [{name: c, image: nginx}]}}\n"
+    )
+    tainted = "apiVersion: v1\nkind: Node\nmetadata: {name: host1}\nspec: {taints: [{key: a, effect: NoSchedule}]}\n"
+    two = "apiVersion: v1\nkind: Node\nmetadata: {name: host2}\n"
+    steps = [NODE.replace("host2", "host1") % "", NODE % "{key: b, effect: NoExecute}"]
+    head = "apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  steps:\n    - " + "\n    - ".join(steps) + "\n"
+    file.write_text("---\n".join([workload, tainted, two]))
+    assert k8semu("exec", str(file), "host1", "--", "docker", "ps").out.count("/pause") == 0
+    file.write_text("---\n".join([head, workload, tainted, two]))
+    assert k8semu("exec", str(file), "host1", "--", "docker", "ps").out.count("/pause") == 2
+
+
+def test_a_node_that_is_no_machine_cannot_be_applied(file: Path) -> None:
+    steps = NODE.replace("host2", "host9") % ""
+    file.write_text(f"apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  steps:\n    - {steps}\n")
+    refused(k8semu("run", str(file)), "my.yaml:5", "spec.steps[0].apply[0].metadata.name", "no node 'host9'")

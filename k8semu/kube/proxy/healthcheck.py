@@ -25,6 +25,8 @@ from k8semu.apps.feed import next_message
 from k8semu.kube.proxy.model import ProxyState
 
 HEALTHZ_PORT = 10256
+TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
+"""The taint of a node that the cluster autoscaler is about to take away."""
 
 # --- what the program is told -------------------------------------------------------------------
 
@@ -56,6 +58,15 @@ def _message(event: str, service: str, port: int, count: int) -> dict[str, Any]:
     namespace, _, name = service.partition("/")
     health = {"kind": "ServiceHealth", "namespace": namespace, "name": name, "port": port, "localEndpoints": count}
     return {"type": event, "object": health}
+
+
+def eligible(node: dict[str, Any]) -> bool:
+    """May load balancers still send to this Node: is it neither being deleted nor about to be?
+
+    Kubernetes: proxy_health.go SyncNode()
+    """
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return not node["metadata"].get("deletionTimestamp") and all(taint["key"] != TO_BE_DELETED for taint in taints)
 
 
 def proxy_health(healthy: bool = True, node_eligible: bool = True) -> dict[str, Any]:
