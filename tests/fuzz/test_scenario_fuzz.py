@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from k8semu.errors import InputError
+from k8semu.scenario.check_cloud import cloud_of
 from k8semu.scenario.load import Loaded, bundled, decode, parse
 from k8semu.scenario.model import ACTIONS
 from k8semu.scenario.yaml import documents
@@ -99,6 +100,24 @@ def test_any_step_is_a_step_or_an_error(kind: str, action: Any, expect: Any) -> 
 def test_any_manifest_is_an_object_or_an_error(fields: dict[str, Any], kind: str) -> None:
     version = "apps/v1" if kind == "Deployment" else "v1"
     read(json.dumps({**fields, "apiVersion": version, "kind": kind}).encode())
+
+
+LISTENER = {
+    "name": ["a", "b"], "address": ["203.0.113.100", "203.0.113.1"], "port": [80, 0], "protocol": ["TCP", "UDP"],
+    "backendPort": [80, 81, 99999], "nodes": [["host1"], [], ["x"]], "nodeSelector": [{"a": "b"}, {}],
+    "policy": ["sourceHash"], "forwarding": ["proxy", "dsr"], "proxyProtocol": ["", "v1"], "weights": [{"host1": 2}],
+    "sourceRanges": [["10.0.0.0/8"], ["::/0"]], "healthCheck": [{"port": 80}, {"path": "y"}, {"interval": "5s"}],
+}  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(st.fixed_dictionaries({}, optional={k: st.sampled_from(v) | VALUES for k, v in LISTENER.items()})))
+def test_any_listeners_are_told_to_their_machine_or_an_error(listeners: list[Any]) -> None:
+    spec = {"loadBalancer": {"listeners": listeners}}
+    loaded = read(json.dumps({"apiVersion": "k8semu/v1", "kind": "Scenario", "spec": spec}).encode())
+    if loaded is not None:
+        assert loaded.scenario.spec.load_balancer is not None
+        assert len(cloud_of(loaded, loaded.scenario.spec.load_balancer).listeners) == len(listeners)
 
 
 TEXT = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8)
