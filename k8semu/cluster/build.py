@@ -225,7 +225,8 @@ def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> N
     from k8semu.kube.api.bootstrap import publish_api_server
 
     cluster, master = built.cluster, built.master
-    cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
+    if not cluster.compared:
+        cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
     publish_api_server(master.registry, services.cidr, [host.address])
     master.settle()
     components = Wire(cluster, master, host, built.nodes, services)

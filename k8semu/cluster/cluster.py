@@ -90,6 +90,8 @@ class Cluster:
         self.dns_domain = "cluster.local"
         self.dns_runs = False                               # new Pods ask it for names, instead of knowing `hosts`
         self.crashes: list[tuple[str, BaseException]] = []
+        self.compared = False
+        """Set before building: it will be replayed in a kernel, where no API server is, so that programs are fed."""
         self.reword: Callable[[Command], Command] | None = None
         """What is told instead of a command (a comparison takes chance out of rules)."""
 
@@ -168,10 +170,14 @@ class Cluster:
         process.task = self.loop.create_task(function(**program.args), name=pid, context=context)
         return process
 
-    def start(self, netns: str, pid: str, program: Program) -> Process:
-        """Start a program that runs until it is stopped. Wakes the node."""
+    def start(self, netns: str, pid: str, program: Program, journal: bool = True) -> Process:
+        """Start a program that runs until it is stopped. Wakes the node.
+
+        Without `journal` it is a part of the emulator itself: it is no program that a kernel twin could run.
+        """
         assert pid not in self.processes, f"{pid} runs already"
-        self.journal.add(Start(netns=netns, pid=pid, program=program))
+        if journal:
+            self.journal.add(Start(netns=netns, pid=pid, program=program))
         process = self._spawn(netns, pid, program)
         self.processes[pid] = process
         process.task.add_done_callback(lambda task: self._ended(process, task))

@@ -54,8 +54,8 @@ class Master:
                 self.registry.update("nodes", {**kept, "status": self.node_status(node)}, "status")
             self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
             self.plane.agents.append(self.kubelets.work)
-            self.watchers = Watchers(cluster, self.registry)
-            self.plane.on_settled.append(self._publish)
+        self.watchers = Watchers(cluster, self.registry)
+        self.plane.on_settled.append(self._publish if instant else self.watchers.tell)
 
     def node_object(self, node: Node) -> JSON:
         """As a kubelet registers its node. Kubernetes: pkg/kubelet/kubelet_node_status.go"""

@@ -10,8 +10,8 @@ All they say is in the capture, as plain HTTP/1.1.
 Kubernetes: cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy}
 Differs: no TLS and no authentication, so that what is said can be read. kube-proxy syncs at once, not at
          most once a second. A kubelet renews no Lease: that a node is silent the Master is told by the scenario.
-Not modelled: what these programs do cannot be told the kernel twin: it is the emulator's own kernel that a
-         kubelet and a kube-proxy program here.
+Not modelled: the kernel twin does not run these programs, as it is the emulator's own kernel that a kubelet and
+         a kube-proxy program here; it is told what they did.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Wire:
         current_wire.set(self)
         here = "k8semu.cluster.wire"
         master = self.machine.netns_name
-        self.cluster.start(master, f"{master}/kube-apiserver", Program(function=f"{here}:apiserver"))
+        self.cluster.start(master, f"{master}/kube-apiserver", Program(function=f"{here}:apiserver"), journal=False)
         for name, node in self.nodes.items():
             for component in ("kubelet", "kube_proxy"):
                 program = Program(function=f"{here}:{component}", args={"node": name})
-                self.cluster.start(node.netns_name, f"{name}/{component.replace('_', '-')}", program)
+                self.cluster.start(node.netns_name, f"{name}/{component.replace('_', '-')}", program, journal=False)
             self.servers.start(node)
 
     def client(self, agent: str) -> Client:

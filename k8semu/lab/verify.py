@@ -232,9 +232,12 @@ def _is_about_a_link(entry: Entry) -> bool:
 
 def verify(
     journal: Journal | Iterable[Entry], emulated: Iterable[Frame], hosts: Mapping[str, str] | None = None,
-    options: Normalise | None = None,
+    options: Normalise | None = None, aside: Callable[[Frame], bool] | None = None,
 ) -> Report:  # fmt: skip
-    """Compare a run of the emulator with Linux; NotVerifiableError if that cannot be done here."""
+    """Compare a run of the emulator with Linux; NotVerifiableError if that cannot be done here.
+
+    Frames that are `aside` are left out, on both sides.
+    """
     entries = journal.entries if isinstance(journal, Journal) else list(journal)
     reason = why_not(entries)
     if reason:
@@ -245,7 +248,10 @@ def verify(
         replay.run(entries)
         seconds = time.perf_counter() - before
         kept = [frame for frame in emulated if not replay.leaves_out(frame.time)]
-        comparison = compare(kept, replay.frames, options or Normalise(arp_probes=False, dns_ttls=False))
+        real = replay.frames
+        if aside is not None:
+            kept, real = [f for f in kept if not aside(f)], [f for f in real if not aside(f)]
+        comparison = compare(kept, real, options or Normalise(arp_probes=False, dns_ttls=False))
         warnings = twin.warnings + [f"{pid} ended: {what}" for pid, what in twin.crashes]
         return Report(
             comparison, replay.results, replay.differences, replay.skipped, warnings, twin.lost, seconds

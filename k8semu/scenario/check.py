@@ -59,7 +59,7 @@ def default_nodes(loaded: Loaded) -> None:
         spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
             NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
         ]
-    if spec.control_plane == "wire" or any(map(_runs_kubectl, spec.steps)):
+    if spec.control_plane == "wire" or any(map(runs_kubectl, spec.steps)):
         need_api_server(loaded)
     named = {node.name: node for node in spec.nodes}
     for thing in objects:
@@ -74,7 +74,7 @@ def default_nodes(loaded: Loaded) -> None:
     services.cidr = services.cidr or (NFTABLES_CIDR if services.proxy_mode == "nftables" else SERVICE_CIDR)
 
 
-def _runs_kubectl(step: Step) -> bool:
+def runs_kubectl(step: Step) -> bool:
     return step.kubectl is not None or (step.exec is not None and step.exec.command.split()[:1] == ["kubectl"])
 
 
