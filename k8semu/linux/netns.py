@@ -185,6 +185,8 @@ class NetNs(Net):
                                    "Error: mtu greater than device maximum.")
             dev.set_mtu(cmd.mtu)
             self.ipv4.fib.changed()
+            if isinstance(dev.master, BridgeDevice):
+                dev.master.port_mtu_changed()
         if cmd.master is not None:
             self._set_master(dev, cmd.master)
         if cmd.up is not None:

@@ -7,6 +7,7 @@ Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/meta.go, create.go,
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from k8semu.kube.api import names
@@ -33,6 +34,7 @@ LIKE = ("generateName", "namespace", *CHECKED)
 """What objects that are made from one template have in common."""
 
 
+@lru_cache(maxsize=64)
 def timestamp(seconds: int) -> str:
     """Simulated time as objects have it: ``2026-01-01T00:00:07Z``."""
     return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

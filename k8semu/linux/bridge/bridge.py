@@ -27,6 +27,8 @@ from k8semu.trace.steps import BridgeStep
 from k8semu.wire.addr import mac_ntoa
 
 ETH_DATA_LEN = 1500
+MAX_PORTS = 1024
+"""Numbers of ports, of which 0 is none's. Linux: BR_MAX_PORTS."""
 
 _LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
 
@@ -58,6 +60,8 @@ class BridgeDevice(NetDevice):
     def __init__(self, net: Net, name: str, addr: bytes, mtu: int, ageing_time: int) -> None:
         super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
         self.ports: dict[str, Port] = {}
+        self._numbers: set[int] = set()
+        self._next_number = 1                  # the lowest that is free
         self._had_ports = False
         self.address_set = False               # by a person, not by chance
         self.fdb = Fdb(self, ageing_time * NS_PER_S)
@@ -91,27 +95,33 @@ class BridgeDevice(NetDevice):
             raise CommandError("Error: Can not enslave a bridge to a bridge.")
         if dev.flags & Iff.LOOPBACK or dev.hard_header_len == 0:
             raise CommandError("RTNETLINK answers: Invalid argument", hint=f"{dev.name} cannot be a port")
-        used = {port.number for port in self.ports.values()}
-        number = next(n for n in range(1, 1024) if n not in used)
-        port = Port(self, dev, number)
+        if self._next_number == MAX_PORTS:
+            raise CommandError("RTNETLINK answers: Exchange full", hint=f"a bridge has {MAX_PORTS - 1} ports at most")
+        port = Port(self, dev, self._next_number)
+        self._numbers.add(port.number)
+        while self._next_number in self._numbers:
+            self._next_number += 1
+        if not self._mtu_set:
+            self.mtu = min(self.mtu, dev.mtu) if self.ports else dev.mtu
         self.ports = {dev.name: port, **self.ports}  # the newest first, as the kernel's list
         self._had_ports = True
         dev.master = self
         dev.rx_handler = lambda skb: self.handle_frame(skb, port)
         self.fdb.add_local(dev.addr, port)
         self._auto_address()
-        self._auto_mtu()
         self.carrier_changed()
         return port
 
     def del_port(self, dev: NetDevice) -> None:
         """`ip link set DEV nomaster`. Linux: br_del_if()."""
         port = self.ports.pop(dev.name)
+        self._numbers.discard(port.number)
+        self._next_number = min(self._next_number, port.number)
         dev.master = None
         dev.rx_handler = None
         self.fdb.flush_port(port, also_fixed=True)
         self._auto_address()
-        self._auto_mtu()
+        self.port_mtu_changed()
         self.carrier_changed()
 
     def port_changed(self, dev: NetDevice) -> None:
@@ -162,10 +172,10 @@ class BridgeDevice(NetDevice):
 
     _mtu_set = False
 
-    def _auto_mtu(self) -> None:
+    def port_mtu_changed(self) -> None:
         """Unless told later than when it was made, a bridge's MTU is its ports' smallest, without ports 1500.
 
-        Linux: br_mtu_auto_adjust(), br_mtu_min()
+        Linux: br_device_event(NETDEV_CHANGEMTU), br_mtu_auto_adjust(), br_mtu_min()
         """
         if not self._mtu_set:
             self.mtu = min((port.dev.mtu for port in self.ports.values()), default=ETH_DATA_LEN)

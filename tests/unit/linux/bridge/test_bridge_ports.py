@@ -94,9 +94,32 @@ def test_the_mtu_follows_the_smallest_port_until_it_is_told() -> None:
     world._tell("sw", VethAdd(name="small", peer="eth1", mtu=1400))
     world._tell("sw", LinkSet(name="small", master="br0"))
     assert bridge.mtu == 1400
+    world._tell("sw", LinkSet(name="small", mtu=1450))
+    assert bridge.mtu == 1450
     world._tell("sw", LinkSet(name="br0", mtu=1300))
     world._tell("sw", LinkSet(name="small", master=""))
     assert bridge.mtu == 1300
+
+
+def test_a_port_takes_the_lowest_number_that_is_free() -> None:
+    world, bridge = built("a", "b", "c")
+    world._tell("sw", LinkSet(name="b", master=""))
+    world._tell("sw", LinkSet(name="a", master=""))
+    for name in "ba":
+        world._tell("sw", LinkSet(name=name, master="br0"))
+    assert {name: port.number for name, port in bridge.ports.items()} == {"a": 2, "b": 1, "c": 3}
+
+
+def test_a_bridge_is_full_with_1023_ports() -> None:
+    world, bridge = built()
+    for i in range(1024):
+        world._tell("sw", VethAdd(name=f"p{i}", peer=f"q{i}"))
+    for i in range(1023):
+        world._tell("sw", LinkSet(name=f"p{i}", master="br0"))
+    assert not any(world.seen.errors)
+    world._tell("sw", LinkSet(name="p1023", master="br0"))
+    assert world.seen.errors[-1] == "RTNETLINK answers: Exchange full"
+    assert len(bridge.ports) == 1023
 
 
 def test_carrier_is_there_until_the_first_port_and_then_follows_the_ports() -> None:
