@@ -50,7 +50,7 @@ class PodMachine(Machine):
     def files(self) -> dict[str, str]:
         """What can be read in it, by path. Its node is awake from now on."""
         self.cluster.sleepers.wake(self.netns_name)
-        return self._files
+        return super().files
 
     @property
     def fields(self) -> dict[str, str]:

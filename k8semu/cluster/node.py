@@ -28,11 +28,13 @@ class Machine:
         self.netns_name = netns_name
         self.hostname = hostname
         self.address = address
-        self._files: dict[str, str] = {"/etc/hostname": f"{hostname}\n"}
+        self._files: dict[str, str] | None = None     # once somebody looks
 
     @property
     def files(self) -> dict[str, str]:
         """What can be read on it, by path."""
+        if self._files is None:
+            self._files = {"/etc/hostname": f"{self.hostname}\n"}
         return self._files
 
     @property

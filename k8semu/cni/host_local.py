@@ -156,12 +156,18 @@ class HostLocal:
 
     def _free(self, ranges: RangeSet, after: int, promised: Container[str] = ()) -> tuple[int, Range]:
         """The first address after `after` (-1: of all) that may be given, and the range it is of."""
+        first = ranges[0]
+        if len(ranges) == 1 and first.start <= after < first.end and self._is_free(after + 1, first, promised):
+            return after + 1, first                       # nearly always
         for one, numbers in self._candidates(ranges, after):
             for number in numbers:
-                address = _ip(number)
-                if address != one.gateway and address not in promised and f"{self.folder}/{address}" not in self.files:
+                if self._is_free(number, one, promised):
                     return number, one
         raise CniError(Code.INTERNAL, f"no IP addresses available in range set: {','.join(map(str, ranges))}")
+
+    def _is_free(self, number: int, one: Range, promised: Container[str]) -> bool:
+        address = _ip(number)
+        return address != one.gateway and address not in promised and f"{self.folder}/{address}" not in self.files
 
     def _candidates(self, ranges: RangeSet, last: int) -> Iterator[tuple[Range, range]]:
         """Every address of the set once, starting after the one that was given last. Kubernetes: RangeIter.Next()."""

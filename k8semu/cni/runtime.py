@@ -45,13 +45,16 @@ class CniRuntime:
 
     def __init__(self, *plugins: Plugin, config: ConfigList | None = None) -> None:
         self.plugins = plugins
+        self._bridge: BridgePlugin | None = None
         self.config = config or ConfigList()
         self.results: dict[tuple[str, str], tuple[Args, Result]] = {}
 
     @property
     def bridge(self) -> BridgePlugin:
         """The chain's bridge plugin."""
-        return next(plugin for plugin in self.plugins if isinstance(plugin, BridgePlugin))
+        if self._bridge is None:
+            self._bridge = next(plugin for plugin in self.plugins if isinstance(plugin, BridgePlugin))
+        return self._bridge
 
     def add(self, args: Args) -> Result:
         """Plug a container in. CniError if a plugin fails; then what was done is undone by DEL, as containerd does.

@@ -80,7 +80,8 @@ def new_uid(stream: Draw) -> str:
 
 def generate_name(prefix: str, stream: Draw) -> str:
     """Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/names SimpleNameGenerator."""
-    return prefix[:GENERATED] + "".join([SAFE[stream.below(len(SAFE))] for _ in range(5)])
+    below, letters = stream.below, len(SAFE)
+    return prefix[:GENERATED] + "".join([SAFE[below(letters)] for _ in range(5)])
 
 
 def alike(a: JSON, b: JSON, keys: tuple[str, ...]) -> bool:

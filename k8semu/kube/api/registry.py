@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REMEMBERED = 1000
 """Changes of one kind that a watch can still ask for."""
+NOT_SAID = ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink", "generation")
+"""What nobody says of a new object."""
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
@@ -127,6 +129,7 @@ class Registry:
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         if not trusted:
             obj = _decoded(resource, strategy, obj)
+        named = bool((obj.get("metadata") or {}).get("name"))
         meta = self._new_meta(resource, strategy, obj)
         if meta.get("resourceVersion"):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
@@ -135,7 +138,7 @@ class Registry:
         transaction = Transaction()
         try:
             obj = strategy.allocate(obj, None, transaction)
-            _refuse(resource, meta, self._meta_errors(plural, meta) + strategy.validate(obj))
+            _refuse(resource, meta, self._meta_errors(plural, meta, named) + strategy.validate(obj))
             if self.caches[plural].get(*key_of(obj)) is not None:
                 raise status.already_exists(resource, meta["name"])
         except ApiError:
@@ -147,12 +150,13 @@ class Registry:
         transaction.commit()
         return self._keep(plural, obj, None)
 
-    def _meta_errors(self, plural: str, meta: JSON) -> Errors:
-        """What is wrong with the metadata of a new object. Most are made like the one before, but for the name."""
+    def _meta_errors(self, plural: str, meta: JSON, named: bool) -> Errors:
+        """What is wrong with the metadata of a new object, `named` by who makes it. Most are made like the one
+        before, but for the name; and a name that was generated is right where another was."""
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         before = self._right_meta.get(plural)
         if before is not None and metadata.alike(meta, before, metadata.LIKE):
-            return metadata.validate_name(strategy, meta)
+            return metadata.validate_name(strategy, meta) if named else []
         errors = metadata.validate_meta(resource, strategy, meta)
         if not errors:
             self._right_meta[plural] = meta
@@ -269,7 +273,7 @@ class Registry:
 
     def _new_meta(self, resource: Resource, strategy: Strategy, obj: JSON) -> JSON:
         meta = dict(obj.get("metadata") or {})
-        for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"):
+        for key in NOT_SAID:
             meta.pop(key, None)
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = metadata.generate_name(meta["generateName"], self.random[strategy.generated])
@@ -277,7 +281,6 @@ class Registry:
             meta["namespace"] = "default"
         meta["uid"] = metadata.new_uid(self._uids)
         meta["creationTimestamp"] = self.stamps.now()
-        meta.pop("generation", None)
         if strategy.has_generation:
             meta["generation"] = 1
         return meta

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from k8semu.kube.api.cache import controller_of
+from k8semu.kube.api.meta import alike
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.status import ApiError
@@ -35,6 +36,7 @@ BY_FIRST = {
     "services": "endpointslice:EndpointSliceController", "endpoints": "mirroring:MirroringController",
 }  # fmt: skip
 """The others: without an object of this kind they have none. ``module:class``, imported with the first one."""
+OWNERS = ("ownerReferences",)
 RETRIES = 15
 """How often a refused write is tried again before its key waits for news."""
 
@@ -103,8 +105,9 @@ class ControlPlane:
         by_kind = self._by_owner.setdefault(plural, {})
 
         def listen(event: Event) -> None:
-            owner = controller_of(event.object)
-            before = controller_of(event.old) if event.old is not None else owner
+            owner = before = controller_of(event.object)
+            if event.old is not None and not alike(event.object["metadata"], event.old["metadata"], OWNERS):
+                before = controller_of(event.old)
             for each in (owner,) if owner is before else (owner, before):
                 controller = by_kind.get(each["kind"]) if each is not None else None
                 if each is not None and controller is not None:

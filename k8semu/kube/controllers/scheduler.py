@@ -56,8 +56,10 @@ class SchedulerController(Controller):
 
     def _pod(self, event: Change) -> Iterable[Key]:
         pod, old = event.object, event.old
-        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         node = pod["spec"].get("nodeName", "")
+        if node and old is not None and old["spec"] is pod["spec"] and event.type == "MODIFIED":
+            return ()                                     # it is where it was
+        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         was = old["spec"].get("nodeName", "") if old is not None else ""
         if event.type == "DELETED":
             self._waiting.pop(key, None)

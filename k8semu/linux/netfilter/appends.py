@@ -23,6 +23,8 @@ class Appends:
     """Reads the lines of one text."""
 
     def __init__(self) -> None:
+        self.names_sets = False
+        """Has a line named an ipset?"""
         self._before: dict[str, Rules] = {}
         self._jumps: dict[str, Jump] = {}
 
@@ -40,7 +42,10 @@ class Appends:
             return None
         if chain in CHAIN_HOOK:
             check_place(before[0].ip, chain)
-        rules = tuple([Rule(rule.ip, rule.matches, target, origin) for rule in before])
+        if len(before) == 1:
+            rules: Rules = (Rule(before[0].ip, before[0].matches, target, origin),)
+        else:
+            rules = tuple([Rule(rule.ip, rule.matches, target, origin) for rule in before])
         return IptablesCommand("A", chain=chain, rules=rules)
 
     def _read_before(self, words: str) -> Rules:
@@ -50,6 +55,7 @@ class Appends:
                 return (Rule(IpMatch(parse_address(words[3:], False))),)
             except UsageError:
                 return ()
+        self.names_sets = self.names_sets or "--match-set" in words
         found = self._before[words] = _rules(split(words))
         return found
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Container
 from functools import lru_cache
 
+import msgspec
+
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.appends import Appends
@@ -26,31 +28,30 @@ from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
 PROGRAM = "iptables-restore"
 FEW = 64
 """Chains of a table of which it is remembered what a text makes of it."""
+NEW_CHAIN = " - [0:0]"
 Contents = list[tuple[str, str | None, tuple[Rule, ...]]]
 """Name, policy and rules of each chain."""
 VERSION = "v1.8.9 (nf_tables)"
 
 
-class ChainLine:
+class ChainLine(msgspec.Struct, frozen=True, gc=False):
     """``:NAME POLICY [packets:bytes]``."""
 
-    __slots__ = ("counters", "line", "name", "policy")
-
-    def __init__(self, line: int, name: str, policy: str, counters: tuple[int, int] | None) -> None:
-        self.line, self.name, self.policy, self.counters = line, name, policy, counters
+    line: int
+    name: str
+    policy: str
+    counters: tuple[int, int] | None
 
     @property
     def appends_only(self) -> bool:
         return self.policy == "-"
 
 
-class RuleLine:
+class RuleLine(msgspec.Struct, frozen=True, gc=False):
     """Any other line: a command."""
 
-    __slots__ = ("command", "line")
-
-    def __init__(self, line: int, parsed: IptablesCommand) -> None:
-        self.line, self.command = line, parsed
+    line: int
+    command: IptablesCommand
 
     @property
     def appends_only(self) -> bool:
@@ -135,6 +136,11 @@ class _Reader:
 
     def line(self, text: str, number: int) -> None:
         line = text.strip()
+        if line[:3] == "-A " and self.block is not None:      # nearly all
+            parsed = self.appends.read(line, self.origins.get(line, ""))
+            if parsed is not None:
+                self.block.lines.append(RuleLine(number, parsed))
+                return
         first = line[:1]
         if not first or first == "#":
             return
@@ -144,6 +150,7 @@ class _Reader:
             raise CommandError(f"{PROGRAM}: line {number} failed")
         elif line == "COMMIT":
             self.block.end = number
+            self.block.names_sets = self.block.names_sets or self.appends.names_sets
             self.blocks.append(self.block)
             self.block = None
         elif first == ":":
@@ -185,6 +192,9 @@ def _counters(text: str, number: int) -> tuple[int, int]:
 
 
 def _chain_line(text: str, number: int) -> ChainLine:
+    name = text[: -len(NEW_CHAIN)]
+    if text.endswith(NEW_CHAIN) and name.isprintable() and " " not in name and 0 < len(name) <= 28:
+        return ChainLine(number, name, "-", (0, 0))
     words = text.split()
     if not words:
         raise UsageError(f"{PROGRAM}: line {number} chain name invalid")

@@ -119,6 +119,8 @@ def _said(kind: str, text: str) -> str:
 
 def without_nulls(value: Any) -> Any:
     """`value` without the keys that are `null`; the same object where there are none."""
+    if isinstance(value, (dict, list)) and not _has_null(value):
+        return value
     if isinstance(value, dict):
         plain = {key: without_nulls(part) for key, part in value.items() if part is not None}
         if len(plain) == len(value) and all(part is value[key] for key, part in plain.items()):
@@ -128,3 +130,11 @@ def without_nulls(value: Any) -> Any:
         parts = [without_nulls(part) for part in value]
         return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     return value
+
+
+def _has_null(value: dict[str, Any] | list[Any]) -> bool:
+    """Is there a `null` anywhere in it?"""
+    for part in value.values() if isinstance(value, dict) else value:
+        if part is None or (isinstance(part, (dict, list)) and _has_null(part)):
+            return True
+    return False

@@ -5,6 +5,8 @@ Kubernetes: pkg/apis/discovery/validation/validation.go, pkg/apis/core/validatio
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, duplicate, invalid, not_supported, required, too_many
 from k8semu.kube.api.strategies.base import JSON, Strategy
@@ -34,7 +36,8 @@ class EndpointSliceStrategy(Strategy):
         if len(endpoints) > MOST_ENDPOINTS:
             return [*errors, too_many("endpoints", len(endpoints), MOST_ENDPOINTS)]
         for i, endpoint in enumerate(endpoints):
-            errors += _endpoint(f"endpoints[{i}]", endpoint, kind)
+            if not _is_usual(endpoint, kind):
+                errors += _endpoint(f"endpoints[{i}]", endpoint, kind)
         return errors + _ports(obj["ports"])
 
     def validate_update(self, obj: JSON, old: JSON) -> Errors:
@@ -46,6 +49,19 @@ class EndpointSliceStrategy(Strategy):
 
 def _default_port(port: JSON) -> JSON:
     return {**port, "name": port.get("name") or "", "protocol": port.get("protocol") or "TCP"}
+
+
+def _is_usual(endpoint: JSON, kind: str) -> bool:
+    """One plain IPv4 address on a node, and nothing else that could be wrong."""
+    addresses = endpoint.get("addresses") or []
+    if kind != "IPv4" or len(addresses) != 1 or "hostname" in endpoint or "hints" in endpoint:
+        return False
+    return names.is_ordinary_ipv4(addresses[0]) and _is_node_name(endpoint.get("nodeName") or "node")
+
+
+@lru_cache(maxsize=4096)
+def _is_node_name(name: str) -> bool:
+    return not names.dns_subdomain(name)
 
 
 def _endpoint(path: str, endpoint: JSON, kind: str) -> Errors:

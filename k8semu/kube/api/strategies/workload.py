@@ -39,13 +39,16 @@ class WorkloadStrategy(Strategy):
         same = spec == obj.get("spec")
         return obj if same else with_spec(obj, spec)
 
+    def default_update(self, obj: JSON, old: JSON) -> JSON:
+        return obj if obj.get("spec") is old["spec"] else self.default(obj)
+
     def initial_status(self) -> JSON:
         return dict(STATUS[self.kind])
 
     def prepare_update(self, obj: JSON, old: JSON) -> JSON:
         obj = super().prepare_update(obj, old)
         was, now = old["spec"].get("template"), obj["spec"].get("template")
-        if was == now and was is not now:
+        if was is not now and was == now:
             obj = with_spec(obj, {**obj["spec"], "template": was})  # Pods of the same template share it
         return obj
 
@@ -98,7 +101,7 @@ class WorkloadStrategy(Strategy):
 
     def validate_update(self, obj: JSON, old: JSON) -> Errors:
         spec, before = obj["spec"], old["spec"]
-        if spec == before:
+        if spec is before or spec == before:
             return []
         errors = self.validate(obj)
         if self.kind == "StatefulSet":

@@ -90,7 +90,7 @@ class _ToAddress(NatTarget, frozen=True):
         if cls.option not in given:
             raise UsageError(f'{cls.name}: option "{cls.option}" must be specified\n')
         low, high, ports = _parse_target(given.get(cls.option))
-        return cls(low, high, ports, tuple(f for f in _FLAGS if f in given))
+        return cls(low, high, ports, tuple(f for f in _FLAGS if f in given) if len(given.opts) > 1 else ())
 
     def text(self) -> str:
         return " ".join([f"-j {self.name} {self.option} {self._value()}", *self.flags])
