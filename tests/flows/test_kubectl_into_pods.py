@@ -77,6 +77,7 @@ def test_these_words_name_a_pod_and_a_port_of_it(tmp_path: Path, words: str, lin
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ("web-1 99999:80", "error: error parsing local port '99999': strconv.ParseUint: parsing \"99999\": value out"),
         ("web-1", "error: TYPE/NAME and list of ports are required for port-forward"),
         ("nix 80", 'Error from server (NotFound): pods "nix" not found'),
         ("svc/nix 80", 'Error from server (NotFound): services "nix" not found'),

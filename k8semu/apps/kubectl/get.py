@@ -98,8 +98,9 @@ def _table(session: Session, columns: list[Any], rows: list[Any], prefix: str, n
     shown = [i for i, column in enumerate(columns) if not column.get("priority") or line.flags.get("output") == "wide"]
     head = [columns[i]["name"].upper() for i in shown]
     cells = [[str(row["cells"][i]) for i in shown] for row in rows]
-    for row in cells:
-        row[0] = prefix + row[0]
+    for at in [at for at, i in enumerate(shown) if columns[i].get("format") == "name"]:
+        for row in cells:
+            row[at] = prefix + row[at]
     if line.on("show-labels"):
         head.append("LABELS")
         for row, known in zip(cells, rows, strict=True):

@@ -177,6 +177,21 @@ def _plain(obj: JSON, now: int) -> list[Any]:
     return [age(obj, now)]
 
 
+def _event(event: JSON, now: int) -> list[Any]:
+    """Kubernetes: pkg/printers/internalversion/printers.go printEvent()."""
+    about = event.get("involvedObject") or {}
+    first, last = (
+        human_duration((now - parse_time(event[name])) // NS_PER_S) if event.get(name) else "<unknown>"
+        for name in ("firstTimestamp", "lastTimestamp")
+    )
+    return [
+        last, event.get("type", ""), event.get("reason", ""),
+        f"{about.get('kind', '').lower()}/{about.get('name', '')}", about.get("fieldPath", ""),
+        (event.get("source") or {}).get("component", ""), event.get("message", "").strip(), first,
+        event.get("count", 0), event["metadata"]["name"],
+    ]  # fmt: skip
+
+
 COLUMNS: dict[str, tuple[str, Cells]] = {
     "pods": ("Ready Status Restarts Age IP- Node- Nominated_Node- Readiness_Gates-", _pod),
     "services": ("Type Cluster-IP External-IP Port(s) Age Selector-", _service),
@@ -204,22 +219,17 @@ COLUMNS: dict[str, tuple[str, Cells]] = {
     "serviceaccounts": ("Age", _plain),
     "leases": ("Holder Age", lambda o, now: [(o.get("spec") or {}).get("holderIdentity", ""), age(o, now)]),
     "events": (
-        "Type Reason Object Message",
-        lambda o, now: [o.get("type", ""), o.get("reason", ""), _involved(o), o.get("message", "")],
+        "Last_Seen Type Reason Object Subobject- Source- Message First_Seen- Count- Name-", _event
     ),
 }
 """Per kind: the columns after the name (those with a dash at the end only in `-o wide`), and their cells."""
-
-
-def _involved(event: JSON) -> str:
-    about = event.get("involvedObject") or {}
-    return f"{about.get('kind', '').lower()}/{about.get('name', '')}"
+NAMELESS = ("events",)
+"""Kinds whose first column is not the name."""
 
 
 def _definitions(plural: str) -> list[JSON]:
-    columns: list[JSON] = [
-        {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
-    ]  # fmt: skip
+    named = {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
+    columns: list[JSON] = [] if plural in NAMELESS else [named]
     for word in COLUMNS[plural][0].split():
         wide = word.endswith("-")
         name = word.removesuffix("-").replace("_", " ")
@@ -232,7 +242,8 @@ def as_table(plural: str, objects: list[JSON], version: int, now: int, include: 
     cells = COLUMNS[plural][1]
     rows = []
     for obj in objects:
-        row: JSON = {"cells": [obj["metadata"]["name"], *cells(obj, now)]}
+        name = [] if plural in NAMELESS else [obj["metadata"]["name"]]
+        row: JSON = {"cells": [*name, *cells(obj, now)]}
         if include == "Object":
             row["object"] = obj
         elif include != "None":

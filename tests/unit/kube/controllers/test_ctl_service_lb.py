@@ -159,6 +159,25 @@ def test_an_address_that_somebody_else_has_written_stays() -> None:
     assert master.names("services") == []
 
 
+def test_kubectl_shows_when_an_event_was_last_seen_and_not_its_name() -> None:
+    from k8semu.kube.api.meta import timestamp
+    from k8semu.kube.api.table import as_table
+
+    event: dict[str, Any] = {
+        "metadata": {"name": "web.1", "namespace": "default"}, "type": "Warning", "reason": "SyncLoadBalancerFailed",
+        "involvedObject": {"kind": "Service", "name": "web"}, "message": "no address is left ", "count": 2,
+        "firstTimestamp": timestamp(0), "lastTimestamp": timestamp(60), "source": {"component": "service-controller"},
+    }  # fmt: skip
+    table = as_table("events", [event], 1, 90 * 1_000_000_000, "None")
+    shown = [i for i, column in enumerate(table["columnDefinitions"]) if not column["priority"]]
+    assert [table["columnDefinitions"][i]["name"].upper() for i in shown] == [
+        "LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE",
+    ]  # fmt: skip
+    assert [table["rows"][0]["cells"][i] for i in shown] == [
+        "30s", "Warning", "SyncLoadBalancerFailed", "service/web", "no address is left",
+    ]  # fmt: skip
+
+
 def test_kubectl_shows_the_address_or_that_it_is_pending() -> None:
     from k8semu.kube.api.table import as_table
 
