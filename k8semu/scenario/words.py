@@ -149,9 +149,10 @@ def _called(call: dict[str, Any]) -> str:
 
 
 def _short_body(call: dict[str, Any]) -> str:
-    """A body that says something in a line."""
-    body = call.get("body", "").strip()
-    return f": {body}" if 0 < len(body) <= 120 and body.isprintable() else ""
+    """A body that says something in a line, or would but for its blanks; pages are for browsers."""
+    body = " ".join(call.get("body", "").split())
+    said = 0 < len(body) <= 140 and body.isprintable() and not body.startswith("<")
+    return f": {body}" if said else ""
 
 
 CURL_EXITS = {
@@ -177,7 +178,9 @@ def _answer_line(kind: str, call: dict[str, Any]) -> str:
     if kind == "http":
         seen = f", which saw {call['clientAddress']}" if call.get("clientAddress") else ""
         who = f" from {call['servedBy']}" if call.get("servedBy") else ""
-        return f"{call['status']}{who}{seen}, {call['bytes']} bytes{'' if who else _short_body(call)}"
+        there = call.get("headers", {}).get("location", "") if 300 <= call["status"] < 400 else ""
+        sent = f" to {there}" if there else ""
+        return f"{call['status']}{sent}{who}{seen}, {call['bytes']} bytes{'' if who else _short_body(call)}"
     if kind == "program":
         return _called(call) if "instance" in call else ""
     if kind in ("tcp", "udp"):

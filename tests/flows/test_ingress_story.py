@@ -18,7 +18,7 @@ steps:
           annotations:
             nginx.ingress.kubernetes.io/auth-type: basic
             nginx.ingress.kubernetes.io/auth-secret: none
-            nginx.ingress.kubernetes.io/canary: "true"
+            nginx.ingress.kubernetes.io/enable-cors: "true"
         spec: {ingressClassName: nginx, rules: [{host: b.example, http: {paths: [
           {path: /, pathType: Prefix, backend: {service: {name: nobody, port: {number: 80}}}}]}}]}
 ---
@@ -51,7 +51,7 @@ def test_the_story_says_where_paths_lead_and_what_is_wrong(tmp_path: Path) -> No
     assert before.count("no Service default/nobody") == 1
     assert "Ingress default/one" not in after
     assert "Ingress default/two: no controller takes it (its class is nginx)" in after
-    assert "Ingress default/two: without effect here: canary" in after
+    assert "Ingress default/two: without effect here: enable-cors" in after
 
 
 def test_an_ingress_that_the_api_server_refuses_is_an_error_of_its_line(tmp_path: Path) -> None:
