@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,45 @@ def test_a_watch_from_a_version_that_is_forgotten_says_so(api: Any) -> None:
     with pytest.raises(ApiException) as caught:
         next(kubernetes.watch.Watch().stream(core.list_namespaced_config_map, "default", resource_version="1"))
     assert caught.value.status == 410
+
+
+def test_all_kinds_are_found_by_two_requests_where_a_client_takes_the_aggregated_form(live: Live) -> None:
+    form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    found: dict[str, tuple[str, list[str]]] = {}
+    for path in ("api", "apis"):
+        url, accept = f"http://127.0.0.1:{live.port}/{path}", {"Accept": f"{form},application/json"}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=accept)) as answer:
+            assert answer.headers["Content-Type"] == form
+            said = json.load(answer)
+        assert (said["kind"], said["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
+        for group in said["items"]:
+            for row in group["versions"][0]["resources"]:
+                subs = [sub["subresource"] for sub in row.get("subresources", ())]
+                found[row["resource"]] = (group["metadata"].get("name", ""), subs)
+    assert found["services"] == ("", ["status"])
+    assert found["deployments"] == ("apps", ["status", "scale"])
+    assert {"pods", "endpointslices", "ingresses", "leases"} <= found.keys()
+
+
+@pytest.mark.parametrize("asked", [{}, {"timeout_seconds": 1, "watch": True}])
+def test_a_version_that_has_yet_to_come_is_refused_at_once(api: Any, asked: dict[str, Any]) -> None:
+    core = kubernetes.client.CoreV1Api(api)
+    with pytest.raises(ApiException) as caught:
+        core.list_namespaced_config_map("default", resource_version="999999", **asked)
+    said = json.loads(caught.value.body)
+    assert (caught.value.status, said["reason"]) == (504, "Timeout")
+    assert said["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+def test_a_list_is_of_now_and_of_no_exact_version_of_before(api: Any) -> None:
+    core = kubernetes.client.CoreV1Api(api)
+    before = core.list_namespaced_config_map("default").metadata.resource_version
+    core.create_namespaced_config_map("default", {"metadata": {"name": "c"}})
+    assert len(core.list_namespaced_config_map("default", resource_version=before).items) == 1
+    for version, code in ((before, 410), ("abc", 400)):
+        with pytest.raises(ApiException) as caught:
+            core.list_namespaced_config_map("default", resource_version=version, resource_version_match="Exact")
+        assert caught.value.status == code
 
 
 def test_a_list_comes_in_pages(api: Any) -> None:

@@ -157,6 +157,29 @@ def wants_table(request: Request) -> bool:
     return "as=Table" in first and "g=meta.k8s.io" in first
 
 
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+def wants_aggregated(request: Request) -> bool:
+    """Of discovery, all in one answer, in the form that stands first."""
+    return request.accept.partition(",")[0].replace(" ", "") == AGGREGATED
+
+
+def readable(options: dict[str, str], current: int) -> None:
+    """A list at the version that is asked for; ApiError if that is none, lies ahead, or is no longer known.
+
+    Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/{cacher/cacher,errors}.go
+    """
+    said, exact = options.get("resourceVersion", ""), options.get("resourceVersionMatch") == "Exact"
+    if said in ("", "0"):
+        return
+    asked = version(said)
+    if asked > current:
+        raise status.too_large_version(asked, current)
+    if exact and asked < current:
+        raise status.outdated()
+
+
 def included(options: dict[str, str]) -> str:
     return options.get("includeObject") or "Metadata"
 

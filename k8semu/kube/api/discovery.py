@@ -51,6 +51,41 @@ def api_resources(api_version: str) -> JSON | None:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": rows}
 
 
+def aggregated(core: bool) -> JSON:
+    """All groups with their kinds in one answer: of ``/api``, or of ``/apis``.
+
+    Kubernetes: staging/src/k8s.io/api/apidiscovery/v2/types.go
+    """
+    names = [name for name in GROUPS if ("/" in name) != core]
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {},
+            "items": [_aggregated_group(name) for name in names]}  # fmt: skip
+
+
+def _aggregated_group(api_version: str) -> JSON:
+    group, _, version = api_version.rpartition("/")
+    resources = [_aggregated_row(resource) for resource in GROUPS[api_version]]
+    meta = {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
+    return {"metadata": meta, "versions": [{"version": version, "resources": resources, "freshness": "Current"}]}
+
+
+def _aggregated_row(resource: Resource) -> JSON:
+    row, *subs = _rows(resource)
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    found: JSON = {
+        "resource": resource.plural, "responseKind": kind, "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular, "verbs": row["verbs"],
+        **{key: row[key] for key in ("shortNames", "categories") if key in row},
+    }  # fmt: skip
+    if subs:
+        found["subresources"] = [_aggregated_subresource(kind, sub) for sub in subs]
+    return found
+
+
+def _aggregated_subresource(kind: JSON, row: JSON) -> JSON:
+    own = {key: row.get(key, kind[key]) for key in ("group", "version", "kind")}
+    return {"subresource": row["name"].partition("/")[2], "responseKind": own, "verbs": row["verbs"]}
+
+
 def _rows(resource: Resource) -> list[JSON]:
     row: JSON = {
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,

@@ -15,6 +15,7 @@ import msgspec
 
 from k8semu.kube.api import discovery, openapi, status
 from k8semu.kube.api.arguments import (
+    AGGREGATED,
     Request,
     Target,
     delete_how,
@@ -27,8 +28,10 @@ from k8semu.kube.api.arguments import (
     read_json,
     read_object,
     read_yaml,
+    readable,
     selection,
     version,
+    wants_aggregated,
     wants_table,
 )
 from k8semu.kube.api.cache import JSON, key_of
@@ -51,6 +54,8 @@ class Answer(msgspec.Struct):
 
     code: int
     body: Any
+    content_type: str = ""
+    """Unless it is what the body is."""
 
 
 class Watching(msgspec.Struct):
@@ -90,6 +95,8 @@ class Api:
         if document is not None:
             if request.method not in ("GET", "HEAD"):
                 raise status.method_not_allowed()
+            if path in ("/api", "/apis") and wants_aggregated(request):
+                return Answer(200, discovery.aggregated(core=path == "/api"), AGGREGATED)
             return Answer(200, document)
         target = find_target(path)
         if target is None:
@@ -155,6 +162,7 @@ class Api:
         if flag(options, "watch"):
             return self._watch(request, target, options, test)
         resource, version = target.resource, self.registry.version
+        readable(options, version)
         found = sorted((obj for obj in self.registry.list(resource.plural, target.namespace) if test(obj)), key=key_of)
         found, more = page(found, options)
         meta: JSON = {"resourceVersion": str(version), **more}
@@ -169,6 +177,8 @@ class Api:
     def _watch(self, request: Request, target: Target, options: dict[str, str], test: Test) -> Watching:
         said, initial = options.get("resourceVersion", ""), options.get("sendInitialEvents")
         since = version(said) if said not in ("", "0") and initial != "true" else None
+        if since is not None and since > self.registry.version:
+            raise status.too_large_version(since, self.registry.version)
         if initial == "false":
             since = self.registry.version
         seconds = options.get("timeoutSeconds", "")

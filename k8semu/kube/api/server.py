@@ -135,7 +135,7 @@ class _Connection:
         text = isinstance(answer.body, str)
         body = answer.body.encode() if text else _encode(answer.body) + b"\n"
         kind = "text/plain; charset=utf-8" if text else "application/json"
-        headers = [("Cache-Control", "no-cache, private"), ("Content-Type", kind)]
+        headers = [("Cache-Control", "no-cache, private"), ("Content-Type", answer.content_type or kind)]
         await self.client.answer(answer.code, headers, body)
 
     async def _send(self, *events: Any) -> None:

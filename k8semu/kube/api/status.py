@@ -101,6 +101,18 @@ def expired(asked: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {asked} ({oldest})")
 
 
+def outdated() -> ApiError:
+    """A list of how it was, which nobody remembers here."""
+    return ApiError(410, "Expired", "The resourceVersion for the provided list is too old.")
+
+
+def too_large_version(asked: int, current: int) -> ApiError:
+    """A version that has yet to come: of another server, perhaps."""
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return ApiError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1})
+
+
 def internal_error(why: str) -> ApiError:
     causes = {"causes": [{"message": why}]}
     return ApiError(500, "InternalError", f"Internal error occurred: {why}", causes)
