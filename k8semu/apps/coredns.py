@@ -234,11 +234,18 @@ async def _watch(zone: ClusterZone, events: AsyncIterator[Any], listed: asyncio.
 
 
 async def _look_for_loop(server: DnsServer, port: int) -> None:
-    """Ask ourselves for a name that nobody knows; the guard goes to sleep after a while."""
+    """Ask ourselves for a name that nobody knows, until that is answered; soon after, the guard goes to sleep.
+
+    Kubernetes: coredns plugin/loop/setup.go
+    """
+    now = asyncio.get_running_loop().time
+    deadline = now() + LOOP_GUARD_TIME
+    while now() < deadline:
+        with contextlib.suppress(OSError, TimeoutError):
+            await ask_udp(("127.0.0.1", port), Message(server.draw(), RD, (server.guard.question,)), 6.0)
+            break
+        await asyncio.sleep(LOOP_DELAY)
     await asyncio.sleep(LOOP_DELAY)
-    with contextlib.suppress(OSError, TimeoutError):
-        await ask_udp(("127.0.0.1", port), Message(server.draw(), RD, (server.guard.question,)), 6.0)
-    await asyncio.sleep(LOOP_GUARD_TIME)
     server.guard.on = False
 
 
@@ -275,7 +282,7 @@ async def coredns(
             tasks.create_task(_watch(server.zone, watch_events(api, WATCHED, "coredns"), listed))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listed.wait(), startup_timeout)
-            await _serve(server, tasks, address, port, ready_port, health_port)
+            await serve(server, tasks, address, port, ready_port, health_port)
             if loop and upstreams:
                 tasks.create_task(_look_for_loop(server, port))
                 tasks.create_task(_loop_found(server))
@@ -284,8 +291,8 @@ async def coredns(
         forward.close()
 
 
-async def _serve(
-    server: DnsServer, tasks: asyncio.TaskGroup, address: str, port: int, ready_port: int, health_port: int
+async def serve(
+    server: DnsServer, tasks: asyncio.TaskGroup, address: str, port: int, ready_port: int = 0, health_port: int = 0
 ) -> None:
     """Open the ports; they close with the loop's transports when the program ends."""
     loop = asyncio.get_running_loop()

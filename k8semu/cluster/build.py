@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from k8semu.cluster.cluster import Cluster, Process
 from k8semu.cluster.journal import Program
@@ -63,6 +63,13 @@ class NodeSpec(MachineSpec, Protocol):
     def pod_cidr(self) -> str: ...
     @property
     def labels(self) -> dict[str, str]: ...
+
+
+class NameServer(NamedTuple):
+    """A DNS server outside of the cluster: the machine it is on, and the names that it knows."""
+
+    machine: str
+    names: dict[str, str]
 
 
 class Built:
@@ -131,14 +138,18 @@ def build(
     api: str = "",
     wire: bool = False,
     cloud: CloudSpec | None = None,
+    name_server: NameServer | None = None,
 ) -> Built:
     """Build everything; what is wrong with a manifest is a ManifestError.
 
     `api`: the machine on which an API server listens; `wire`: the control plane talks to it over the node network.
     `cloud`: who serves Services of type LoadBalancer, with a machine that is one of `hosts`.
+    `name_server`: whom CoreDNS asks for what is not the cluster's.
     """
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
+    if name_server is not None:
+        _name_server(built, name_server, [*nodes, *hosts])
     if len(nodes) >= SLEEP_FROM:
         for node in built.nodes.values():
             cluster.sleepers.put(node.net)
@@ -173,6 +184,18 @@ def build(
     if cloud is not None:
         _cloud(built, cloud)
     return built
+
+
+def _name_server(built: Built, spec: NameServer, machines: Sequence[MachineSpec]) -> None:
+    """Start it, and have all machines' resolv.conf name it, by the address that is in their network if it is the
+    router."""
+    server = built.machine(spec.machine)
+    program = Program(function="k8semu.apps.name_server:name_server", args={"names": dict(spec.names)})
+    built.cluster.start(server.netns_name, f"{server.netns_name}/named", program)
+    for machine in machines:
+        gateway = built.underlay.gateways.get(Interface.parse(machine.address).network, "")
+        address = gateway if spec.machine == ROUTER else server.address
+        built.machine(machine.name).files["/etc/resolv.conf"] = f"nameserver {address}\n"
 
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"

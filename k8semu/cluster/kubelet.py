@@ -110,7 +110,7 @@ def _bring_up(machine: PodMachine, now: int) -> None:
 def _start_containers(machine: PodMachine) -> None:
     pod = machine.pod
     for container in pod.spec.containers:
-        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields, machine.mounted)
+        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields, machine.files)
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
             args, api = start.args, machine.cluster.api_url

@@ -125,6 +125,8 @@ def launch(
         return Launch("k8semu.apps.ingress.program:ingress_controller", args, INGRESS_WATCHES)
     if image == "coredns":
         args = {"local": [known["POD_IP"]] if known and known.get("POD_IP") else [], "seed": crc32(pod.encode())}
+        if upstreams := _name_servers(files or {}):    # its Corefile says: forward . /etc/resolv.conf
+            args["upstreams"] = upstreams
         return Launch("k8semu.apps.coredns:coredns", args, ("Namespace", "Service", "EndpointSlice"))
     ports = [port.container_port for port in container.ports if port.protocol == "TCP"]
     if image == "udp-echo":
@@ -139,6 +141,12 @@ def launch(
     if not ports:
         return None
     return Launch("k8semu.apps.http_echo:http_echo", {"name": pod, "ports": ports, **_tls(said, files or {})})
+
+
+def _name_servers(files: Mapping[str, str]) -> list[str]:
+    from k8semu.kube.dns.resolv_conf import parse_resolv_conf
+
+    return list(parse_resolv_conf(files.get("/etc/resolv.conf", "")).nameservers)
 
 
 def _flags(container: Container) -> dict[str, str]:

@@ -34,7 +34,8 @@ MASTER_AT = 10
 SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
 MASTER = "master"
 """The machine of the API server, unless another is named."""
-RESERVED = ("underlay", "router")
+ROUTER = "router"
+RESERVED = ("underlay", ROUTER)
 """Machines that the network between machines is made of."""
 
 
@@ -152,6 +153,7 @@ def check(loaded: Loaded) -> None:
     machines = _check_machines(loaded)
     _check_names(loaded, machines)
     _check_api_server(loaded)
+    _check_name_server(loaded)
     _check_subnets(loaded)
     _check_plugin(loaded)
     _check_pods(loaded, machines)
@@ -248,6 +250,13 @@ def _check_names(loaded: Loaded, machines: dict[str, str]) -> None:
             raise loaded.error(f"{address!r} is no address", f"{path}.{name}", "such as 10.100.0.2") from None
 
 
+def _check_name_server(loaded: Loaded) -> None:
+    spec = loaded.scenario.spec
+    names = [machine.name for machine in spec.machines()] + ([ROUTER] if has_router(loaded) else [])
+    if spec.name_server and spec.name_server not in names:
+        raise loaded.error(f"no node or host {spec.name_server!r}", "spec.nameServer", f"there are: {', '.join(names)}")
+
+
 def _check_api_server(loaded: Loaded) -> None:
     spec = loaded.scenario.spec
     names = [machine.name for machine in spec.machines()]
@@ -270,7 +279,7 @@ def has_router(loaded: Loaded) -> bool:
     if spec.router is not None:
         return spec.router
     networks = {m.address.rpartition("/")[2] and _lan(m.address) for m in spec.machines()}
-    if len(networks) > 1 or spec.pod_network.plugin == "routed":
+    if len(networks) > 1 or spec.pod_network.plugin == "routed" or spec.name_server == ROUTER:
         return True
     return has_services(loaded) and all(not _at_routers_address(m.address) for m in spec.machines())
 

@@ -397,6 +397,9 @@ class Spec(Model, kw_only=True):
     hosts: list[HostSpec] = []
     names: dict[str, str] = {}
     """Names that every machine knows besides those of machines, as by /etc/hosts: ``shop.example.com: 10.100.0.2``."""
+    name_server: str = ""
+    """The machine (a host, a node, or ``router``) whose DNS server knows `names`. Nodes and hosts have it in their
+    resolv.conf, and CoreDNS asks it for what is not the cluster's; unless given there is none."""
     router: bool | None = None
     """A router between the machines, their default gateway: there where hosts, routing or Services need one, unless
     said."""

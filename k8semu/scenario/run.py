@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from k8semu.capture.tap import CaptureSession, Sink
-from k8semu.cluster.build import Built, ManifestError, build
+from k8semu.cluster.build import Built, ManifestError, NameServer, build
 from k8semu.cluster.cluster import Cluster
 from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
@@ -90,7 +90,7 @@ class Run:
             self.built = build(
                 self.cluster, spec.nodes, spec.hosts, has_router(self.loaded), network_of(scenario),
                 self.loaded.manifests, services_of(self.loaded), spec.api_server, spec.control_plane == "wire",
-                _cloud_of(self.loaded),
+                _cloud_of(self.loaded), NameServer(spec.name_server, spec.names) if spec.name_server else None,
             )  # fmt: skip
             for name, address in spec.names.items():
                 self.cluster.name(name, address)
