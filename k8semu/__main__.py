@@ -15,15 +15,22 @@ from contextlib import suppress
 from typing import Any
 
 from k8semu import late
+from k8semu.cli.interrupt import take_interrupts
 
 
 def main() -> None:
     """The entry point."""
     gc.disable()
-    late.begin()
-    from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
+    try:
+        take_interrupts()
+        late.begin()
+        from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
 
-    status = outcome(_command)
+        status = outcome(_command)
+    except KeyboardInterrupt:       # before or behind what `outcome` looks after
+        status = 130
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write("k8semu: interrupted\n")
     gc.freeze()
     if not _foreign():
         _leave(status)

@@ -10,6 +10,8 @@ Linux: open(2) O_TMPFILE, linkat(2), rename(2)
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -35,6 +37,25 @@ def _sweep(path: Path) -> None:
         pid = hidden.name.removeprefix(start).removesuffix(".tmp")
         if hidden.name == f"{start}{pid}.tmp" and pid.isdecimal() and not Path("/proc", pid).exists():
             _remove(hidden)
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """A folder for what nobody keeps, gone at the end. What killed processes left of that `name` goes with it."""
+    import tempfile
+
+    place = Path(tempfile.gettempdir(), name)
+    folder = _hidden(place)
+    try:
+        _sweep(place)
+        _remove(folder)
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield folder
+    finally:
+        _remove(folder)
 
 
 def _make_folder(path: Path) -> None:

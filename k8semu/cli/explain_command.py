@@ -89,11 +89,11 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
 def _list(loaded: Loaded, as_json: bool) -> None:
     """Every packet in a line: what it is where it is first seen, and who sent it."""
-    import tempfile
     from pathlib import Path
 
     from k8semu.capture.frame import LINKTYPE_RAW
     from k8semu.capture.reader import read_frames
+    from k8semu.capture.whole import scratch
     from k8semu.scenario.run import run
     from k8semu.trace.hop import Recorder
     from k8semu.trace.steps import Originate
@@ -104,8 +104,8 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     isns: Isns = {}
     tls: dict[str, TlsStreams] = {}
     seen: dict[int | None, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(loaded, Path(folder), trace=recorder)
+    with scratch("k8semu-explain") as folder:
+        result = run(loaded, folder, trace=recorder)
         for frame in read_frames(Path(result.capture)):
             if frame.packet_id not in seen:
                 streams = tls.setdefault(frame.interface, TlsStreams())

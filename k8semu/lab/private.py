@@ -17,7 +17,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from k8semu.errors import NotVerifiableError
@@ -26,6 +26,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000,
 MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 0x40000, 0x100000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+ENDING = (signal.SIGINT, signal.SIGTERM)
 REFUSED = 99
 """Exit status of a guard that got no namespaces."""
 
@@ -107,18 +108,24 @@ def spawn(main: Callable[[], None]) -> int:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _guarded(parent, main)
+    # The terminal's Ctrl-C reaches the child, too, until it has left; its Python is not to say anything of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _guarded(parent, main, before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
 
 
-def _guarded(parent: int, main: Callable[[], None]) -> None:
+def _guarded(parent: int, main: Callable[[], None], mask: Iterable[int]) -> None:
     status = REFUSED
     try:
         os.setsid()  # the terminal's Ctrl-C is for the parent, which then ends us
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _enter()
         die_with_parent(parent)  # after _enter: new credentials forget it
         guard = os.getpid()

@@ -250,4 +250,5 @@ def supervise(channel: Channel, sniffer: Channel) -> None:
 
         process_main(capture)
     sniffer.close()
-    Supervisor(channel).run()
+    with contextlib.suppress(Gone):     # whoever asked has ended, in the middle of an answer
+        Supervisor(channel).run()

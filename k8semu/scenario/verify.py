@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +14,7 @@ import msgspec
 from k8semu.capture.frame import Frame
 from k8semu.capture.pcapng import PcapngFile
 from k8semu.capture.reader import read_frames
+from k8semu.capture.whole import scratch
 from k8semu.errors import NotVerifiableError
 from k8semu.kube.api.server import PORT
 from k8semu.scenario.check import runs_kubectl
@@ -47,8 +46,8 @@ def verify_run(this: Run) -> Report:
     from k8semu.lab.verify import verify
 
     loaded = this.loaded
-    with tempfile.TemporaryDirectory(prefix="k8semu-") as folder:
-        path = Path(folder) / "emulated.pcapng"
+    with scratch("k8semu-verify") as folder:
+        path = folder / "emulated.pcapng"
         this.cluster.compared = True
         this.cluster.reword = without_chance
         this.cluster.on_netns.append(lasting_neighbours)

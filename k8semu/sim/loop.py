@@ -172,8 +172,8 @@ class SimLoop(asyncio.BaseEventLoop):
                     task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), asyncio.CancelledError):
-            return  # Python 3.11's streams report a cancelled handler; that is no crash
+        if isinstance(context.get("exception"), (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+            return  # a handler of streams that was cancelled, or interrupted by Ctrl-C, which goes on by itself
         self.crashes.append(context)
         super().default_exception_handler(context)
 

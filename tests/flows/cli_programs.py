@@ -18,6 +18,32 @@ async def interrupt() -> None:
     await _end_by(signal.SIGINT)
 
 
+async def interrupt_while_serving() -> None:
+    """As Ctrl-C, while a connection is answered."""
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 80)
+    await asyncio.open_connection("127.0.0.1", 80)
+    await server.serve_forever()
+
+
+class _Ending:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):       # Python looks for signals while it runs Python
+            pass
+
+
+async def interrupt_in_a_finalizer() -> None:
+    """As Ctrl-C, where Python can raise nothing."""
+    await asyncio.sleep(0.001)
+    _Ending()
+    while True:
+        await asyncio.sleep(0)
+
+
 async def kill() -> None:
     """As `kill -9`."""
     await _end_by(signal.SIGKILL)

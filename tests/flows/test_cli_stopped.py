@@ -35,9 +35,10 @@ def scenario(folder: Path, program: str) -> None:
     (folder / "mine.yaml").write_text(SCENARIO.replace("PROGRAM", program))
 
 
+@pytest.mark.parametrize("program", ["interrupt", "interrupt_while_serving", "interrupt_in_a_finalizer"])
 @pytest.mark.parametrize("form", ["pcapng", "pcap"])
-def test_ctrl_c_leaves_nothing_and_says_so_in_a_line(tmp_path: Path, form: str) -> None:
-    scenario(tmp_path, "interrupt")
+def test_ctrl_c_leaves_nothing_and_says_so_in_a_line(tmp_path: Path, form: str, program: str) -> None:
+    scenario(tmp_path, program)
     said = process("run", "mine.yaml", "--format", form, "-o", "out", cwd=tmp_path)
     assert (said.code, said.err.lstrip("\n")) == (130, "k8semu: interrupted\n")     # below the terminal's ^C
     assert left(tmp_path / "out") == []

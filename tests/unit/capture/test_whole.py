@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from k8semu.capture.whole import WholeFile, WholeFolder
+from k8semu.capture.whole import WholeFile, WholeFolder, scratch
 from k8semu.errors import CaptureError
 
 
@@ -107,3 +110,22 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_folder_is_gone_at_the_end_and_so_is_what_killed_processes_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc here to ask whether a process is gone")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f".work.{gone.pid}.tmp").mkdir()
+    (tmp_path / f".work.{os.getppid()}.tmp").mkdir()        # of one that is alive
+    (tmp_path / f".play.{gone.pid}.tmp").mkdir()            # of another name
+    with scratch("work") as folder:
+        (folder / "x").write_text("")
+        assert {path.name for path in tmp_path.iterdir()} == {
+            folder.name, f".work.{os.getppid()}.tmp", f".play.{gone.pid}.tmp"
+        }  # fmt: skip
+    assert not folder.exists()
