@@ -129,7 +129,8 @@ class Registry:
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         if not trusted:
             obj = _decoded(resource, strategy, obj)
-        named = bool((obj.get("metadata") or {}).get("name"))
+        said = obj.get("metadata") or {}
+        named = bool(said.get("name")) or not said.get("generateName")
         meta = self._new_meta(resource, strategy, obj)
         if meta.get("resourceVersion"):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
@@ -151,7 +152,7 @@ class Registry:
         return self._keep(plural, obj, None)
 
     def _meta_errors(self, plural: str, meta: JSON, named: bool) -> Errors:
-        """What is wrong with the metadata of a new object, `named` by who makes it. Most are made like the one
+        """What is wrong with the metadata of a new object, `named` (or not) by who makes it. Most are made like the one
         before, but for the name; and a name that was generated is right where another was."""
         resource, strategy = RESOURCES[plural], self.strategies[plural]
         before = self._right_meta.get(plural)
