@@ -160,6 +160,11 @@ def build(
     master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
     if services is not None and services.dns_replicas:
         cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
+    if services is not None:
+        from k8semu.cluster.service_network import ServiceNetwork
+
+        built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
+        master.attach(built.services)
     _ingresses(master, manifests)
     for manifest in manifests:
         _apply(master, manifest)
@@ -168,10 +173,6 @@ def build(
         built.pods = master.kubelets.machines
         _check_pods(master, master.kubelets)
     if services is not None:
-        from k8semu.cluster.service_network import ServiceNetwork
-
-        built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
-        master.attach(built.services)
         if wire:
             _on_the_wire(built, built.machine(api), services)
         if services.dns_replicas:

@@ -79,3 +79,12 @@ def test_a_node_shows_whom_session_affinity_remembers() -> None:
 def test_a_machine_tells_its_addresses() -> None:
     assert k8semu("exec", "pod-same-node", "web", "--", "hostname", "-i").out == "172.17.0.3\n"
     assert k8semu("exec", "pod-same-node", "host1", "--", "hostname", "-I").out == "10.100.0.2 172.17.0.1 \n"
+
+
+def test_kube_proxy_is_on_a_node_before_its_pods() -> None:
+    """What a Pod's hostPort puts first in POSTROUTING stands before kube-proxy's chain, as on a node that is up."""
+    said = k8semu("exec", "ingress-host-path", "host1", "--", "iptables-save", "-t", "nat")
+    chains = [row.split()[-1] for row in said.out.splitlines() if row.startswith("-A POSTROUTING ")]
+    assert chains == ["CNI-HOSTPORT-MASQ", "KUBE-POSTROUTING", "FLANNEL-POSTRTG"]
+    entries = [row.split()[-1] for row in said.out.splitlines() if row.startswith("-A PREROUTING ")]
+    assert entries == ["KUBE-SERVICES", "CNI-HOSTPORT-DNAT"]
