@@ -23,16 +23,16 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     \b
     ip addr|link|route|neigh|rule    bridge fdb|link    ss -tln    sysctl    docker ps
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
-    kubectl get|exec    where the scenario has no API server, a node `master` joins with one
+    kubectl get|exec, curl http://master:6443/…    where there is no API server, a node `master` joins with one
     """
-    from k8semu.scenario.check import add_api_server
+    from k8semu.scenario.check import add_api_server, asks_api
     from k8semu.scenario.load import load
     from k8semu.scenario.run import Run
     from k8semu.scenario.steps import command_output
 
     words = list(argv[1:]) if argv[0] == "--" else list(argv)
     loaded = load(name)
-    if words and words[0] == "kubectl":
+    if asks_api(words):
         add_api_server(loaded)
     this = Run(loaded)
     try:

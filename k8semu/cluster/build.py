@@ -166,6 +166,7 @@ def build(
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
         master.attach(built.services)
     _ingresses(master, manifests)
+    _check_reserved(manifests, services, bool(api))
     for manifest in manifests:
         _apply(master, manifest)
     master.settle()
@@ -173,11 +174,19 @@ def build(
         built.pods = master.kubelets.machines
         _check_pods(master, master.kubelets)
     if services is not None:
+        if api and not wire:
+            from k8semu.kube.api.bootstrap import publish_api_server
+
+            publish_api_server(master.registry, services.cidr, [built.machine(api).address])
         if wire:
             _on_the_wire(built, built.machine(api), services)
         if services.dns_replicas:
             _cluster_dns(master, services)
     if api:
+        from k8semu.kube.controllers.endpoints import EndpointsController
+
+        master.plane.add(EndpointsController(master.registry.caches, cluster.clock))
+        master.settle()
         built.api = built.machine(api)
         if master.kubelets is not None:
             start_api_server(cluster, built.api)
@@ -247,7 +256,6 @@ def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> N
     """Components that talk to each other over the node network."""
     from k8semu.cluster.wire import Wire
     from k8semu.kube.api.bootstrap import publish_api_server
-
     cluster, master = built.cluster, built.master
     if not cluster.compared:
         cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
@@ -290,6 +298,25 @@ def _ingress_controller(manifests: Sequence[dict[str, Any]]) -> str | None:
             if controller is not None:
                 return controller
     return None
+
+
+def _check_reserved(manifests: Sequence[dict[str, Any]], services: ServiceNetworkSpec | None, api: bool) -> None:
+    """No Service may have an address that one of the cluster's own has, in the words of the API server."""
+    if services is None:
+        return
+    own = {addons.dns_address(services.cidr): "kube-dns"} if services.dns_replicas else {}
+    if api:
+        own[addons.api_address(services.cidr)] = "kubernetes"
+    for manifest in manifests:
+        spec, meta = manifest.get("spec") or {}, manifest["metadata"]
+        if manifest["kind"] != "Service" or (address := spec.get("clusterIP")) not in own:
+            continue
+        what = (
+            f'Service "{meta["name"]}" is invalid: spec.clusterIPs: Invalid value: ["{address}"]: '
+            f"failed to allocate IP {address}: provided IP is already allocated"
+        )
+        key = f"Service {meta.get('namespace', 'default')}/{meta['name']}"
+        raise ManifestError(key, what, "spec.clusterIP", f"Service {own[address]} has it")
 
 
 def _apply(master: Master, manifest: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.watchers import Watchers
 from k8semu.kube.api.apply import apply
 from k8semu.kube.api.conditions import set_condition
+from k8semu.kube.api.discovery import VERSION
 from k8semu.kube.api.meta import micro_time
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import BY_KIND, find
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 LEASES = "kube-node-lease"
+NODE_INFO = {
+    "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.1.4", "kernelVersion": "6.1.0",
+    "kubeProxyVersion": "", "kubeletVersion": VERSION["gitVersion"], "machineID": "", "operatingSystem": "linux",
+    "osImage": "k8semu", "systemUUID": "",
+}  # fmt: skip
+"""What runs on every node: a kernel that behaves as Linux 6.x."""
 PROXIED = ("services", "endpointslices")
 """What kube-proxy watches."""
 
@@ -69,7 +76,7 @@ class Master:
     def node_status(self, node: Node) -> JSON:
         """What a kubelet says of a node that is well."""
         addresses = [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
-        return {"addresses": addresses, "conditions": self._well([])}
+        return {"addresses": addresses, "conditions": self._well([]), "nodeInfo": NODE_INFO}
 
     def _well(self, conditions: list[JSON]) -> list[JSON]:
         said = "kubelet is posting ready status"

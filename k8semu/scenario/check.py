@@ -20,6 +20,8 @@ from k8semu.scenario.model import HostSpec, NodeSpec, Step
 from k8semu.wire.addr import IP_ANY, Interface, Prefix, ip_aton, ip_is_loopback, ip_is_multicast, ip_ntoa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from k8semu.errors import ScenarioError
     from k8semu.scenario.load import Loaded
 
@@ -32,6 +34,7 @@ TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
 MASTER_AT = 10
 """Which address of the nodes' network the Master has."""
 SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
+API_PORT = r"://[^/:]+:6443(/|$)"
 MASTER = "master"
 """The machine of the API server, unless another is named."""
 ROUTER = "router"
@@ -76,7 +79,15 @@ def default_nodes(loaded: Loaded) -> None:
 
 
 def runs_kubectl(step: Step) -> bool:
-    return step.kubectl is not None or (step.exec is not None and step.exec.command.split()[:1] == ["kubectl"])
+    """Or asks the API server by itself."""
+    if step.kubectl is not None:
+        return True
+    return asks_api(step.exec.command.split() if step.exec else [step.http.url] if step.http else [])
+
+
+def asks_api(words: Sequence[str]) -> bool:
+    """Does a command need an API server: kubectl, or one that names its port, as in `curl http://master:6443/api`?"""
+    return words[:1] == ["kubectl"] or any("6443" in word and re.search(API_PORT, word) for word in words)
 
 
 def need_api_server(loaded: Loaded) -> None:

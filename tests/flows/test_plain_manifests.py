@@ -46,6 +46,56 @@ def test_a_node_that_has_the_routers_address_keeps_it(file: Path) -> None:
     assert "default" not in k8semu("exec", str(file), "one", "--", "ip", "route").out
 
 
+@pytest.mark.parametrize(
+    ("address", "command", "owner"),
+    [("10.96.0.10", "ip addr", "kube-dns"), ("10.96.0.1", "kubectl get svc", "kubernetes")],
+)
+def test_a_service_with_an_address_of_the_clusters_own_is_refused(
+    file: Path, address: str, command: str, owner: str
+) -> None:
+    file.write_text(WEB + "---" + SERVICE.replace("10.96.0.20", address))
+    said = k8semu("exec", str(file), "host1", "--", *command.split())
+    refused(said, "my.yaml:10", "spec.clusterIP", "provided IP is already allocated", f"Service {owner} has it")
+
+
+# --- the API server -----------------------------------------------------------------------------
+
+
+def kubectl(file: Path, *words: str) -> list[list[str]]:
+    said = k8semu("exec", str(file), "host1", "--", "kubectl", *words)
+    assert said.code == 0, said.err
+    return [line.split() for line in said.out.splitlines()]
+
+
+def test_kubectl_shows_the_api_servers_service_the_endpoints_and_the_version_of_nodes(file: Path) -> None:
+    file.write_text(WEB + "---" + SERVICE.replace("APP", "web"))
+    assert [row[:3] for row in kubectl(file, "get", "svc")[1:]] == [
+        ["kubernetes", "ClusterIP", "10.96.0.1"], ["web", "ClusterIP", "10.96.0.20"],
+    ]  # fmt: skip
+    assert [row[:2] for row in kubectl(file, "get", "ep")[1:]] == [
+        ["kubernetes", "10.100.0.10:6443"], ["web", "172.17.0.2:80"],
+    ]  # fmt: skip
+    assert {row[4] for row in kubectl(file, "get", "nodes")[1:]} == {"v1.34.0"}
+
+
+def test_kubectl_writes_yaml_as_go_does(file: Path) -> None:
+    file.write_text(WEB + "---" + SERVICE.replace("APP", '"80"'))
+    said = k8semu("exec", str(file), "host1", "--", "kubectl", "get", "svc", "web", "-o", "yaml").out
+    assert "last-applied-configuration: |\n      {" in said
+    assert 'creationTimestamp: "2026-01-01T00:00:00Z"' in said
+    assert 'app: "80"' in said
+
+
+@pytest.mark.parametrize(
+    ("machine", "url"),
+    [("host2", "http://master:6443"), ("host1", "http://10.100.0.10:6443"), ("web", "http://10.100.0.10:6443")],
+)
+def test_curl_asks_the_api_server_by_its_port(file: Path, machine: str, url: str) -> None:
+    file.write_text(WEB + "---" + SERVICE.replace("APP", "web"))
+    said = k8semu("exec", str(file), machine, "--", "curl", "-s", f"{url}/api/v1/namespaces/default/services/web")
+    assert '"clusterIP":"10.96.0.20"' in said.out
+
+
 # --- namespaces ---------------------------------------------------------------------------------
 
 

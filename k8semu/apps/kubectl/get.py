@@ -129,7 +129,23 @@ def _printed(found: list[Any], output: str) -> str:
         "apiVersion": "v1", "items": flat, "kind": "List", "metadata": {"resourceVersion": ""}}  # fmt: skip
     if output == "json":
         return json.dumps(whole, indent=4, sort_keys=True) + "\n"
-    return str(yaml.safe_dump(whole, sort_keys=True))
+    return str(yaml.dump(whole, Dumper=_GoDumper, sort_keys=True, width=1 << 20, allow_unicode=True))
+
+
+class _GoDumper(yaml.SafeDumper):
+    """YAML as Go writes it: text of several lines as a block, quoted doubly where it would be a number or a date."""
+
+    def text(self, text: str) -> yaml.ScalarNode:
+        tag = self.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        plain = tag == "tag:yaml.org,2002:str"
+        style = '"' if not plain or text in ("y", "n", "Y", "N") else "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_GoDumper.add_representer(str, _GoDumper.text)
 
 
 def _items(each: Any) -> list[Any]:
