@@ -160,7 +160,8 @@ def test_exec_finds_the_pod_of_a_workload_and_a_container_by_name(tmp_path: Path
     )  # fmt: skip
     assert by_workload["output"].startswith("d-")
     assert by_service == {"output": "web-1\n", "code": 0}
-    assert no_such == {"output": "error: container nope not found in pod web-1\n", "code": 1}
+    said = "Error from server (BadRequest): container nope is not valid for pod web-1\n"
+    assert no_such == {"output": said, "code": 1}
     assert "Use exec [POD] -- [COMMAND] instead" in no_command["output"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -18,6 +19,8 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 from livelab import LiveCluster
+
+from k8semu.apps.kubectl.main import main as kubectl_main
 
 BY_SPDY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
 WAYS = pytest.mark.parametrize("way", [{}, BY_SPDY], ids=["websocket", "spdy"])
@@ -69,6 +72,32 @@ def test_kubectl_exec_is_told_of_a_command_that_is_not_there(
     done = kubectl(live, tmp_path, way, "exec", "web", "-c", "main", "--", "frob")
     assert done.returncode == 1
     assert 'exec: "frob": executable file not found in $PATH' in done.stderr
+
+
+@pytest.mark.kubectl
+@pytest.mark.parametrize("words", [
+    ("-it", "web", "--", "cat"), ("-t", "web", "-c", "side", "--", "cat", "/etc/hosts"), ("-qit", "web", "--", "cat"),
+    ("web", "--", "sh", "-c", "echo out; cat /nope; exit 3"), ("web", "-c", "nope", "--", "true"), ("web",), (),
+    ("nope", "--", "true"), ("svc/web", "--", "cat", "/etc/hosts"), ("svc/nope", "--", "true"), ("web", "true"),
+    ("deploy/nope", "--", "true"), ("-n", "other", "web", "--", "true"),
+], ids=" ".join)  # fmt: skip
+def test_ours_says_what_the_real_kubectl_exec_says(live: LiveCluster, tmp_path: Path, words: tuple[str, ...]) -> None:
+    real = kubectl(live, tmp_path, {}, "exec", *words, typed="typed\n")
+    ours = asyncio.run(kubectl_main(["exec", *words], server=live.url, stdin="typed\n"))
+    assert (ours["code"], ours["output"], ours["errors"]) == (real.returncode, real.stdout, real.stderr)
+
+
+@pytest.mark.kubectl
+@pytest.mark.parametrize("words", [
+    ("nope", "8080:80"), ("svc/nope", "8080:80"), ("svc/web", "8080:81"), ("web", "99999:80"), ("web", "x"), ("web",),
+    ("deploy/nope", "80"), (), ("web", ":0"), ("web", "8080:99999"), ("web", "a:80"),
+], ids=" ".join)  # fmt: skip
+def test_ours_says_what_the_real_kubectl_port_forward_says(
+    live: LiveCluster, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    real = kubectl(live, tmp_path, {}, "port-forward", *words)
+    ours = asyncio.run(kubectl_main(["port-forward", *words], server=live.url))
+    assert (ours["code"], ours["output"], ours["errors"]) == (real.returncode, real.stdout, real.stderr)
 
 
 @pytest.mark.kubectl

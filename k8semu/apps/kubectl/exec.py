@@ -4,7 +4,7 @@
 
 Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/exec/exec.go,
             staging/src/k8s.io/client-go/tools/remotecommand/{websocket,v5}.go
-Not modelled: a terminal (-t): its size is never told; what is typed is known before the command begins
+Not modelled: a terminal: what is typed is known before the command begins, and -t is told that it is none
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ async def execute(session: Session) -> int:
         raise Failed(f"error: cannot exec into a container in a completed pod; current phase is {phase}")
     meta, client = pod["metadata"], session.client
     stdin = line.on("stdin")
-    flags = {"stdin": stdin, "stdout": True, "stderr": not line.on("tty"), "tty": line.on("tty")}
+    if line.on("tty") and stdin and not line.on("quiet"):
+        session.terminal.error("Unable to use a TTY - input is not a terminal or the right kind of file")
+    flags = {"stdin": stdin, "stdout": True, "stderr": True}
     query = urlencode([*(("command", word) for word in words), ("container", container),
                        *((name, "true") for name, on in flags.items() if on)])  # fmt: skip
     path = f"{path_of('pods', meta['namespace'], meta['name'], 'exec')}?{query}"
@@ -57,12 +59,13 @@ async def execute(session: Session) -> int:
 
 
 def _container(session: Session, pod: JSON) -> str:
-    """The one that is named, or the first. Kubernetes: podcmd.FindOrDefaultContainerByName()."""
+    """The one that is named (the API server knows whether there is one), or the first.
+
+    Kubernetes: podcmd.FindOrDefaultContainerByName()
+    """
     names = [str(container["name"]) for container in containers(pod)]
     said = session.line.flags.get("container", "")
-    if said and said not in names:
-        raise Failed(f"error: container {said} not found in pod {pod['metadata']['name']}")
-    if not said and len(names) > 1:
+    if not said and len(names) > 1 and not session.line.on("quiet"):
         session.terminal.error(f'Defaulted container "{names[0]}" out of: {", ".join(names)}')
     return said or names[0]
 

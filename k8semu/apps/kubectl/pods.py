@@ -15,6 +15,7 @@ from k8semu.apps.kubectl.main import Failed, Session
 from k8semu.kube.api.client import path_of
 from k8semu.kube.api.conditions import condition, is_true
 from k8semu.kube.api.resources import Resource, find
+from k8semu.kube.api.status import ApiError
 
 JSON = dict[str, Any]
 PHASES = ("Pending", "Unknown", "Running")
@@ -43,8 +44,17 @@ async def resolve(session: Session, word: str) -> tuple[JSON, JSON]:
 
 
 async def _get(session: Session, resource: Resource, name: str) -> JSON:
+    """The object. Where it is not there, its namespace is asked for, too: that may be the reason.
+
+    Kubernetes: staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go Info.Get()
+    """
     namespace = session.line.namespace if resource.namespaced else None
-    found: JSON = await session.client.request("GET", path_of(resource.plural, namespace, name))
+    try:
+        found: JSON = await session.client.request("GET", path_of(resource.plural, namespace, name))
+    except ApiError as error:
+        if error.code == 404 and namespace not in (None, "", "default"):
+            await session.client.request("GET", path_of("namespaces", None, str(namespace)))
+        raise
     return found
 
 

@@ -85,7 +85,8 @@ def _remote(text: str, obj: JSON, pod: JSON) -> int:
         return _target_port(text, obj, pod)
     if text.isascii() and text.isdigit():
         if not 0 < int(text[:6]) < 65536:
-            raise Failed(f"error: error parsing remote port '{text}': it is from 1 to 65535")
+            why = f"error parsing remote port '{text}': strconv.ParseUint: parsing \"{text}\": value out of range"
+            raise Failed(f"error: {why}" if int(text[:6]) else "error: remote port must be > 0")
         return int(text)
     return _container_port(text, pod)
 
