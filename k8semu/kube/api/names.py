@@ -171,12 +171,19 @@ _right: dict[int, dict[str, Any]] = {}
 KEPT = 256
 
 
+@lru_cache(maxsize=4096)
+def _is_key(value: str) -> bool:
+    """Labels and annotations have few keys, again and again."""
+    return not qualified_name(value)
+
+
 def validate_labels(path: str, values: dict[str, Any]) -> Errors:
     if id(values) in _right:
         return []
     errors: Errors = []
     for key, value in values.items():
-        errors += [invalid(path, key, said) for said in qualified_name(key)]
+        if not _is_key(key):
+            errors += [invalid(path, key, said) for said in qualified_name(key)]
         errors += [invalid(path, value, said) for said in label_value(value)]
     if not errors:
         if len(_right) >= KEPT:
@@ -186,6 +193,7 @@ def validate_labels(path: str, values: dict[str, Any]) -> Errors:
 
 
 def validate_annotations(path: str, values: dict[str, str]) -> Errors:
-    errors = [invalid(path, key, said) for key in values for said in qualified_name(key.lower())]
+    wrong = [key for key in values if not _is_key(key.lower())]
+    errors = [invalid(path, key, said) for key in wrong for said in qualified_name(key.lower())]
     size = sum(len(key) + len(value) for key, value in values.items())
     return [*errors, too_long(path, 262_144)] if size > 262_144 else errors

@@ -11,6 +11,7 @@ Differs:    IPv4 only; services are visited in the order of their names, not in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from k8semu.kube.proxy.model import (
@@ -23,7 +24,7 @@ from k8semu.kube.proxy.model import (
     ServicePortName,
 )
 from k8semu.kube.services import Endpoint, EndpointSlice, Service, ServicePort
-from k8semu.wire.addr import ip_ntoa, prefix_mask
+from k8semu.wire.addr import ip_aton, ip_ntoa, prefix_mask
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 """A Service that carries it is another proxy's."""
@@ -206,6 +207,9 @@ def _cluster(endpoints: Sequence[EndpointInfo], node: ProxyNode) -> tuple[Endpoi
 @lru_cache(maxsize=65536)
 def canonical_ip(text: str) -> str:
     """An IPv4 address in its usual form (leading zeros dropped), or '' if it is none."""
+    with suppress(ValueError):
+        if ip_ntoa(ip_aton(text)) == text:
+            return text
     parts = text.split(".")
     if len(parts) != 4 or not all(p.isascii() and p.isdecimal() and int(p) < 256 for p in parts):
         return ""

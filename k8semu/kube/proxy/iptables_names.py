@@ -9,7 +9,6 @@ Kubernetes: pkg/proxy/iptables/proxier.go portProtoHash(), servicePortEndpointCh
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from functools import lru_cache
 
@@ -18,8 +17,14 @@ from k8semu.kube.proxy.model import ServicePortName
 PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
 
 
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+
+
 def _hash(text: str) -> str:
-    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:10]).decode()  # 16 digits of 5 bits
+    """16 digits of 5 bits: base32 of the first ten bytes. RFC 4648."""
+    bits = int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(70, -1, -10)])
 
 
 @lru_cache(maxsize=65536)

@@ -37,7 +37,9 @@ class Appends:
         if not 0 < len(chain) <= 28 or chain[0] in "-!" or '"' in chain:
             return None
         before = self._before.get(words) or self._read_before(words)
-        target = self._target(after, before[0].ip) if before else None
+        if not before:
+            return None
+        target = self._jumps.get(after) or self._target(after, before[0].ip)
         if target is None:
             return None
         if chain in CHAIN_HOOK:
@@ -50,7 +52,7 @@ class Appends:
 
     def _read_before(self, words: str) -> Rules:
         """The rules (several where it lists addresses) without their target."""
-        if words.startswith("-s ") and words.count(" ") == 1 and "," not in words:
+        if words[:3] == "-s " and words.count(" ") == 1 and "," not in words:
             try:                                  # each once: not worth a place among those that recur
                 return (Rule(IpMatch(parse_address(words[3:], False))),)
             except UsageError:
@@ -60,14 +62,11 @@ class Appends:
         return found
 
     def _target(self, text: str, ip: IpMatch) -> Target | None:
-        jump = self._jumps.get(text)
-        if jump is not None:
-            return jump
-        name, *options = text.split() or [""]
+        name, _, options = text.partition(" ")
         kind = TARGETS.get(name) or TARGETS.find(name)
         if kind is not None:
-            return _built(kind, options, ip)
-        if options or name != text or text[:1] in ("", "-", "!"):
+            return _built(kind, options.split(), ip)
+        if name != text or text[:1] in ("", "-", "!"):
             return None
         jump = self._jumps[text] = Jump(name)
         return jump

@@ -21,8 +21,10 @@ class Extensions(dict[str, T], Generic[T]):
 
     def find(self, name: str) -> T | None:
         """The extension called `name`, or None if there is none."""
+        if name not in self.places:
+            return None
         found = self.get(name)
-        if found is None and name in self.places:
+        if found is None:
             module, _, cls = self.places[name].partition(":")
             found = self[name] = getattr(import_module(f"{self._package}.{module}"), cls)
         return found

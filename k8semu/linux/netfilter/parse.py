@@ -88,13 +88,17 @@ def _split_slowly(line: str) -> list[str]:
     return words
 
 
-@lru_cache(maxsize=65536)
 def parse_address(text: str, invert: bool) -> Address | None:
     """``ADDR[/PLEN|/MASK]``; None for any address. Host bits are cleared, as iptables does."""
-    host, slash, mask_text = text.partition("/")
+    if "/" not in text:
+        return Address(need_ip(text), b"\xff\xff\xff\xff", invert)
+    return _parse_masked(text, invert)
+
+
+@lru_cache(maxsize=4096)
+def _parse_masked(text: str, invert: bool) -> Address | None:
+    host, _, mask_text = text.partition("/")
     addr = need_ip(host)
-    if not slash:
-        return Address(addr, b"\xff\xff\xff\xff", invert)
     if mask_text.isdecimal() and int(mask_text) <= 32:
         mask = prefix_mask(int(mask_text)).to_bytes(4, "big")
     else:

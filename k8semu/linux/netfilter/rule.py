@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from functools import lru_cache
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -78,7 +77,6 @@ class UsageError(Exception):
     """The words of a rule cannot be understood: the message is iptables' own."""
 
 
-@lru_cache(maxsize=65536)
 def parse_ip(text: str) -> bytes | None:
     """A dotted address, or None: names are not looked up, and a part may begin with zeros."""
     try:
