@@ -148,8 +148,9 @@ class Kubelets:
     def _typed(self, obj: JSON) -> Pod:
         """The Pod that an object says. The Pods of a workload follow one another, and share what they ask for."""
         spec, (before, typed) = obj["spec"], self._like
-        if before.keys() == spec.keys() and all(spec[k] is v for k, v in before.items() if k != "nodeName"):
-            typed = replace(typed, node_name=spec.get("nodeName", ""))
+        node = spec.get("nodeName", "")
+        if spec == {**before, "nodeName": node}:
+            typed = replace(typed, node_name=node)
         else:
             typed = msgspec.convert(spec, PodSpec)
         self._like = (spec, typed)

@@ -121,3 +121,30 @@ def test_a_line_that_is_read_in_two_parts_says_the_same_word_by_word(chain: str,
     found = said(appends.read)
     assert found is None or found == said(lambda line, origin: command.read(split(line), origin))
     assert said(appends.read) == found, "the second time, too"
+
+
+few = st.lists(
+    st.one_of(
+        st.sampled_from([":A - [0:0]", ":B - [0:0]", ":C - [0:0]", ":FORWARD - [0:0]"]),
+        st.builds(lambda chain, target: f"-A {chain} -j {target}", st.sampled_from(["A", "B", "C", "FORWARD", "OUTPUT"]),
+                  st.sampled_from(["A", "B", "C", "D", "DROP", "MASQUERADE"])),
+    ),
+    max_size=8,
+).map("\n".join)  # fmt: skip
+
+
+@given(few, few)
+def test_a_text_does_at_once_what_its_lines_do_one_by_one(before: str, text: str) -> None:
+    """A policy among the lines has them carried out one by one."""
+    worlds = []
+    for last in ("", "-P OUTPUT ACCEPT"):
+        one = netfilter()
+        with suppress(CommandError):
+            one.restore(f"*filter\n{before}\nCOMMIT\n", True, {})
+        try:
+            one.restore(f"*filter\n{text}\n{last}\nCOMMIT\n", True, {})
+            refused = ""
+        except CommandError as error:
+            refused = error.what
+        worlds.append((one.save(), refused))
+    assert worlds[0] == worlds[1]

@@ -17,7 +17,6 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from k8semu.kube.api.cache import controller_of
-from k8semu.kube.api.meta import alike
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.resources import RESOURCES
 from k8semu.kube.api.status import ApiError
@@ -36,7 +35,7 @@ BY_FIRST = {
     "services": "endpointslice:EndpointSliceController", "endpoints": "mirroring:MirroringController",
 }  # fmt: skip
 """The others: without an object of this kind they have none. ``module:class``, imported with the first one."""
-OWNERS = ("ownerReferences",)
+OWNERS = "ownerReferences"
 RETRIES = 15
 """How often a refused write is tried again before its key waits for news."""
 
@@ -106,8 +105,9 @@ class ControlPlane:
 
         def listen(event: Event) -> None:
             owner = before = controller_of(event.object)
-            if event.old is not None and not alike(event.object["metadata"], event.old["metadata"], OWNERS):
-                before = controller_of(event.old)
+            old = event.old
+            if old is not None and old["metadata"].get(OWNERS) is not event.object["metadata"].get(OWNERS):
+                before = controller_of(old)
             for each in (owner,) if owner is before else (owner, before):
                 controller = by_kind.get(each["kind"]) if each is not None else None
                 if each is not None and controller is not None:

@@ -15,71 +15,18 @@ from __future__ import annotations
 from collections.abc import Container
 from functools import lru_cache
 
-import msgspec
-
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
 from k8semu.linux.netfilter.appends import Appends
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
 from k8semu.linux.netfilter.parse import split
+from k8semu.linux.netfilter.plan import Block, ChainLine, RuleLine
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
 
 PROGRAM = "iptables-restore"
-FEW = 64
-"""Chains of a table of which it is remembered what a text makes of it."""
-NEW_CHAIN = " - [0:0]"
-Contents = list[tuple[str, str | None, tuple[Rule, ...]]]
-"""Name, policy and rules of each chain."""
 VERSION = "v1.8.9 (nf_tables)"
-
-
-class ChainLine(msgspec.Struct, frozen=True, gc=False):
-    """``:NAME POLICY [packets:bytes]``."""
-
-    line: int
-    name: str
-    policy: str
-    counters: tuple[int, int] | None
-
-    @property
-    def appends_only(self) -> bool:
-        return self.policy == "-"
-
-
-class RuleLine(msgspec.Struct, frozen=True, gc=False):
-    """Any other line: a command."""
-
-    line: int
-    command: IptablesCommand
-
-    @property
-    def appends_only(self) -> bool:
-        return self.command.op == "A" and self.command.counters == (0, 0)
-
-
-class Block:
-    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead. `shared`: lists made once.
-
-    `result` is what it makes of a table that holds what `before` says: most namespaces hold the same before.
-    """
-
-    __slots__ = ("before", "end", "error", "lines", "names_sets", "result", "shared", "table")
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self.lines: list[ChainLine | RuleLine] = []
-        self.names_sets = False           # does a rule name an ipset?
-        self.error: CommandError | None = None
-        self.end = 0
-        self.shared: dict[str, RuleList] = {}
-        self.before: Contents = []
-        self.result: Table | None = None
-
-    @property
-    def appends_only(self) -> bool:
-        """Does it but empty chains of users and append rules, and bring no counters?"""
-        return all(line.appends_only for line in self.lines)
+NEW_CHAIN = " - [0:0]"
 
 
 def usage_error(message: str, line: int) -> CommandError:
@@ -232,34 +179,19 @@ def check_sets(block: Block, known: Container[str]) -> None:
 
 def apply(block: Block, table: Table) -> None:
     """Carry out a block's lines on `table` (a copy that the caller then puts into force)."""
-    if len(table.chains) > FEW:
+    if block.plan is None or not block.plan.fits(table):
         _Applier(block, table).run()
         return
-    before = _contents(table)
-    if block.result is not None and block.before == before:
-        if table.untouched:
-            table.chains = block.result.copy().chains
-            return
-        if block.appends_only:
-            table.chains = _counted(block.result, block, table)
-            return
-    _Applier(block, table).run()
-    block.before, block.result = before, table.copy()
+    block.plan.carry_out(table)
+    if block.plan.jump is not None:
+        _check_loops(table, block.plan.jump)
 
 
-def _contents(table: Table) -> Contents:
-    return [(chain.name, chain.policy, chain.rules.rules) for chain in table.chains.values()]
-
-
-def _counted(result: Table, block: Block, table: Table) -> dict[str, Chain]:
-    """The chains of `result`; those that the block does not empty have counted in `table` before."""
-    emptied = {line.name for line in block.lines if type(line) is ChainLine}
-    chains = result.copy().chains
-    for name, held in table.chains.items():
-        if name not in emptied and name in chains:
-            held.rules = chains[name].rules
-            chains[name] = held
-    return chains
+def _check_loops(table: Table, jump: RuleLine) -> None:
+    try:
+        command.check_loops(table, jump.command.chain)
+    except Refused as error:
+        raise refused(error, jump.line) from None
 
 
 class _Applier:
@@ -277,17 +209,16 @@ class _Applier:
                 elif line.command.op == "A":
                     self._append(line.command)
                 else:
-                    self._settle(last=False)
+                    self._settle()
                     command.apply(self.table, line.command)
-            self._settle(last=True)
-            jump = next((x for x in reversed(self.block.lines) if type(x) is RuleLine and _jumps(x.command)), None)
-            if jump is not None:
-                line = jump
-                command.check_loops(self.table, jump.command.chain)
+            self._settle()
         except UsageError as error:  # a jump to nowhere: iptables-restore sees it when it commits
             raise usage_error(str(error), self.block.end) from None
         except Refused as error:
             raise refused(error, line.line if line is not None else 0) from None
+        jump = next((x for x in reversed(self.block.lines) if isinstance(x, RuleLine) and _jumps(x.command)), None)
+        if jump is not None:
+            _check_loops(self.table, jump)
 
     def _declare(self, line: ChainLine) -> None:
         table = self.table
@@ -310,34 +241,20 @@ class _Applier:
             chain.flush()
 
     def _append(self, c: IptablesCommand) -> None:
-        chains = self.table.chains
-        rules = self.pending.get(c.chain)
-        if rules is None:
-            if c.chain not in chains:
-                raise Refused(NO_CHAIN)
-            rules = self.pending[c.chain] = []
+        if c.chain not in self.table.chains:
+            raise Refused(NO_CHAIN)
+        rules = self.pending.setdefault(c.chain, [])
         for rule in c.rules:
-            target = rule.target
-            if type(target) is not Jump or target.chain not in chains:
-                command.check_rule(self.table, c.chain, rule)
+            command.check_rule(self.table, c.chain, rule)
             if c.counters != (0, 0):
                 before = len(self.table.chains[c.chain].rules.rules)
                 self.counters.append((c.chain, before + len(rules), c.counters))
             rules.append(rule)
 
-    def _settle(self, last: bool) -> None:
-        """Put what was appended into the chains: as one shared list where the chain holds nothing else."""
+    def _settle(self) -> None:
+        """Put what was appended into the chains."""
         for name, rules in self.pending.items():
-            chain = self.table.chains[name]
-            if chain.rules.rules:
-                chain.extend(rules)
-                continue
-            shared = self.block.shared.get(name)
-            if shared is None or len(shared.rules) != len(rules) or not last:
-                shared = RuleList(self.table.name, name, rules)
-                if last:
-                    self.block.shared[name] = shared
-            chain.rules = shared
+            self.table.chains[name].extend(rules)
         for name, at, counters in self.counters:
             self.table.chains[name].hits[at] = list(counters)
         self.pending, self.counters = {}, []

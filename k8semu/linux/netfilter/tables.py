@@ -99,7 +99,7 @@ class Chain:
         if counters != (0, 0):
             self.hits[at] = list(counters)
 
-    def extend(self, rules: list[Rule]) -> None:
+    def extend(self, rules: Iterable[Rule]) -> None:
         """Put rules at the end."""
         self._replace((*self.rules.rules, *rules))
 
@@ -145,13 +145,6 @@ class Table:
         twin.name = self.name
         twin.chains = {name: chain.copy() for name, chain in self.chains.items()}
         return twin
-
-    @property
-    def untouched(self) -> bool:
-        """Nobody has put anything into it."""
-        return len(self.chains) == len(BUILTIN[self.name]) and not any(
-            chain.rules.rules or chain.counting or chain.policy != "ACCEPT" for chain in self.chains.values()
-        )
 
     def ordered(self) -> list[Chain]:
         """Built-in chains, then the others by name, as iptables-save prints them."""
