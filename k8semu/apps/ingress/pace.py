@@ -1,7 +1,7 @@
 """How fast an answer goes out: `limit-rate`, after the first `limit-rate-after` kilobytes.
 
 nginx:   src/http/ngx_http_write_filter_module.c ngx_http_write_filter()
-Differs: nginx counts in whole seconds since the request; here it is the time itself.
+Differs: whole seconds are those since the request, and not the clock's: so the pieces are the same in every run.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Pace:
         """Hand `data` to `out`, in pieces, each when it is due."""
         while data:
             elapsed = asyncio.get_running_loop().time() - self.began
-            most = int(self.rate * (elapsed + 1)) - max(0, self._sent - self.after) + max(0, self.after - self._sent)
+            most = self.rate * (int(elapsed) + 1) - (self._sent - self.after)
             if most <= 0:
-                await asyncio.sleep(-most / self.rate + 0.001)
+                await asyncio.sleep(1.001 - elapsed % 1)
                 continue
             piece, data = data[:most], data[most:]
             await out(piece)
