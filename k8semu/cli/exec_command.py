@@ -23,6 +23,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     \b
     ip addr|link|route|neigh|rule    bridge fdb|link    ss -tln    sysctl    docker ps
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
+    iptables-restore < rules.txt          what a real node saved, read and put in force
     kubectl get|exec, curl http://master:6443/…    where there is no API server, a node `master` joins with one
     """
     from k8semu.scenario.check import add_api_server, asks_api
@@ -39,10 +40,17 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
         this.build()
         this.built.machine(machine)
         this.steps()
-        output: Output = this.cluster.run(command_output(this.built, machine, words))
+        output: Output = this.cluster.run(command_output(this.built, machine, words, _stdin(words)))
     finally:
         this.close()
     sys.stdout.write(output.text)
     sys.stdout.flush()
     complain(output.errors)
     return output.code
+
+
+def _stdin(words: list[str]) -> str:
+    """What a command that reads its standard input finds there."""
+    if words[:1] != ["iptables-restore"] or sys.stdin is None or sys.stdin.isatty():
+        return ""
+    return sys.stdin.buffer.read().decode(errors="replace")

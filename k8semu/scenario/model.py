@@ -209,6 +209,8 @@ class Exec(Model, kw_only=True):
 
     from_: str = msgspec.field(name="on")
     command: str
+    stdin: str = ""
+    """What it reads: rules for iptables-restore, what is typed for kubectl."""
 
 
 class Kubectl(Model, kw_only=True):

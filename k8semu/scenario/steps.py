@@ -139,16 +139,16 @@ async def program(built: Built, action: model.Program) -> Any:
 async def execute(built: Built, action: model.Exec) -> Any:
     """A command line on a machine: `output` and `code`."""
     argv = shlex.split(action.command)
-    return await run_command(built, action.from_, argv)
+    return await run_command(built, action.from_, argv, action.stdin)
 
 
-async def run_command(built: Built, machine: str, argv: list[str]) -> dict[str, Any]:
+async def run_command(built: Built, machine: str, argv: list[str], stdin: str = "") -> dict[str, Any]:
     """What a command prints, as a terminal shows it, and its exit status."""
-    output = await command_output(built, machine, argv)
+    output = await command_output(built, machine, argv, stdin)
     return {"output": output.shown, "code": output.code}
 
 
-async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
+async def command_output(built: Built, machine: str, argv: list[str], stdin: str = "") -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
     if argv and argv[0] == "kubectl":
@@ -158,7 +158,7 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
         if argv[1:2] and argv[1] in LASTING:
             said = f"kubectl {argv[1]} goes on until it is interrupted: in a scenario, a step `kubectl`"
             return Output("", 1, f"error: {said} with background: true\n")
-        result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:]))
+        result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:], stdin))
         return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0] in NETWORK_COMMANDS:
         program = program_of(argv, _resolv_conf(where), _has_busybox(where), where.files)
@@ -166,11 +166,26 @@ async def command_output(built: Built, machine: str, argv: list[str]) -> Output:
             return program
         result = await built.cluster.call(where.netns_name, argv[0], program)
         return Output(result["output"], result["code"], result["errors"])
+    if argv and argv[0].rpartition("/")[2] == "iptables-restore":
+        return _restore(built, where, argv[1:], stdin)
     output = answer(where, argv)
     if argv and argv[0] in REAL_COMMANDS:
         result = {"output": output.shown, "code": output.code}
         built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), result=result))
     return output
+
+
+def _restore(built: Built, machine: Machine, args: list[str], stdin: str) -> Output:
+    """Rules that somebody brings: the one command that changes a machine, since it speaks the kernel's language."""
+    from k8semu.apps.shell import iptables_restore
+
+    asked = iptables_restore.read(args, stdin, machine.files)
+    if asked.command is not None:
+        try:
+            built.cluster.tell(machine.netns_name, asked.command)
+        except CommandError as error:
+            return iptables_restore.refused(error.what)
+    return asked.wrong or Output("")
 
 
 async def cni(built: Built, action: model.Cni) -> Any:

@@ -175,7 +175,7 @@ def test_a_node_that_is_excluded_is_not_behind_it() -> None:
 
 def test_a_node_that_is_not_ready_is_not_behind_it_any_more() -> None:
     down, up = ({"node": {"name": "host2", "up": state}} for state in (False, True))
-    before, _, _, after, _, again = run([STATE, down, {"wait": "45s"}, STATE, up, STATE])
+    before, _, _, after, _, again = run([STATE, down, {"wait": "55s"}, STATE, up, STATE])
     assert [sorted(by_node(state)) for state in (before, after, again)] == [
         ["host1", "host2"], ["host1"], ["host1", "host2"],
     ]  # fmt: skip

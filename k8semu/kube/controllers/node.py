@@ -1,6 +1,6 @@
 """Nodes that are silent: first not ready, then their Pods leave.
 
-    last renewal of the Lease ── 40 s ──▶ Ready Unknown, taint unreachable, its Pods not ready
+    last renewal of the Lease ── 50 s ──▶ Ready Unknown, taint unreachable, its Pods not ready
                               ── 300 s more (as each Pod tolerates) ──▶ the Pods are deleted
 
 The Pods of a silent node stay `Terminating`: nobody there says that they have stopped. A node that
@@ -34,8 +34,8 @@ from k8semu.kube.controllers.controller import (
 from k8semu.kube.controllers.scheduler import tolerates
 
 NS_PER_S = 1_000_000_000
-GRACE = 40
-"""--node-monitor-grace-period, in seconds; since Kubernetes 1.32 50, before 40."""
+GRACE = 50
+"""--node-monitor-grace-period, in seconds; before Kubernetes 1.32 it was 40."""
 LEASES = "kube-node-lease"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 SILENT = "Kubelet stopped posting node status."
