@@ -1,7 +1,7 @@
 """One request on its way to a backend, and the answer on its way back.
 
     body ─ buffered up to 1 MiB ─▶ try an upstream ─▶ head and body out ─▶ the answer, as it comes
-                                     │ refused, hung up, too slow: the next one, up to 3 tries
+                                     │ refused, hung up, too slow (or as said): the next one, up to 3 tries
                                      └─ 502, or 504 after a timeout
 
 A request that may not be repeated (POST, PATCH, LOCK) is tried again only while nothing of it was sent.
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from k8semu.apps.ingress.request import Request
 
 BUFFERED = 1 << 20
+RETRIED = (403, 404, 429, 500, 502, 503, 504)
+"""Answers that `proxy-next-upstream` may name (``http_503``)."""
 NOT_TWICE = ("POST", "PATCH", "LOCK")
 
 
@@ -118,7 +120,10 @@ class Forward:
                 connection = await self.proxy.pool.take(upstream, self.mine.proxy_connect_timeout)
                 self._took("connect")
                 kept = connection.used > 0
-                return connection, await self._exchange(connection, body)
+                response = await self._exchange(connection, body)
+                status, failure = int(response.status_code), f"http_{response.status_code}"
+                if tries == 1 or status not in RETRIED or not self._may_repeat(failure, body):
+                    return connection, response
             except TimeoutError:
                 status, failure = 504, "timeout"
             except OSError:

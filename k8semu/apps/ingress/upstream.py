@@ -100,7 +100,10 @@ class Connection:
         if self.expires is not None:
             self.expires.cancel()
         self.reader.on_eof = None
-        self.writer.close()
+        if self.writer.transport.get_write_buffer_size():       # for a backend that reads no more
+            self.writer.transport.abort()
+        else:
+            self.writer.close()
 
 
 class Pool:
