@@ -51,8 +51,8 @@ class _Late(ModuleType):
 class _Pattern:
     """A regular expression that is compiled when it is first used."""
 
-    def __init__(self, *said: Any) -> None:
-        self._said = said
+    def __init__(self, pattern: Any, flags: Any) -> None:
+        self._said = pattern, flags
 
     def __getattr__(self, name: str) -> Any:
         if name == "_said":     # asked of a copy that is not made yet
@@ -60,6 +60,12 @@ class _Pattern:
         found = getattr(_compile(*self._said), name)
         setattr(self, name, found)
         return found
+
+
+def _pattern(pattern: Any, flags: Any = 0) -> Any:
+    """`re.compile` while a module of `LATE_PATTERNS` runs; what that imports has Python's own."""
+    late = sys._getframe(1).f_globals["__name__"] in LATE_PATTERNS
+    return _Pattern(pattern, flags) if late else _compile(pattern, flags)
 
 
 class _Loader:
@@ -75,8 +81,7 @@ class _Loader:
         if module.__name__ in LATE:
             module.__class__ = _Late
             return
-        before = re.compile     # one such module may import another
-        re.compile = _Pattern   # type: ignore[assignment]
+        before, re.compile = re.compile, _pattern       # one such module may import another
         try:
             _run(module)
         finally:
