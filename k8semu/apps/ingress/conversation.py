@@ -265,6 +265,9 @@ class Conversation:
         given = {name.lower() for name, _ in more}
         told = [line for line in told if line[0].lower() not in given] + more
         target = rewritten(location, path, request.target)
+        if not target:
+            await self._page(request, 500)
+            return
         known = real_client(request.head.lines, client, config)
         asked = Asked(
             request.head.lines, request.method, request.target, path, request.head.host, known.address,
