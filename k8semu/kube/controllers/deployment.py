@@ -43,7 +43,7 @@ NS_PER_S = 1_000_000_000
 class DeploymentController(Controller):
     name = "deployment-controller"
     plural = "deployments"
-    rank = 3                     # one step of a rollout after the other: its ReplicaSets act first
+    rank = 2                     # one step of a rollout after the other: its ReplicaSets act first
 
     def watches(self) -> dict[str, Concerns]:
         return {"deployments": self.what_it_asks, "replicasets": self.its_controller}

@@ -48,7 +48,7 @@ Group = tuple[str, Ports]
 class EndpointSliceController(Controller):
     name = "endpointslice-controller"
     plural = "services"
-    rank = 2                     # many Pods that change at once change a slice once
+    rank = 3                     # many Pods that change at once, and a rollout that ends at once, change a slice once
 
     def __init__(self, caches: Caches, clock: Time) -> None:
         super().__init__(caches, clock)

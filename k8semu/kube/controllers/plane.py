@@ -1,6 +1,6 @@
 """Runs controllers over a registry: one queue, one order, until nothing is left to do.
 
-    Pods made ─▶ bound (rank 0) ─▶ nodes act ─▶ counted (rank 1) ─▶ endpoints (rank 2) ─▶ rollouts (rank 3)
+    Pods made ─▶ bound (rank 0) ─▶ nodes act ─▶ counted (rank 1) ─▶ rollouts (rank 2) ─▶ endpoints (rank 3)
 
 All work that events bring about is done at the instant of the event; only what a controller asks
 for `After` a while waits on the clock. What acts on the nodes acts as soon as every Pod has its node,

@@ -16,6 +16,7 @@ Not modelled: nfacct counters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from k8semu.kube.proxy.decisions import contains
 from k8semu.kube.proxy.iptables_names import endpoint_chain, port_hash
@@ -27,6 +28,7 @@ SERVICES, EXTERNAL, NODEPORTS = "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE
 PROXY_FIREWALL = "KUBE-PROXY-FIREWALL"
 
 
+@lru_cache(maxsize=1024)
 def probability(n: int) -> str:
     """One out of n, as kube-proxy writes it."""
     return f"{1 / n:.10f}"
@@ -140,7 +142,7 @@ class PortRules:
 
     def _declare(self, chain: str) -> None:
         self.chains.append(chain)
-        self.text.chains(nat=[chain])
+        self.text.nat_chains.append(f":{chain} - [0:0]")
 
     def _masquerade_internal(self) -> None:
         info, config, chain = self.info, self.state.config, self._internal_chain()
