@@ -48,7 +48,7 @@ class Appends:
             rules: Rules = (Rule(before[0].ip, before[0].matches, target, origin),)
         else:
             rules = tuple([Rule(rule.ip, rule.matches, target, origin) for rule in before])
-        return IptablesCommand("A", chain=chain, rules=rules)
+        return IptablesCommand("A", "filter", chain, 0, rules)
 
     def _read_before(self, words: str) -> Rules:
         """The rules (several where it lists addresses) without their target."""
@@ -85,13 +85,14 @@ def _rules(words: Sequence[str]) -> Rules:
 
 def _built(kind: type[Target], words: Sequence[str], ip: IpMatch) -> Target | None:
     """The target that its options ask for; None if there is more than those, or anything wrong."""
-    given, rest = Given(), iter(words)
-    for option in rest:
-        canonical, count = kind.options.get(option, ("", 2))
-        value = next(rest, "") if count else "-"
-        if count > 1 or not value or canonical in given.opts:
+    given, at = Given(), 0
+    while at < len(words):
+        canonical, count = kind.options.get(words[at], ("", 2))
+        values = list(words[at + 1 : at + 1 + count])
+        if count > 1 or len(values) < count or canonical in given.opts:
             return None
-        given.opts[canonical] = (False, [value] if count else [])
+        given.opts[canonical] = (False, values)
+        at += 1 + count
     try:
         target = kind.build(given)
         target.check_rule(0 if ip.proto_invert else ip.proto)
