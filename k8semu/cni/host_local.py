@@ -13,12 +13,13 @@ Not modelled: addresses asked for by the runtime (`ips`), IPv6, resolvConf.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from socket import inet_ntoa
 from typing import Any
 
 from k8semu.cni.node import Node
 from k8semu.cni.spec import Args, Code, IpConfig
 from k8semu.errors import CniError
-from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa
+from k8semu.wire.addr import Prefix, ip_aton
 
 STORE = "/var/lib/cni/networks"
 
@@ -28,7 +29,7 @@ def _number(text: str) -> int:
 
 
 def _ip(number: int) -> str:
-    return ip_ntoa(number.to_bytes(4, "big"))
+    return inet_ntoa(number.to_bytes(4, "big"))
 
 
 class Range:

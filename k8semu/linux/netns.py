@@ -347,7 +347,7 @@ class NetNs(Net):
         self.ipv4.fib.changed()
 
     def _iptables_restore(self, cmd: c.IptablesRestore) -> None:
-        self.netfilter.restore(cmd.text, cmd.noflush, dict(cmd.origins))
+        self.netfilter.restore(cmd.text, cmd.noflush, cmd.origins)
 
     def _iptables(self, cmd: c.Iptables) -> None:
         self.netfilter.iptables(list(cmd.args), cmd.origin)

@@ -103,8 +103,10 @@ class Cache:
             if best is None or len(keys) < len(best):
                 best = keys
         assert best is not None, "an empty selector selects nothing"
+        found = [self.objects[key] for key in best]
+        if len(labels) == 1:
+            return found
         wanted = labels.items()
-        found = (self.objects[key] for key in best)
         return [obj for obj in found if wanted <= (obj["metadata"].get("labels") or {}).items()]
 
     def _entries(self, key: Key, obj: JSON) -> tuple[tuple[Index, Sequence[Any]], ...]:

@@ -266,8 +266,11 @@ def _uid(endpoint: JSON) -> str:
 
 
 def _address(status: JSON, family: str) -> str:
-    addresses = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status["podIP"]]
-    return next((address for address in addresses if (":" in address) == (family == "IPv6")), "")
+    for each in status.get("podIPs") or ({"ip": status["podIP"]},):
+        address: str = each.get("ip", "")
+        if (":" in address) == (family == "IPv6"):
+            return address
+    return ""
 
 
 def _container_ports(pod: JSON) -> dict[tuple[str, str], int]:

@@ -135,11 +135,12 @@ class ControlPlane:
         self._settling = True
         try:
             while True:
-                queue = next(filter(None, self._queues), None)
-                if queue is not self._queues[0] and any(act() for act in self.agents):
-                    continue
-                if queue is None:
-                    break
+                queue = self._queues[0]
+                if not queue:
+                    if any(act() for act in self.agents):
+                        continue
+                    if not (queue := next(filter(None, self._queues), queue)):
+                        break
                 controller, key = queue.popleft()
                 self._queued.discard((controller.name, key))
                 self._sync(controller, key)

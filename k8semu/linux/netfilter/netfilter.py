@@ -74,9 +74,13 @@ class Netfilter:
 
     # --- what a node is told ------------------------------------------------------------------
 
-    def restore(self, text: str, noflush: bool = True, origins: Mapping[str, str] | None = None) -> None:
-        """`iptables-restore [--noflush]`: CommandError in its words; tables committed before the error stay."""
-        for block in restore.parse(text, tuple((origins or {}).items())):
+    def restore(self, text: str, noflush: bool = True, origins: Mapping[str, str] | restore.Origins = ()) -> None:
+        """`iptables-restore [--noflush]`: CommandError in its words; tables committed before the error stay.
+
+        `origins`: rules' lines and who asked for them.
+        """
+        pairs = origins if isinstance(origins, tuple) else tuple(origins.items())
+        for block in restore.parse(text, pairs):
             if block.error is not None:
                 raise block.error
             restore.check_sets(block, self.ipset.sets if self._ipset is not None else ())

@@ -26,6 +26,8 @@ from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
 
 PROGRAM = "iptables-restore"
 VERSION = "v1.8.9 (nf_tables)"
+Origins = tuple[tuple[str, str], ...]
+"""(a rule's line, the object that asked for it)."""
 NEW_CHAIN = " - [0:0]"
 
 
@@ -46,7 +48,7 @@ def refused(error: Refused, line: int) -> CommandError:
 
 
 @lru_cache(maxsize=64)
-def parse(text: str, origins: tuple[tuple[str, str], ...]) -> tuple[Block, ...]:
+def parse(text: str, origins: Origins) -> tuple[Block, ...]:
     """Blocks up to the first error, which the last one then carries."""
     reader = _Reader(dict(origins))
     number = 0
