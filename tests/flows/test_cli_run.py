@@ -60,9 +60,9 @@ def test_a_call_by_name_is_followed_by_its_first_segment_and_a_way_is_told_once(
     assert "sent by curl tcp" in call                            # and not the question to DNS before it
     assert "Service default/account-service" in call
     assert "shares: account-1 3, account-2 1" in call
-    assert said.count("the same as in step 2") == 5              # five more questions to DNS take the same way
+    assert said.count("the same as in step 2") == 6              # six more questions to DNS take the same way
     outside = said.partition("getent hosts www.example.com")[2].partition("\n\n")[0]
-    assert "exit status 2" in outside
+    assert "203.0.113.80    www.example.com" in outside
 
 
 def test_a_packet_is_the_programs_own_also_where_arp_goes_through_a_tunnel(tmp_path: Path) -> None:
@@ -153,6 +153,13 @@ def test_all_are_the_bundled_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     said = k8semu("run", "--all", "-o", str(tmp_path))
     assert said.code == 0
     assert left(tmp_path) == sorted(f"{name}.pcapng" for name in two)
+
+
+def test_a_command_that_fails_is_shown_with_its_exit_status(tmp_path: Path) -> None:
+    steps = "    - exec: {on: web, command: cat /nosuch}\n      expect: {code: 1}\n"
+    said = k8semu("run", scenario(tmp_path, steps), "-o", str(tmp_path / "out"))
+    assert said.code == 0
+    assert "exit status 1" in said.out
 
 
 def test_a_file_runs_like_a_bundled_scenario(tmp_path: Path) -> None:
