@@ -28,8 +28,8 @@ LATE = frozenset({
     "ssl", "asyncio.sslproto",      # asyncio, for TLS
     "signal",                       # asyncio and subprocess, for other processes
     "locale",                       # subprocess, for the text of a pipe
-    "inspect", "tokenize",          # asyncio, dataclasses and linecache, for source text
-    "base64", "fnmatch", "ntpath", "textwrap",      # PyYAML, pathlib, msgspec
+    "tokenize",                     # linecache and inspect, for source text
+    "base64", "fnmatch", "ntpath",  # PyYAML, pathlib
     "ipaddress",                    # urllib; `wire.addr`, to say what is wrong with an address
     "msgspec.inspect",              # msgspec; `scenario.convert`, to say what would be right
 })  # fmt: skip
@@ -37,6 +37,7 @@ LATE_PATTERNS = frozenset({
     "yaml.reader", "yaml.resolver", "yaml.constructor",     # PyYAML's own reader; ours is libyaml
     "platform",                                             # uuid, which msgspec knows
     "logging", "string",                                    # asyncio
+    "textwrap",                                             # msgspec, for JSON schemas
 })  # fmt: skip
 
 

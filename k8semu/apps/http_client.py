@@ -1,6 +1,6 @@
 """An HTTP client that asks once a connection, as `curl URL` does: it sends what curl sends, and closes first.
 
-RFC: 9112 (plain messages by `http_plain`, others by h11)
+RFC: 9112 (parsed by h11)
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
-
-from k8semu.apps import http_plain
 
 if TYPE_CHECKING:
     from k8semu.apps.https import Trust
@@ -79,6 +77,8 @@ async def exchange(
     `connected` is told of the connection; with `tls` (the server's name, and whom the client trusts) `shaken` is
     told of it, too, once it is encrypted. What `body` needs of headers is in `lines`.
     """
+    import h11
+
     if tls is None:
         reader, writer = await asyncio.open_connection(host, port)
         if connected is not None:
@@ -88,40 +88,13 @@ async def exchange(
 
         reader, writer = await https.open_connection(host, port, *tls, connected, shaken)
     try:
-        sent = http_plain.request(method, target, lines) if not body else None
-        if sent is None:
-            return await _converse(reader, writer, method, target, lines, body)
-        writer.write(sent)
-        received = await reader.read(65536)
-        told = http_plain.told(received)
-        if told is None:
-            return await _converse(reader, writer, method, target, lines, body, received)
-        return Answer(told.status, told.reason, told.lines, told.body)
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, target: str, lines: list[tuple[str, str]],
-    body: bytes, received: bytes | None = None,
-) -> Answer:  # fmt: skip
-    """Ask, unless that was done and the answer begins with `received`, and read the answer."""
-    import h11
-
-    connection = h11.Connection(h11.CLIENT)
-    out = connection.send(h11.Request(method=method, target=target, headers=lines)) or b""
-    if body:
-        out += connection.send(h11.Data(data=body)) or b""
-    out += connection.send(h11.EndOfMessage()) or b""
-    if received is None:
-        writer.write(out)
-    else:
-        connection.receive_data(received)
-    answer = Answer(0, "", [], b"")
-    first, got = (received or b"")[:5], bytearray()
-    try:
+        connection = h11.Connection(h11.CLIENT)
+        out = connection.send(h11.Request(method=method, target=target, headers=lines)) or b""
+        if body:
+            out += connection.send(h11.Data(data=body)) or b""
+        writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
+        answer = Answer(0, "", [], b"")
+        first, got = b"", bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -137,6 +110,10 @@ async def _converse(
                 break
     except h11.RemoteProtocolError:
         raise _broken(first, answer, len(got), reader.at_eof()) from None
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
     return Answer(answer.status, answer.reason, answer.headers, bytes(got))
 
 

@@ -8,7 +8,7 @@ With `proxy_protocol` each connection has to begin with a PROXY header, and the 
 It writes head and body in one go, and closes when the client has closed or asked for
 `Connection: close`, so the frames of a call are the same on every machine.
 
-RFC: 9112 (plain messages by `http_plain`, others by h11)
+RFC: 9112 (parsed by h11)
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from typing import Any
 
 import msgspec
 
-from k8semu.apps import http_plain
-
 _BYTES = bytes(range(256))
-_REASON = {200: "OK", 400: "Bad Request"}
+_REASON = {200: b"OK", 400: b"Bad Request"}
 
 
 def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes]:
@@ -40,6 +38,10 @@ def _body(event: Any, name: str, peer: tuple[str, int]) -> tuple[int, str, bytes
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, proxy_protocol: bool) -> None:
+    import h11
+
+    connection = h11.Connection(h11.SERVER)
+    request: Any = None
     peer = writer.get_extra_info("peername")
     try:
         if proxy_protocol:
@@ -49,32 +51,6 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nam
                 peer = await read_header(reader) or peer
             except ProxyProtocolError:
                 return
-        data = await reader.read(65536)
-        while request := http_plain.asked(data):
-            status, head, body = _answer(request, name, peer)
-            writer.write(http_plain.response(status, _REASON[status], head, body))
-            await writer.drain()
-            if _wants_close(request):
-                return
-            data = await reader.read(65536)
-        if data:
-            await _converse(reader, writer, name, peer, data)
-    except ConnectionError:
-        return
-    finally:
-        writer.close()
-
-
-async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, peer: tuple[str, int], data: bytes
-) -> None:
-    """Serve requests of any kind; `data`: what has come."""
-    import h11
-
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(data)
-    request: Any = None
-    try:
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -82,8 +58,9 @@ async def _converse(
             elif isinstance(event, h11.Request):
                 request = event
             elif isinstance(event, h11.EndOfMessage):
-                status, head, body = _answer(request, name, peer)
-                if connection.their_state is h11.MUST_CLOSE and not _wants_close(request):
+                status, kind, body = _body(request, name, peer)
+                head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+                if connection.their_state is h11.MUST_CLOSE or _wants_close(request):
                     head.append(("Connection", "close"))
                 out = connection.send(h11.Response(status_code=status, headers=head, reason=_REASON[status])) or b""
                 if request.method != b"HEAD":
@@ -96,17 +73,10 @@ async def _converse(
                 connection.start_next_cycle()
             elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
                 return
-    except h11.RemoteProtocolError:
+    except (h11.RemoteProtocolError, ConnectionError):
         return
-
-
-def _answer(request: Any, name: str, peer: tuple[str, int]) -> tuple[int, list[tuple[str, str]], bytes]:
-    """(status, header fields, body)."""
-    status, kind, body = _body(request, name, peer)
-    head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-    if _wants_close(request):
-        head.append(("Connection", "close"))
-    return status, head, body
+    finally:
+        writer.close()
 
 
 def _wants_close(request: Any) -> bool:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from k8semu.apps.resolver import Libc
     from k8semu.trace.hop import TraceSink
 
-CO_COROUTINE = 0x80
-"""Of an `async def`. Python: inspect.CO_COROUTINE"""
 LAST_WORDS = NS_PER_S
 """Simulated time that programs get to close their connections at the end of a run."""
 foreign: set[str] = set()
@@ -54,8 +52,7 @@ def load_program(function: str) -> ProgramFunction:
         raise InputError(f"no program {function!r}: {error}", hint="package.module:function") from None
     except Exception as error:     # whatever a user's own module does when it is imported
         raise InputError(f"no program {function!r}: {type(error).__name__}: {error}", hint="mend the module") from None
-    code = getattr(found, "__code__", None)
-    if not ((code and code.co_flags & CO_COROUTINE) or asyncio.iscoroutinefunction(found)):
+    if not asyncio.iscoroutinefunction(found):
         raise InputError(f"{function!r} is no `async def`", hint="a program is a coroutine function")
     program: ProgramFunction = found
     return program

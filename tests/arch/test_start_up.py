@@ -13,7 +13,6 @@ import pytest
 
 ABSENT = (
     "scapy", "click", "rich",                           # another command, another output
-    "h11",                                              # HTTP that is not plain
     "_ssl", "_hashlib", "json", "typing_extensions",    # TLS, OpenSSL's digests, what msgspec and `typing` have
     "k8semu.kube.services", "k8semu.cluster.service_network", "k8semu.kube.proxy", "k8semu.kube.ingress",
     "k8semu.kube.controllers.deployment", "k8semu.kube.controllers.endpointslice",
