@@ -46,6 +46,9 @@ def load_program(function: str) -> ProgramFunction:
     if module_name.partition(".")[0] != "k8semu":
         foreign.add(module_name)
         late.finish()
+        from k8semu.sim.confine import confine
+
+        confine()
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from k8semu.linux.core.commands import AddrAdd, LinkSet, VethAdd
 from k8semu.linux.netns import NetNs
+from k8semu.sim.confine import confine
 from k8semu.sim.loop import SimLoop
 from k8semu.sim.program import current_program, current_stack
 from k8semu.sim.world import World
@@ -29,6 +30,7 @@ from k8semu.sim.world import World
 
 class TwoPods:
     def __init__(self) -> None:
+        confine()
         world = World(seed=1)
         self.loop = SimLoop(world.clock)
         pods: dict[str, NetNs] = {}

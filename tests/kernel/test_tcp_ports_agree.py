@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit/linux/sock/tcp"))
 
 from tcp_rig import B, Rig
 
-KINDS = list(itertools.product(("0.0.0.0", "127.0.0.1", "127.0.0.2"), (False, True), (False, True)))
-"""(address, SO_REUSEADDR, listens)"""
+KINDS = list(itertools.product(("0.0.0.0", "127.0.0.1", "127.0.0.2"), (False, True), (False, True), (False, True)))
+"""(address, SO_REUSEADDR, SO_REUSEPORT, listens)"""
 PAIRS = list(itertools.product(KINDS, KINDS))
 REAL = """
 import itertools, json, socket, sys
@@ -24,8 +24,9 @@ found = []
 for number, pair in enumerate(json.loads(sys.argv[1])):
     sockets, result = [socket.socket(), socket.socket()], "ok"
     for what, which in json.loads(sys.argv[2]):
-        (addr, reuse, listens), sock = pair[which], sockets[which]
+        (addr, reuse, share, listens), sock = pair[which], sockets[which]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(share))
         try:
             if what == "bind":
                 sock.bind((addr, 1000 + number))
@@ -41,13 +42,14 @@ print(json.dumps(found))
 ADDRESSES = {"0.0.0.0": bytes(4), "127.0.0.1": b"\x7f\0\0\1", "127.0.0.2": B}  # the rig has one address of its own
 
 
-def emulated(pair: tuple[tuple[str, bool, bool], ...], order: list[tuple[str, int]]) -> str:
+def emulated(pair: tuple[tuple[str, bool, bool, bool], ...], order: list[tuple[str, int]]) -> str:
     rig = Rig()
     result = "ok"
     sockets = [rig.b.socket()[0], rig.b.socket()[0]]
     for what, which in order:
-        (addr, reuse, listens), sk = pair[which], sockets[which]
+        (addr, reuse, share, listens), sk = pair[which], sockets[which]
         sk.setsockopt(1, 2, int(reuse))
+        sk.setsockopt(1, 15, int(share))
         try:
             if what == "bind":
                 sk.bind(ADDRESSES[addr], 80)

@@ -193,13 +193,13 @@ class TimeWait:
     """
 
     __slots__ = (
-        "expires", "key", "net", "oow_at", "rcv_nxt", "rcv_wnd", "rcv_wscale", "reuseaddr", "saddr", "snd_nxt",
-        "sport", "substate", "table", "ts_offset", "ts_ok", "ts_recent",
+        "expires", "key", "net", "oow_at", "rcv_nxt", "rcv_wnd", "rcv_wscale", "reuseaddr", "reuseport", "saddr",
+        "snd_nxt", "sport", "substate", "table", "ts_offset", "ts_ok", "ts_recent",
     )  # fmt: skip
 
     def __init__(self, sk: TcpSock, substate: State) -> None:
         self.net, self.table, self.key = sk.net, sk.table, sk.key
-        self.saddr, self.sport, self.reuseaddr = sk.saddr, sk.sport, sk.reuseaddr
+        self.saddr, self.sport, self.reuseaddr, self.reuseport = sk.saddr, sk.sport, sk.reuseaddr, sk.reuseport
         self.snd_nxt, self.rcv_nxt = sk.snd_nxt, sk.rcv_nxt
         self.rcv_wnd, self.rcv_wscale = window.receive_window(sk), sk.rcv_wscale
         self.ts_ok, self.ts_recent, self.ts_offset = sk.ts_ok, sk.ts_recent, sk.ts_offset
@@ -248,7 +248,7 @@ class TimeWait:
 
     def _begin_again(self, skb: Skb, h: Header) -> None:
         """A new connection by the same addresses and ports (RFC 6191)."""
-        listener = self.table.lookup_listener(h.key[4:8], h.dport)
+        listener = self.table.lookup_listener(h.key[4:8], h.dport, h.key)
         if listener is None:
             drop(skb, Drop.NO_SOCKET, "in TIME_WAIT, and nobody listens any more")
             return

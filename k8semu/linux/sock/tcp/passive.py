@@ -28,6 +28,7 @@ def create_child(req: RequestSock) -> TcpSock:
     sk.bound = True
     sk.deliver_step, sk.originate_step = listener.deliver_step, listener.originate_step
     sk.reuseaddr, sk.keepalive, sk.nodelay = listener.reuseaddr, listener.keepalive, listener.nodelay
+    sk.reuseport = listener.reuseport
     sk.linger, sk.ttl, sk.user_timeout = listener.linger, listener.ttl, listener.user_timeout
     sk.keep_idle, sk.keep_intvl, sk.keep_cnt = listener.keep_idle, listener.keep_intvl, listener.keep_cnt
     sk.sndbuf, sk.sndbuf_locked, sk.rcvbuf = listener.sndbuf, listener.sndbuf_locked, listener.rcvbuf

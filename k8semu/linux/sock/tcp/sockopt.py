@@ -47,6 +47,8 @@ def setsockopt(sk: TcpSock, level: int, name: int, value: int | bytes) -> None:
 def _set_socket(sk: TcpSock, name: int, value: int) -> None:
     if name == SO_REUSEADDR:
         sk.reuseaddr = value != 0
+    elif name == SO_REUSEPORT:
+        sk.reuseport = value != 0
     elif name == SO_KEEPALIVE:
         sk.keepalive = value != 0
         if sk.state not in (CLOSED, LISTEN):
@@ -82,6 +84,7 @@ def getsockopt(sk: TcpSock, level: int, name: int) -> int:
     """An option's value; ENOPROTOOPT for one that is not kept."""
     values = {
         (SOL_SOCKET, SO_REUSEADDR): int(sk.reuseaddr),
+        (SOL_SOCKET, SO_REUSEPORT): int(sk.reuseport),
         (SOL_SOCKET, SO_TYPE): 1,
         (SOL_SOCKET, SO_SNDBUF): sk.sndbuf,
         (SOL_SOCKET, SO_RCVBUF): sk.rcvbuf,

@@ -4,13 +4,14 @@
                         └─ none ─▶ listeners[port] ─ none ─▶ RST
 
 Ports are taken by Linux's rules: two sockets may share one when their addresses differ (0.0.0.0
-overlaps all), or when both have SO_REUSEADDR and neither listens. A TIME_WAIT holds its port as a
-socket does.
+overlaps all), when both have SO_REUSEADDR and neither listens, or when both have SO_REUSEPORT: then
+each connection goes to one of the listeners, by a hash of its four numbers. A TIME_WAIT holds its port
+as a socket does.
 
 Linux: net/ipv4/tcp_ipv4.c tcp_v4_rcv(), tcp_v4_err(); net/ipv4/inet_hashtables.c
        __inet_lookup(), __inet_hash_connect(); net/ipv4/inet_connection_sock.c inet_csk_get_port()
 Shown: `ss -tan`
-Differs: programs run as root, so ports below 1024 are free to all; no SO_REUSEPORT groups.
+Differs: programs run as root, so ports below 1024 are free to all, and all are one user's.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class TcpTable:
         self.ports: dict[int, list[TcpSock | TimeWait]] = {}     # Linux: bhash
         self._isn_secret = net.random("tcp-isn").bits(32)
         self._ts_secret = net.random("tcp-ts").bits(32)
+        self._reuseport_secret = 0      # drawn where there is a group
         self.kernel_step = Deliver("tcp (no socket any more)")
         net.ipv4.protocols[IPPROTO_TCP] = self.tcp_rcv
         net.ipv4.err_handlers[IPPROTO_TCP] = self.tcp_err
@@ -87,7 +89,7 @@ class TcpTable:
         if isinstance(sk, TcpSock):
             input.do_rcv(sk, skb, h)
         elif sk is None or (isinstance(sk, TimeWait) and self._gone(sk)):
-            listener = self.lookup_listener(key[4:8], dport)
+            listener = self.lookup_listener(key[4:8], dport, key)
             if listener is None:
                 frame.send_reset(skb, h)
                 drop(skb, Drop.NO_SOCKET, f"nobody has tcp {ip_ntoa(key[4:8])}:{dport}")
@@ -110,15 +112,26 @@ class TcpTable:
         elif isinstance(sk, RequestSock) and wire_seq == sk.snt_isn and icmp_errno(error.type, error.code):
             sk.forget()
 
-    def lookup_listener(self, addr: bytes, port: int) -> TcpSock | None:
+    def lookup_listener(self, addr: bytes, port: int, key: bytes) -> TcpSock | None:
         """Who listens: at this very address before at any. Linux: inet_lookup_listener(), compute_score()."""
         found = None
         for sk in self.listeners.get(port, ()):
             if sk.saddr == addr:
-                return sk
+                found = sk
+                break
             if sk.saddr == IP_ANY:
                 found = sk
-        return found
+        return self._of_group(found, port, key) if found is not None and found.reuseport else found
+
+    def _of_group(self, sk: TcpSock, port: int, key: bytes) -> TcpSock:
+        """The one of a SO_REUSEPORT group that a connection is for. Linux: reuseport_select_sock()."""
+        group = [other for other in self.listeners[port] if other.reuseport and other.saddr == sk.saddr]
+        if len(group) < 2:
+            return sk
+        if not self._reuseport_secret:
+            self._reuseport_secret = self.net.random("tcp-reuseport").bits(31) + 1
+        mixed = crc32(key, self._reuseport_secret) * 0x9E3779B1 & 0xFFFFFFFF
+        return group[mixed * len(group) >> 32]
 
     def _gone(self, tw: TimeWait) -> bool:
         if not tw.expired:
@@ -145,7 +158,8 @@ class TcpTable:
             addr = other.addr_bound if type(other) is TcpSock and other.state is LISTEN else other.saddr
             if addr != IP_ANY and sk.saddr != IP_ANY and addr != sk.saddr:
                 continue
-            if not (sk.reuseaddr and other.reuseaddr and other.state is not LISTEN):
+            shared = sk.reuseaddr and other.reuseaddr and other.state is not LISTEN
+            if not shared and not (sk.reuseport and other.reuseport):
                 return True
         return False
 

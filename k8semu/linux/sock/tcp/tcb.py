@@ -140,6 +140,7 @@ class Tcb:
         "retrans_stamp",
         "retransmits",
         "reuseaddr",
+        "reuseport",
         "rt",
         "rto",
         "rto_at",
@@ -214,7 +215,7 @@ class Tcb:
         self._failure: OSError | None = None
 
     def _init_options(self, net: Net) -> None:
-        self.reuseaddr = self.keepalive = self.nodelay = self.sndbuf_locked = False
+        self.reuseaddr = self.reuseport = self.keepalive = self.nodelay = self.sndbuf_locked = False
         self.linger: int | None = None
         self.user_timeout = 0                     # ms
         self.keep_idle = net.sysctl.integer("net.ipv4.tcp_keepalive_time")

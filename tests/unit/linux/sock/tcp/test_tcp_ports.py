@@ -121,8 +121,8 @@ def test_reserved_ports_are_left_alone() -> None:
 def test_listener_at_the_very_address_is_preferred() -> None:
     rig = Rig()
     specific = bound(rig, B, 80, listen=True)
-    assert rig.b.tcp.lookup_listener(B, 80) is specific
-    assert rig.b.tcp.lookup_listener(LOOPBACK, 80) is None
+    assert rig.b.tcp.lookup_listener(B, 80, b"") is specific
+    assert rig.b.tcp.lookup_listener(LOOPBACK, 80, b"") is None
 
 
 def test_listing_shows_what_ss_shows() -> None:
@@ -158,3 +158,36 @@ def test_same_seed_same_frames() -> None:
 
     assert frames(3) == frames(3)
     assert frames(3) != frames(4)
+
+
+def test_connections_are_spread_over_listeners_that_share_a_port() -> None:
+    rig = Rig()
+    owners = []
+    for _ in range(3):
+        listener, owner = rig.b.socket()
+        listener.setsockopt(1, 15, 1)
+        listener.bind(ANY, 80)
+        listener.listen(50)
+        owners.append(owner)
+    for _ in range(30):
+        rig.a.socket()[0].connect(B, 80)
+    rig.run(0.1)
+    shares = [len(owner.children) for owner in owners]
+    assert sum(shares) == 30
+    assert min(shares) > 3
+
+
+def test_who_shares_a_port_takes_what_is_left_when_another_goes() -> None:
+    rig = Rig()
+    first, second = (bound_to_share(rig) for _ in range(2))
+    first.listen(5)
+    second.listen(5)
+    first.close()
+    assert rig.b.tcp.lookup_listener(B, 80, b"any flow") is second
+
+
+def bound_to_share(rig: Rig) -> TcpSock:
+    sk, _ = rig.b.socket()
+    sk.setsockopt(1, 15, 1)
+    sk.bind(ANY, 80)
+    return sk
