@@ -7,6 +7,7 @@ has to guess when.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ kind: Pod
 metadata: {name: end, annotations: {k8semu/program: "cli_programs:PROGRAM"}}
 spec: {containers: [{name: c, image: busybox}]}
 """
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests run in the background of a script, which ignores it, and what it starts, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def scenario(folder: Path, program: str) -> None:
