@@ -57,7 +57,8 @@ def compare_files(a: Path, b: Path, options: Normalise | None = None) -> Compari
 def compare(a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = None) -> Comparison:
     """Compare two captures, each in order of time."""
     options = options or Normalise()
-    one, other = normalise(a, options), normalise(b, options)
+    one = normalise(a, options)
+    other = _called_alike(normalise(b, options), one)
     shared = [interface for interface in one if interface in other]
     pairs = [pair for interface in shared for pair in _pairs(interface, one[interface], other[interface])]
     differences = tuple(difference for _, difference in pairs if difference is not None)
@@ -65,6 +66,12 @@ def compare(a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = 
     only_a, only_b = _missing(one, other), _missing(other, one)
     different = len(differences) + sum(count for _, count in only_a + only_b)
     return Comparison(equal + different, equal, different, differences, only_a, only_b)
+
+
+def _called_alike(those: dict[str, Flows], others: dict[str, Flows]) -> dict[str, Flows]:
+    """A classic pcap has its interface in its file's name: ``host1.docker0.pcap`` is of ``host1/docker0``."""
+    known = {name.replace("/", "."): name for name in others}
+    return {name if name in others else known.get(name.replace("/", "."), name): flows for name, flows in those.items()}
 
 
 def _missing(those: dict[str, Flows], others: dict[str, Flows]) -> tuple[tuple[str, int], ...]:

@@ -152,3 +152,12 @@ def test_long_work_shows_on_a_terminal_what_goes_on_and_leaves_nothing_of_it(tmp
     for row in text.replace("\r\n", "\n").split("\n"):
         shown = row.rpartition("\r")[2]      # what a terminal shows in the end
         assert "running" not in shown
+
+
+def test_a_folder_of_classic_captures_compares_with_the_one_capture_of_the_same_run(tmp_path: Path) -> None:
+    for form in ("pcap", "pcapng"):
+        assert k8semu("run", "pod-cross-node-vxlan", "--format", form, "-o", str(tmp_path)).code == 0
+    folder, capture = str(tmp_path / "pod-cross-node-vxlan"), str(tmp_path / "pod-cross-node-vxlan.pcapng")
+    for pair in ((folder, capture), (capture, folder)):
+        said = k8semu("diff", *pair)
+        assert (said.code, said.out.splitlines()[1:]) == (0, []), said.out
