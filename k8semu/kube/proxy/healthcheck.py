@@ -82,7 +82,6 @@ Answer = tuple[int, dict[str, str], str]
 
 _JSON = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-_REASONS = {200: b"OK", 404: b"Not Found", 503: b"Service Unavailable"}
 
 
 class Health:
@@ -141,33 +140,21 @@ async def _serve(
     """Requests of one connection, answered with Go's order of headers."""
     import h11
 
-    connection = h11.Connection(h11.SERVER)
-    path = ""
+    from k8semu.apps.http1 import Http1
+
+    client = Http1(reader, writer, h11.SERVER)
     try:
-        while True:
-            event: Any = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(65536))
-            elif isinstance(event, h11.Request):
-                path = event.target.decode("ascii", "replace").partition("?")[0]
-            elif isinstance(event, h11.EndOfMessage):
-                status, headers, body = answer(path)
-                stamp = f"{_date(now()):%a, %d %b %Y %H:%M:%S GMT}"
-                head = [*headers.items(), ("Date", stamp), ("Content-Length", str(len(body)))]
-                out = connection.send(h11.Response(status_code=status, headers=head, reason=_REASONS[status])) or b""
-                out += connection.send(h11.Data(data=body.encode())) or b""
-                out += connection.send(h11.EndOfMessage()) or b""
-                writer.write(out)
-                await writer.drain()
-                if connection.our_state is h11.MUST_CLOSE:
-                    return
-                connection.start_next_cycle()
-            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+        while isinstance(request := await client.receive(), h11.Request):
+            await client.skip_body()
+            status, headers, body = answer(request.target.decode("ascii", "replace").partition("?")[0])
+            stamp = f"{_date(now()):%a, %d %b %Y %H:%M:%S GMT}"
+            await client.answer(status, [*headers.items(), ("Date", stamp)], body.encode())
+            if not client.idle:
                 return
     except (h11.RemoteProtocolError, ConnectionError):
         return
     finally:
-        writer.close()
+        client.close()
 
 
 async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0) -> None:
