@@ -24,7 +24,7 @@ from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.scheduler import NOT_SELECTED, PORTS_TAKEN
 from k8semu.kube.images import ingress_controller_of
 from k8semu.kube.objects import WORKLOADS
-from k8semu.wire.addr import Interface, Prefix
+from k8semu.wire.addr import Interface, Prefix, ip_aton
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,10 +109,10 @@ class Built:
         names: dict[bytes, str] = {}
         for machine in [*self.nodes.values(), *self.hosts.values(), *self.pods.values()]:
             if machine.address:
-                names.setdefault(Interface.parse(machine.address).addr, machine.hostname)
+                names.setdefault(ip_aton(machine.address), machine.hostname)
         for service in self.services.services.values() if self.services is not None else ():
             if (address := service.spec.cluster_ip) not in ("", "None"):
-                names.setdefault(Interface.parse(address).addr, service.metadata.name)
+                names.setdefault(ip_aton(address), service.metadata.name)
             for way in service.status.load_balancer.ingress:
                 if way.ip:
                     names.setdefault(Interface.parse(way.ip).addr, service.metadata.name)

@@ -11,7 +11,7 @@ Differs: a rollout that makes no progress is not marked as failed after progress
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from k8semu.kube.api.cache import controller_of
@@ -38,6 +38,10 @@ REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MOST = "deployment.kubernetes.io/max-replicas"
 NS_PER_S = 1_000_000_000
+
+
+Writes = Generator[Write, None, bool]
+"""Writes, and whether what was read before is old now."""
 
 
 class DeploymentController(Controller):
@@ -93,14 +97,14 @@ class DeploymentController(Controller):
         if len(active) == 1:
             yield from _scale(active[0], deployment["spec"]["replicas"], deployment)
 
-    def _make_new(self, deployment: JSON, new: JSON | None, old: list[JSON], replicas: int) -> Iterator[Write]:
-        """The ReplicaSet of the template: made, or numbered as the newest."""
+    def _make_new(self, deployment: JSON, new: JSON | None, old: list[JSON], replicas: int) -> Writes:
+        """The ReplicaSet of the template: made, or numbered as the newest. Whether it is another one now."""
         newest = max((_revision(sets) for sets in old), default=0) + 1
         if new is not None:
             if _revision(new) < newest:
                 yield Update("replicasets", _annotated(new, {REVISION: str(newest)}))
             yield from _number_deployment(deployment, max(newest, _revision(new)))
-            return
+            return _revision(new) < newest
         spec, meta = deployment["spec"], deployment["metadata"]
         digest = self._free_hash(deployment)
         labels = {**((spec["template"].get("metadata") or {}).get("labels") or {}), HASH: digest}
@@ -117,6 +121,7 @@ class DeploymentController(Controller):
             "spec": made,
         })  # fmt: skip
         yield from _number_deployment(deployment, newest)
+        return True
 
     def _free_hash(self, deployment: JSON) -> str:
         """The template's hash; another where that name has been given to another template."""
@@ -132,18 +137,17 @@ class DeploymentController(Controller):
 
     def _rolling(self, deployment: JSON) -> Iterator[Write]:
         new, old = self._sets(deployment)
-        yield from self._make_new(deployment, new, old, _room(deployment, new, old))
-        new, old = self._sets(deployment)
+        if (yield from self._make_new(deployment, new, old, _room(deployment, new, old))):
+            new, old = self._sets(deployment)
         if new is None:
             return
-        wanted = deployment["spec"]["replicas"]
-        if new["spec"]["replicas"] > wanted:
-            yield from _scale(new, wanted, deployment)
-        else:
-            yield from _scale(new, new["spec"]["replicas"] + _room(deployment, new, old), deployment)
-        new, old = self._sets(deployment)
+        have, wanted = new["spec"]["replicas"], deployment["spec"]["replicas"]
+        size = wanted if have > wanted else have + _room(deployment, new, old)
+        if (yield from _scale(new, size, deployment)):
+            new, old = self._sets(deployment)
         assert new is not None
-        yield from self._scale_down_old(deployment, new, old)
+        if old:
+            yield from self._scale_down_old(deployment, new, old)
 
     def _scale_down_old(self, deployment: JSON, new: JSON, old: list[JSON]) -> Iterator[Write]:
         """Old Pods go: first those that are not ready, then as many as the new ones' readiness allows.
@@ -237,10 +241,14 @@ def same_template(a: JSON, b: JSON) -> bool:
     """Whether two templates are the same but for the hash. Kubernetes: EqualIgnoreHash()."""
     if a["spec"] is not b["spec"] and a["spec"] != b["spec"]:
         return False
-    meta = [dict(part.get("metadata") or {}) for part in (a, b)]
-    for part in meta:
-        part["labels"] = {key: value for key, value in (part.get("labels") or {}).items() if key != HASH}
-    return meta[0] == meta[1]
+    return _without_hash(a) == _without_hash(b)
+
+
+def _without_hash(template: JSON) -> JSON:
+    meta = template.get("metadata") or {}
+    labels = dict(meta.get("labels") or {})
+    labels.pop(HASH, None)
+    return {**meta, "labels": labels}
 
 
 def resolve(value: Any, total: int, up: bool) -> int:
@@ -284,11 +292,13 @@ def _room(deployment: JSON, new: JSON | None, old: list[JSON]) -> int:
     return max(0, min(replicas + _surge(spec) - total, replicas - have))
 
 
-def _scale(sets: JSON, replicas: int, deployment: JSON) -> Iterator[Write]:
+def _scale(sets: JSON, replicas: int, deployment: JSON) -> Writes:
+    """Whether there was anything to scale."""
     if sets["spec"]["replicas"] == replicas:
-        return
+        return False
     scaled = {**_annotated(sets, _sizes(deployment["spec"])), "spec": {**sets["spec"], "replicas": replicas}}
     yield Update("replicasets", scaled)
+    return True
 
 
 def _annotated(obj: JSON, annotations: dict[str, str]) -> JSON:

@@ -128,8 +128,9 @@ class BridgeDevice(NetDevice):
         """A port came up, went down, or its link did. Linux: br_device_event(), br_port_carrier_check()."""
         port = self.ports.get(dev.name)
         if port is not None and not port.forwarding:
-            port.enabled = False
-            self.fdb.flush_port(port, also_fixed=False)
+            if port.enabled:
+                port.enabled = False
+                self.fdb.flush_port(port, also_fixed=False)
         elif port is not None and not port.enabled:
             self.net.clock.post(dev.delay, self._enable, port)
         if self.active != self.running:

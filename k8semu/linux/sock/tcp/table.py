@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -51,12 +52,19 @@ class TcpTable:
         self.hash: dict[bytes, Entry] = {}
         self.listeners: dict[int, list[TcpSock]] = {}
         self.ports: dict[int, list[TcpSock | TimeWait]] = {}     # Linux: bhash
-        self._isn_secret = net.random("tcp-isn").bits(32)
-        self._ts_secret = net.random("tcp-ts").bits(32)
         self._reuseport_secret = 0      # drawn where there is a group
         self.kernel_step = Deliver("tcp (no socket any more)")
         net.ipv4.protocols[IPPROTO_TCP] = self.tcp_rcv
         net.ipv4.err_handlers[IPPROTO_TCP] = self.tcp_err
+
+    @cached_property
+    def _isn_secret(self) -> int:
+        """Drawn with the first connection: most namespaces of a large cluster have none."""
+        return self.net.random("tcp-isn").bits(32)
+
+    @cached_property
+    def _ts_secret(self) -> int:
+        return self.net.random("tcp-ts").bits(32)
 
     # --- receive ------------------------------------------------------------------------------
 
