@@ -28,7 +28,12 @@ STYLES = {
     "reason": "yellow",
     "place": "magenta",
     "head": "bold underline",
+    "note": "dim",
+    "look": "none",
 }
+PROSE = ("note", "look", "reason")
+"""Styles of sentences, which a terminal is given in lines of its width; all else it breaks by itself, so that
+what is copied from it is one line."""
 Line = list[tuple[str, str]]
 
 
@@ -54,8 +59,20 @@ class Terminal:
         if self._rich is None:
             sys.stdout.write("".join(piece if isinstance(piece, str) else piece[1] for piece in pieces) + "\n")
             return
+        *lead, last = pieces or ("",)
+        if not isinstance(last, str) and last[0] in PROSE:
+            before = "".join(piece if isinstance(piece, str) else piece[1] for piece in lead)
+            first, *rest = _wrapped(last[1], self._rich.width - len(before))
+            self._print((*lead, (last[0], first)))
+            for row in rest:
+                self._print((" " * len(before), (last[0], row)))
+            return
+        self._print(pieces)
+
+    def _print(self, pieces: tuple[tuple[str, str] | str, ...]) -> None:
         from rich.text import Text
 
+        assert self._rich is not None
         text = Text()
         for piece in pieces:
             if isinstance(piece, str):
@@ -129,6 +146,13 @@ def take_streams() -> None:
         sys.stdout = StandardOutput(
             old.detach(), old.encoding, "replace", line_buffering=line, write_through=through
         )
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words; one that is too long stands alone."""
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def error(message: str) -> None:

@@ -78,7 +78,8 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
         head, *rest = render_hop(hop, level)
         terminal.line(("head", head))
         for row in rest:
-            terminal.line(("bad" if "dropped:" in row else "", row))
+            said = row.lstrip()
+            terminal.line(row[: -len(said)], ("bad" if "dropped:" in row else "look", said))
         if level > Depth.MINIMAL:
             for balance in _balances(runs[0], hop):
                 terminal.line(f"  the endpoints behind {balance.what}, and the share of connections that each gets:")

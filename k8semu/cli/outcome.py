@@ -9,8 +9,6 @@ from typing import Any
 from k8semu.cli.console import StandardOutput, error
 from k8semu.errors import K8semuError, OutputError, StalledError
 
-READER_LEFT = 141   # what a shell shows for a program that SIGPIPE ended: 128 + 13
-
 
 def outcome(command: Callable[[], Any]) -> int:
     """The exit status of a command."""
@@ -22,7 +20,7 @@ def outcome(command: Callable[[], Any]) -> int:
         if isinstance(sys.stdout, StandardOutput):
             sys.stdout.give_up()
         if exc.reader_left:         # as in `k8semu list | head -1`: nobody to tell, and nothing is wrong
-            return READER_LEFT
+            return 0
         error(str(exc))
         return 2
     return status

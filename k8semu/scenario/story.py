@@ -198,7 +198,7 @@ class Story:
         typed = ("name", asked(kind, action))
         self.say(("head", f"{self._number}  {step.name}"), "   ", typed, *(["   ", *mark] if mark else []))
         if model.note:
-            self.say("   ", ("dim", model.note.strip()))
+            self.say("   ", ("note", model.note.strip()))
         for row in answered(kind, step.result, parts(model.expect)):
             self.say("   ", row)
         for failure in step.failures:
@@ -220,7 +220,7 @@ class Story:
         self.say("   ", ("dim", f"the way of packet {hops[0].packet_id}:"))
         width = min(20, max(10, *(len(netns) for netns, _, _ in rows)))
         for netns, devices, reasons in rows:
-            self.say("     ", ("name", netns.ljust(width)), f" {devices}")
+            self.say("     ", ("name", netns.ljust(width)), " ", ("look", devices))
             for reason in reasons:
                 self.say("      ", " " * width, ("reason", reason))
 
@@ -230,7 +230,7 @@ class Story:
         self.say(("head", "In Wireshark"))
         self.say(f"  {result.capture}   {result.frames} frames")
         for look in meta.look:
-            self.say(f"  - {look}")
+            self.say("  - ", ("look", look))
         self.say()
         self.say(("head", "Next"))
         self.say(f"  k8semu explain {loaded.asked}")

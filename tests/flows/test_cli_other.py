@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,19 +135,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 
 def test_long_work_shows_on_a_terminal_what_goes_on_and_leaves_nothing_of_it(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "k8semu", "run", "pod-same-node", "node-network", "-o", str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs, stdin=theirs) as process:
-        os.close(theirs)
-        said = b""
-        try:
-            while data := os.read(ours, 65536):
-                said += data
-        except OSError:            # Linux: EIO once the other side is closed
-            pass
-        os.close(ours)
-    assert process.returncode == 0
-    text = said.decode()
+    text = on_a_terminal(["run", "pod-same-node", "node-network", "-o", str(tmp_path)], columns=80)
     assert "running pod-same-node  1 of 2 …" in text
     assert "running node-network  2 of 2 …" in text
     for row in text.replace("\r\n", "\n").split("\n"):
@@ -161,3 +150,30 @@ def test_a_folder_of_classic_captures_compares_with_the_one_capture_of_the_same_
     for pair in ((folder, capture), (capture, folder)):
         said = k8semu("diff", *pair)
         assert (said.code, said.out.splitlines()[1:]) == (0, []), said.out
+
+
+def test_sentences_are_broken_between_words_on_a_narrow_terminal(tmp_path: Path) -> None:
+    text = on_a_terminal(["run", "cni-lifecycle", "-o", str(tmp_path)], columns=60)
+    rows = [row.rpartition("\r")[2] for row in re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r\n", "\n").split("\n")]
+    at = rows.index("   The runtime has made a namespace with nothing in it but")
+    assert rows[at + 1] == "   lo. ADD brings eth0, an address and a default route."
+    way = rows.index("                route to 172.17.0.3: 172.17.0.0/29 dev eth0")
+    assert rows[way + 1].startswith(" " * 16 + "proto kernel scope link")
+
+
+def on_a_terminal(words: list[str], columns: int) -> str:
+    """What a command writes to a terminal of that width."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    command = [sys.executable, "-m", "k8semu", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while data := os.read(ours, 65536):
+                said += data
+        except OSError:            # Linux: EIO once the other side is closed
+            pass
+        os.close(ours)
+    assert process.returncode == 0
+    return said.decode()
