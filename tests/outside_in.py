@@ -183,6 +183,23 @@ def node_port_scenario(mode: str) -> str:
     return text(cluster(mode, steps), *PODS, *(_service(*key, port) for key, port in SERVICES.items()))
 
 
+def health_scenario(mode: str) -> str:
+    """Each node's health check port of a Service with policy Local, its kube-proxy's own, and a node port by UDP."""
+    balanced = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000,
+                "selector": {"at": "here"}, "ports": [{"port": 80}]}  # fmt: skip
+    talks = {"type": "NodePort", "selector": {"talks": "yes"},
+             "ports": [{"port": 7, "nodePort": 30053, "protocol": "UDP"}]}  # fmt: skip
+    echo = _pod("echo", "host2", {"talks": "yes"})
+    program = {"k8semu/program": "k8semu.apps.sockets:udp_echo", "k8semu/args": '{"ports": [7]}'}
+    echo["metadata"]["annotations"] = program
+    services = [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+                for name, spec in (("web", balanced), ("echo", talks))]  # fmt: skip
+    steps = [call("user", "10.100.0.2", 32000), call("user", "10.100.0.3", 32000), call("user", "10.100.0.2", 10256),
+             {"udp": {"from": "user", "to": "10.100.0.2:30053", "send": "hello"}}]  # fmt: skip
+    steps[2]["http"]["url"] += "healthz"
+    return text({**cluster(mode, steps), "loadBalancer": {"pool": ""}}, *PODS, echo, *services)
+
+
 def node_addresses_scenario(mode: str, settings: dict[str, Any], addresses: Iterable[str]) -> str:
     """A call to the node port of host1 at each address, by host1 itself."""
     steps = [call("host1", address, 30001) for address in addresses]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from outside_in import (
     NODE_PORT,
     Seen,
     answer,
+    health_scenario,
     load_balancer_scenario,
     node_addresses_scenario,
     node_port_scenario,
@@ -21,6 +23,7 @@ from outside_in import (
 
 from k8semu.scenario.load import parse
 from k8semu.scenario.run import Run
+from k8semu.scenario.run import run as play
 
 Row = tuple[str, ...]
 
@@ -59,6 +62,23 @@ def test_node_ports_are_open_on_the_addresses_that_kube_proxy_is_told(
     rows: list[Row] = [("Cluster", "here", "the node")] * len(expected)
     found = outcome(node_addresses_scenario(mode, settings, expected), rows)
     assert dict(zip(expected, found, strict=True)) == {address: seen(row, mode) for address, row in expected.items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_node_tells_how_many_endpoints_it_has_and_node_ports_are_for_udp_too(mode: str) -> None:
+    done = play(parse(health_scenario(mode), "table.yaml", "table"))
+    here, there, proxy, datagram = (step.result for step in done.steps)
+    assert (proxy["status"], datagram["reply"]) == (200, "hello")
+    if mode == "userspace":                                 # it knows of no such port
+        assert (here["error"], there["error"]) == ("ECONNREFUSED", "ECONNREFUSED")
+        return
+    for result, status, count in ((here, 200, 1), (there, 503, 0)):
+        assert result["status"] == status
+        [said] = result["calls"]
+        assert said["headers"]["x-load-balancing-endpoint-weight"] == str(count)
+        assert json.loads(said["body"]) == {
+            "service": {"namespace": "default", "name": "web"}, "localEndpoints": count, "serviceProxyHealthy": True,
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", MODES)
