@@ -22,6 +22,7 @@ FIRST = [
     b"GET /%2e%2e/x HTTP/1.1", b"DELETE /a%2Fb HTTP/1.1", b"GET http://a.example/y HTTP/1.1", b"GET /?a b HTTP/1.1",
     b"GET http://b.example/y HTTP/1.1", b"POST / HTTP/1.0", b"GET /a\tb HTTP/1.1", b"GET\t/ HTTP/1.1",
     b"GET / HTTP/1.01", b"GET / HTTP/01.1", b"GET / HTTP/1.", b"GET / HTTP/1.1x", b"GET /a//b HTTP/1.1",
+    b"GET http://a.example:x/ HTTP/1.1", b"GET http://u@a.example/ HTTP/1.1", b"PRI * HTTP/2.0", b"GET / HTTP/2.0",
     b"GET /.. HTTP/1.1", b"GET /a/.. HTTP/1.1", b"GET /x?%zz HTTP/1.1",
 ]  # fmt: skip
 NAMES = [

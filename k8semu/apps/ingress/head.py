@@ -9,7 +9,7 @@ What is left is read by h11, which finds the body's end.
 
 nginx: src/http/ngx_http_parse.c ngx_http_parse_request_line(), ngx_http_parse_header_line();
        src/http/ngx_http_request.c ngx_http_process_request_header(), ngx_http_validate_host()
-Differs: HTTP/0.9 is refused, and a target with bytes beyond ASCII.
+Differs: HTTP/0.9 is refused, a target with bytes beyond ASCII, and a vertical tab or form feed in a header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from k8semu.kube.ingress.matching import BadPathError, normal_path
 LONGEST_LINE = 8192
 LONGEST_HEAD = 4 * LONGEST_LINE
 _REQUEST = re.compile(rb"([A-Z_-]+) +([^\x00-\x20\x7f]+) +HTTP/([1-9]\d{0,2})\.(\d{1,3}) *").fullmatch
+_NEWER = re.compile(rb"[A-Z_-]+ +/[^\x00-\x20\x7f]* +HTTP/(?:[2-9]|[1-9]\d)").match
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://([^/?#]*))?(/.*|\?.*|)", re.DOTALL).fullmatch
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d*)?").fullmatch
 _SPACED_NAME = re.compile(rb"[\x00-\x20\x7f]").search
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/:]+)(?::[^\x00-\x20\x7f/]*)?").fullmatch
 _LENGTH = re.compile(rb"\d{1,18}").fullmatch
@@ -83,7 +85,7 @@ def too_long(data: bytes | bytearray) -> int:
 def hopeless(data: bytes | bytearray) -> int:
     """The status for a head that has not ended, if it can become none any more: nobody waits for its end; else 0."""
     line, newline, _ = bytes(data).partition(b"\n")
-    return too_long(data) or (400 if newline and not _REQUEST(line.removesuffix(b"\r")) else 0)
+    return too_long(data) or (_no_request(line) if newline and not _REQUEST(line.removesuffix(b"\r")) else 0)
 
 
 def read(raw: bytes) -> Head | Refused:
@@ -93,14 +95,16 @@ def read(raw: bytes) -> Head | Refused:
         return Refused(status)
     first, *rows = raw.split(b"\n")
     match = _REQUEST(first.removesuffix(b"\r"))
-    if match is None or b"\0" in raw:
+    if match is None:
+        return Refused(_no_request(first))
+    if b"\0" in raw:
         return Refused(400)
     method, target, version = match[1], match[2], (int(match[3]), int(match[4]))
-    if version[0] != 1:
-        return Refused(505 if version[0] > 1 else 400)
     place = _TARGET(target)
-    if place is None:
+    if place is None or (place[1] is not None and not _AUTHORITY(place[1])):
         return Refused(400)
+    if version[0] != 1:
+        return Refused(505)
     lines = _lines([row.rstrip(b"\r") for row in rows])
     if lines is None:
         return Refused(400)
@@ -110,6 +114,11 @@ def read(raw: bytes) -> Head | Refused:
         early = status in (405, 501) and not (_is_path(place[2]) and _is_served(place[1], lines))
         return Refused(400 if early else status)
     return _whole(method, place, version, lines, len(raw))
+
+
+def _no_request(line: bytes) -> int:
+    """The status for a line that is none; nginx has seen the version before it sees how the line ends."""
+    return 505 if _NEWER(line) else 400
 
 
 def _lines(rows: list[bytes]) -> list[tuple[bytes, bytes]] | None:
