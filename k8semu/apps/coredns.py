@@ -5,7 +5,7 @@
 It listens once it has heard the whole list of objects (or after 5 s: then it answers SERVFAIL where
 it cannot know that a name is not there). Whatever bytes come, it goes on.
 
-Kubernetes: coredns core/dnsserver/server.go ServeDNS(), plugin/{ready,health}; github.com/miekg/dns server.go
+Kubernetes: coredns core/dnsserver/server.go ServeDNS(), plugin/{ready,health,metrics}; github.com/miekg/dns server.go
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from random import Random
 from typing import Any, Literal
@@ -41,6 +41,7 @@ from k8semu.kube.dns.message import (
     parse,
     read_header,
 )  # fmt: skip
+from k8semu.kube.dns.metrics import Metrics
 from k8semu.kube.dns.names import Name, parse_name
 from k8semu.kube.dns.plugins import Cache, DrawBits, LoopGuard, reply_to, round_robin, with_edns
 from k8semu.kube.dns.records import Answer, ClusterZone, ZoneOptions
@@ -68,6 +69,7 @@ class DnsServer:
         self.zone, self.cache, self.forward = zone, cache, forward
         self.draw: DrawBits = partial(random.getrandbits, 16)
         self.guard = LoopGuard(self.draw)
+        self.metrics = Metrics()
         self.loop_found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def answer(self, data: bytes, tcp: bool) -> bytes | None:
@@ -87,8 +89,13 @@ class DnsServer:
             asked = error.message.questions if error.message is not None else ()
             return build(Message(number, _error_flags(flags & ~OPCODE, Rcode.FORMERR), asked))
         reply = await self.respond(request, tcp)
+        self.metrics.answered(request, reply, tcp)
         size = MAX_SIZE if tcp else max(request.edns.size if request.edns is not None else 0, MIN_SIZE)
         return fit(reply, size)
+
+    def page(self) -> str:
+        """What Prometheus is told."""
+        return self.metrics.text(len(self.cache) if self.cache is not None else 0)
 
     async def respond(self, request: Message, tcp: bool) -> Message:
         """The reply to a message that is well formed."""
@@ -110,6 +117,7 @@ class DnsServer:
             return await self._uncached(request, tcp)
         loop = asyncio.get_running_loop()
         known = self.cache.get(request, loop.time())
+        self.metrics.cached(known)
         if known is not None:
             return known
         return self.cache.put(request, await self._uncached(request, tcp), loop.time())
@@ -193,10 +201,10 @@ async def _serve_tcp(server: DnsServer, reader: asyncio.StreamReader, writer: as
 
 
 class _Http(asyncio.Protocol):
-    """`/ready` and `/health`: a status and a word."""
+    """`/ready` and `/health`: a status and a word; `/metrics`: what `page` says."""
 
-    def __init__(self, path: bytes, state: ClusterState | None) -> None:
-        self.path, self.state = path, state
+    def __init__(self, path: bytes, state: ClusterState | None, page: Callable[[], str] | None = None) -> None:
+        self.path, self.state, self.page = path, state, page
         self.got = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -212,6 +220,8 @@ class _Http(asyncio.Protocol):
             status, body = b"404 Not Found", b"404 page not found\n"
         elif self.state is not None and not self.state.synced:
             status, body = b"503 Service Unavailable", b"kubernetes"
+        elif self.page is not None:
+            body = self.page().encode()
         head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close"
         self.transport.write(head % (status, len(body)) + b"\r\n\r\n" + body)
         self.transport.close()
@@ -262,8 +272,8 @@ def _server_address(text: str) -> tuple[str, int]:
 async def coredns(
     zone: str = "cluster.local", ttl: int = 30, pods: Literal["disabled", "insecure", "verified"] = "insecure",
     upstreams: list[str] | None = None, seed: int = 1, address: str = "0.0.0.0", port: int = 53,
-    ready_port: int = 8181, health_port: int = 8080, local: list[str] | None = None, cache: int = 30,
-    cache_disable: list[str] | None = None, endpoint_pod_names: bool = False, loop: bool = True,
+    ready_port: int = 8181, health_port: int = 8080, metrics_port: int = 9153, local: list[str] | None = None,
+    cache: int = 30, cache_disable: list[str] | None = None, endpoint_pod_names: bool = False, loop: bool = True,
     startup_timeout: float = 5.0, epoch: int = 1_767_225_600, api: str = "",
 ) -> None:  # fmt: skip
     """Serve until cancelled. `local`: the server's own addresses; `cache` 0: none; `upstreams`: ``10.0.0.1[:53]``."""
@@ -282,7 +292,7 @@ async def coredns(
             tasks.create_task(_watch(server.zone, watch_events(api, WATCHED, "coredns"), listed))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listed.wait(), startup_timeout)
-            await serve(server, tasks, address, port, ready_port, health_port)
+            await serve(server, tasks, address, port, ready_port, health_port, metrics_port)
             if loop and upstreams:
                 tasks.create_task(_look_for_loop(server, port))
                 tasks.create_task(_loop_found(server))
@@ -292,8 +302,9 @@ async def coredns(
 
 
 async def serve(
-    server: DnsServer, tasks: asyncio.TaskGroup, address: str, port: int, ready_port: int = 0, health_port: int = 0
-) -> None:
+    server: DnsServer, tasks: asyncio.TaskGroup, address: str, port: int, ready_port: int = 0, health_port: int = 0,
+    metrics_port: int = 0,
+) -> None:  # fmt: skip
     """Open the ports; they close with the loop's transports when the program ends."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server, tasks), (address, port))
@@ -303,6 +314,8 @@ async def serve(
         for number, path, state in ((ready_port, b"/ready", server.zone.state), (health_port, b"/health", None)):
             if number:
                 servers.append(await loop.create_server(_http(path, state), address, number))
+        if metrics_port:
+            servers.append(await loop.create_server(_http(b"/metrics", None, server.page), address, metrics_port))
     except BaseException:
         for one in servers:
             one.close()
@@ -310,8 +323,8 @@ async def serve(
     tasks.create_task(_hold(servers))
 
 
-def _http(path: bytes, state: ClusterState | None) -> Any:
-    return lambda: _Http(path, state)
+def _http(path: bytes, state: ClusterState | None, page: Callable[[], str] | None = None) -> Any:
+    return lambda: _Http(path, state, page)
 
 
 async def _hold(servers: list[Any]) -> None:

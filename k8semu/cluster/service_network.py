@@ -110,7 +110,8 @@ class ServiceNetwork:
     def _start(self, name: str) -> None:
         node = self._nodes[name]
         self.cluster.tell_all(node.netns_name, kubelet_rules())
-        health = Program(function="k8semu.kube.proxy.healthcheck:kube_proxy_health", args={"tick": HEALTH_TICK})
+        told = {"tick": HEALTH_TICK, "mode": self.spec.mode}
+        health = Program(function="k8semu.kube.proxy.healthcheck:kube_proxy_health", args=told)
         self.cluster.start(node.netns_name, _health_pid(node), health)
         if self.spec.mode == "userspace":
             program = Program(function="k8semu.apps.userspace_proxy:userspace_proxy", args={"seed": self.spec.seed})

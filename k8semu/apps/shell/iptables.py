@@ -16,6 +16,8 @@ OTHER_PROBLEM, PARAMETER_PROBLEM, VERSION_PROBLEM, RESOURCE_PROBLEM = 1, 2, 3, 4
 
 def run(net: NetNs, args: list[str]) -> Output:
     """`iptables ARGS…`."""
+    if args in (["-V"], ["--version"]):
+        return Output("iptables v1.8.9 (nf_tables)\n")
     try:
         return Output(net.netfilter.iptables(args))
     except CommandError as error:

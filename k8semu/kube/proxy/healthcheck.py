@@ -3,6 +3,7 @@
     healthCheckNodePort   200 if this node has a ready endpoint of the Service (policy Local), else 503
     10256 /healthz        200 if kube-proxy works, and the node is not about to go; else 503
           /livez          200 if kube-proxy works
+    127.0.0.1:10249 /proxyMode, /healthz: for who is on the node
 
 The program hears what to answer by its feed: watch events whose objects are of kind ServiceHealth (one
 per Service with such a port) and ProxyHealth.
@@ -10,6 +11,7 @@ per Service with such a port) and ProxyHealth.
 Kubernetes: pkg/proxy/healthcheck/{service_health,proxy_health}.go
 Differs: dates count from 1970-01-01 by the program's own clock, in steps of `tick` seconds: with a coarse one
          two runs say the same, although one machine is slower than the other. Ports are open on all addresses.
+Not modelled: /metrics at 10249.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from k8semu.apps.feed import next_message
 from k8semu.kube.proxy.model import ProxyState
 
 HEALTHZ_PORT = 10256
+METRICS_PORT = 10249
 TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 """The taint of a node that the cluster autoscaler is about to take away."""
 
@@ -157,25 +160,31 @@ async def _serve(
         client.close()
 
 
-async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0) -> None:
-    """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled.
+async def kube_proxy_health(healthz_port: int = HEALTHZ_PORT, tick: float = 0.0, mode: str = "") -> None:
+    """Answer at the ports that the feed names, and at kube-proxy's own, until cancelled. `mode`: how it proxies.
 
     A port that somebody else has is tried again when there is news.
     """
     health = Health(tick)
     servers: dict[str, asyncio.Server] = {}
 
-    async def listen(name: str, port: int, answer: Callable[[str], Answer]) -> None:
+    def of_mode(path: str) -> Answer:
+        found = {"/proxyMode": mode, "/healthz": "ok"}.get(path)
+        return (200, _TEXT, found) if found is not None else (404, _TEXT, "404 page not found\n")
+
+    async def listen(name: str, port: int, answer: Callable[[str], Answer], address: str = "0.0.0.0") -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await _serve(reader, writer, answer, health.now)
 
         with contextlib.suppress(OSError):
-            servers[name] = await asyncio.start_server(serve, "0.0.0.0", port)
+            servers[name] = await asyncio.start_server(serve, address, port)
 
     try:
         while True:
             if "" not in servers:
                 await listen("", healthz_port, health.of_proxy)
+            if mode and "metrics" not in servers:
+                await listen("metrics", METRICS_PORT, of_mode, "127.0.0.1")
             message = await next_message()
             told = message["object"]
             if told["kind"] == "ProxyHealth":

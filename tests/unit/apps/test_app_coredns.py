@@ -54,7 +54,7 @@ async def served(feed: Feed | None = None, **args: Any) -> AsyncIterator[int]:
         for event in events():
             feed.put(event)
     current_feed.set(feed)
-    args = {"ready_port": 0, "health_port": 0, "loop": False, **args}
+    args = {"ready_port": 0, "health_port": 0, "metrics_port": 0, "loop": False, **args}
     task = asyncio.get_running_loop().create_task(coredns(address=HOST, port=port, **args))
     try:
         while not task.done():
@@ -227,6 +227,20 @@ def test_it_is_ready_once_it_has_heard_the_whole_list() -> None:
             assert (await http(ready, "/metrics")).startswith(b"HTTP/1.1 404 ")
             reply = await ask_udp((HOST, port), query("db.default.svc.cluster.local"), 5)
             assert len(reply.answers) == 2
+
+    run(program)
+
+
+def test_it_tells_prometheus_what_it_was_asked() -> None:
+    async def program() -> None:
+        port_of_metrics = free_port()
+        async with served(metrics_port=port_of_metrics) as port:
+            for _ in range(3):
+                await ask_udp((HOST, port), query(SERVICE), 5)
+            page = (await http(port_of_metrics, "/metrics")).decode()
+        assert page.startswith("HTTP/1.1 200 OK\r\n")
+        assert 'proto="udp",server="dns://:53",type="A",view="",zone="."} 3\n' in page
+        assert 'coredns_cache_hits_total{server="dns://:53",type="success",view="",zones="."} 2\n' in page
 
     run(program)
 

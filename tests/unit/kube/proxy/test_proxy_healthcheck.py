@@ -159,3 +159,20 @@ def test_the_program_runs_on_a_real_machine_too() -> None:
         return [one["status"], other["status"]]
 
     assert asyncio.run(asyncio.wait_for(main(), 10)) == [200, 200]
+
+
+def test_on_the_node_itself_kube_proxy_says_how_it_proxies(node: Node) -> None:
+    args = {"healthz_port": 10300, "mode": "nftables"}
+    program = Program(function="k8semu.kube.proxy.healthcheck:kube_proxy_health", args=args)
+    node.cluster.start("host1", "other/kube-proxy", program)
+    assert node.ask(10249, "/proxyMode")["error"] == "ECONNREFUSED", "nobody outside may ask"
+
+    async def here(path: str) -> str:
+        await asyncio.sleep(0.001)
+        args = {"host": "127.0.0.1", "port": 10249, "send": f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"}
+        program = Program(function="k8semu.apps.sockets:tcp_call", args=args)
+        return str((await node.cluster.call("host1", "ask", program))["reply"])
+
+    assert node.cluster.run(here("/proxyMode")).endswith("\r\n\r\nnftables")
+    assert node.cluster.run(here("/healthz")).startswith("HTTP/1.1 200 OK\r\n")
+    assert node.cluster.run(here("/nothing")).startswith("HTTP/1.1 404 Not Found\r\n")
