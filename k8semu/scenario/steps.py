@@ -151,6 +151,13 @@ async def run_command(built: Built, machine: str, argv: list[str], stdin: str = 
 async def command_output(built: Built, machine: str, argv: list[str], stdin: str = "") -> Output:
     """What a command prints, and its exit status."""
     where = built.machine(machine)
+    if argv and argv[0].endswith("sh"):
+        from k8semu.apps.shell.sh import SHELLS, shell
+
+        if argv[0] in SHELLS and argv[1:2] != ["-c"] and not stdin:
+            return Output("", 2, f"{argv[0]}: there is nobody to type: give the command itself, or -c\n")
+        if argv[0] in SHELLS:
+            return await shell(argv[1:], stdin.encode(), lambda words, _: command_output(built, machine, words))
     if argv and argv[0] == "kubectl":
         from k8semu.apps.kubectl.words import LASTING
         from k8semu.scenario.kubectl_steps import kubectl_program

@@ -88,3 +88,19 @@ def test_kube_proxy_is_on_a_node_before_its_pods() -> None:
     assert chains == ["CNI-HOSTPORT-MASQ", "KUBE-POSTROUTING", "FLANNEL-POSTRTG"]
     entries = [row.split()[-1] for row in said.out.splitlines() if row.startswith("-A PREROUTING ")]
     assert entries == ["KUBE-SERVICES", "CNI-HOSTPORT-DNAT"]
+
+
+def test_a_shell_runs_commands_one_after_the_other_and_says_what_it_does_not_do() -> None:
+    def sh(line: str) -> tuple[int, str, str]:
+        said = k8semu("exec", HERE, "web", "--", "sh", "-c", line)
+        return said.code, said.out, said.err
+
+    rows = sh("hostname -i; ping -c 1 172.17.0.2 && echo 'a  b' c || echo no")[1].splitlines()
+    assert (rows[0], rows[1][:4], rows[-1]) == ("172.17.0.3", "PING", "a  b c")
+    assert sh("false && echo no || echo yes") == (0, "yes\n", "")
+    assert sh("nosuch; true") == (0, "", "sh: nosuch: not found\n")
+    assert sh("") == (0, "", "")
+    for line, what in (("ip addr | grep inet", "|"), ("echo $HOME", "$HOME"), ("A=1 true", "A=1"), ("echo `id`", "`")):
+        assert sh(line) == (2, "", f"sh: {what} is not modelled\n")
+    assert sh("echo '$HOME'") == (0, "$HOME\n", "")
+    assert k8semu("exec", HERE, "web", "--", "sh").err.startswith("sh: there is nobody to type")

@@ -53,6 +53,9 @@ PROGRAMS: dict[str, Answer] = {
     "sysctl": _program("sysctl"),
     "docker": _docker,
     "hostname": _file_program("hostname"),
+    "echo": lambda machine, args: Output(" ".join(args) + "\n"),
+    "true": lambda machine, args: Output(""),
+    "false": lambda machine, args: Output("", 1),
     "cat": _file_program("cat"),
 }
 """A program's name, and who answers for it. The program's own errors are part of its answer."""

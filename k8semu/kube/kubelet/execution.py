@@ -5,21 +5,19 @@
     ip, ss, bridge, …                          asked of the Pod's kernel
 
 Differs: every container has the same commands, whatever its image has.
-Not modelled: a shell's pipes, redirections and variables; what is typed is read to its end before the command runs.
+Not modelled: what is typed is read to its end before the command runs.
 """
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from k8semu.apps.shell.commands import PROGRAMS
 from k8semu.apps.shell.network import NETWORK_COMMANDS, program_of
 from k8semu.apps.shell.output import Output
+from k8semu.apps.shell.sh import SHELLS, shell
 from k8semu.kube.kubelet.sandbox import Runtime, Sandbox
 
-SHELLS = ("sh", "bash", "ash", "/bin/sh", "/bin/bash")
-OPERATORS = (";", "&&", "||")
 LOOKS = tuple(name for name in PROGRAMS if name not in ("docker", "cat", "hostname"))
 
 
@@ -75,61 +73,11 @@ _OWN = {
 }  # fmt: skip
 
 
-# --- a shell ------------------------------------------------------------------------------------
-
-
 async def _shell(runtime: Runtime, sandbox: Sandbox, args: list[str], stdin: bytes) -> Output:
-    """``sh -c 'a && b; c'``, or lines that are typed, one after the other."""
-    if args[:1] == ["-c"] and len(args) > 1:
-        return await _line(runtime, sandbox, args[1], stdin)
-    text, errors, code = "", "", 0
-    for line in stdin.decode("utf-8", "replace").splitlines():
-        words = line.split()
-        if words[:1] == ["exit"]:
-            last = words[1] if len(words) > 1 else ""
-            return Output(text, int(last) & 255 if last.isascii() and last.isdigit() else code, errors)
-        if words and not line.lstrip().startswith("#"):
-            done = await _line(runtime, sandbox, line, b"")
-            text, errors, code = text + done.text, errors + done.errors, done.code
-    return Output(text, code, errors)
+    async def command(words: list[str], stdin: bytes) -> Output:
+        try:
+            return await execute(runtime, sandbox, words, stdin)
+        except NoSuchCommand:
+            return Output("", 127, f"sh: {words[0]}: not found\n")
 
-
-async def _line(runtime: Runtime, sandbox: Sandbox, line: str, stdin: bytes) -> Output:
-    try:
-        words = list(shlex.shlex(line, posix=True, punctuation_chars=";&|<>"))
-    except ValueError:
-        return Output("", 2, "sh: syntax error: unterminated quoted string\n")
-    text, errors, code, operator = "", "", 0, ";"
-    for command, following in _commands(words):
-        if operator == ";" or (operator == "&&") == (code == 0):
-            done = await _simple(runtime, sandbox, command, stdin)
-            text, errors, code = text + done.text, errors + done.errors, done.code
-        operator = following
-    return Output(text, code, errors)
-
-
-def _commands(words: list[str]) -> list[tuple[list[str], str]]:
-    """Each with the operator behind it."""
-    found: list[tuple[list[str], str]] = []
-    command: list[str] = []
-    for word in [*words, ";"]:
-        if word in OPERATORS:
-            if command:
-                found.append((command, word))
-            command = []
-        else:
-            command.append(word)
-    return found
-
-
-async def _simple(runtime: Runtime, sandbox: Sandbox, words: list[str], stdin: bytes) -> Output:
-    unknown = next((word for word in words if word and not set(word) - set("|&<>")), "")
-    if unknown:
-        return Output("", 2, f"sh: {unknown} is not modelled\n")
-    if words[0] == "exit":
-        last = words[1] if len(words) > 1 else "0"
-        return Output("", int(last) & 255 if last.isascii() and last.isdigit() else 2)
-    try:
-        return await execute(runtime, sandbox, words, stdin)
-    except NoSuchCommand:
-        return Output("", 127, f"sh: {words[0]}: not found\n")
+    return await shell(args, stdin, command)
