@@ -112,7 +112,7 @@ class Story:
         meta = loaded.scenario.metadata
         layer = f"layer {meta.layer}: " if meta.layer is not None else ""
         said = f"{layer}{meta.title}"
-        self.say(("title", loaded.name), *([f"  {said}"] if said else []))
+        self.say(("title", loaded.name), *(["  ", ("look", said)] if said else []))
         if meta.drawing:
             self.say()
             for row in meta.drawing.rstrip().splitlines():
