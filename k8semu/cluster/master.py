@@ -100,7 +100,7 @@ class Master:
         resource = BY_KIND.get((manifest["apiVersion"], manifest["kind"]))
         if resource is None:
             return      # without effect
-        if resource.plural == "nodes" and self.kubelets is None:
+        if resource.plural == "nodes" and self.registry.caches["nodes"].get("", manifest["metadata"]["name"]) is None:
             self._register_with(manifest)
             return
         held = apply(self.registry, manifest)
@@ -108,7 +108,7 @@ class Master:
             self.registry.update(resource.plural, {**held, "status": manifest["status"]}, "status")
 
     def _register_with(self, manifest: JSON) -> None:
-        """On the wire a kubelet registers its Node itself; taints and labels it is started with.
+        """On the wire a kubelet registers its Node itself; until then, what it is started with.
 
         Kubernetes: kubelet --register-with-taints, --node-labels
         """

@@ -137,6 +137,16 @@ def test_a_node_that_is_about_to_go_tells_load_balancers_so(file: Path, mode: st
     assert '"nodeEligible": false' in said.out
 
 
+def test_on_the_wire_kube_proxy_hears_of_its_node_by_a_watch(file: Path) -> None:
+    wait = "{wait: 1}"
+    steps = [wait, HEALTHZ % "200 OK", NODE % f"{{{TO_BE_DELETED}}}", wait, HEALTHZ % "503 Service Unavailable",
+             NODE % "", wait, HEALTHZ % "200 OK"]  # fmt: skip
+    head = "apiVersion: k8semu/v1\nkind: Scenario\nspec:\n  controlPlane: wire\n  steps:\n"
+    file.write_text(head + "".join(f"    - {step}\n" for step in steps) + "---" + WEB + "---" + SERVICE)
+    said = k8semu("run", str(file), "-o", str(file.parent))
+    assert said.code == 0, said.out
+
+
 def test_the_taints_of_a_node_say_which_pods_come_and_which_leave(file: Path) -> None:
     workload = (
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec:\n  replicas: 2\n"
