@@ -1,7 +1,7 @@
 """`kubectl get`, `version`, `api-resources`: what the API server knows, in its own columns.
 
 Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/get/get.go, staging/src/k8s.io/cli-runtime/pkg/printers/tableprinter.go
-Not modelled: -o jsonpath and the like, --watch, --sort-by
+Not modelled: -o custom-columns and go-template, --watch, --sort-by
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from k8semu.kube.api.discovery import VERSION
 from k8semu.kube.api.resources import RESOURCES, TABLE, Resource, find
 
 TABLE_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-OUTPUTS = ("", "wide", "name", "json", "yaml")
+OUTPUTS = ("", "wide", "name", "json", "yaml", "jsonpath")
 GAP = 3
 
 
@@ -45,7 +45,7 @@ async def get(session: Session) -> int:
     if not line.rest:
         raise Failed("error: Required resource not specified.\n"
                      'Use "kubectl api-resources" for a complete list of supported resources.')  # fmt: skip
-    if line.flags.get("output", "") not in OUTPUTS:
+    if line.flags.get("output", "").partition("=")[0] not in OUTPUTS:
         raise Failed(f"error: -o {line.flags['output']} is not modelled; there are: {', '.join(OUTPUTS[1:])}")
     asked: list[tuple[Resource, str]] = []
     if "/" in line.rest[0]:
@@ -61,7 +61,7 @@ async def get(session: Session) -> int:
 
 async def _show(session: Session, asked: list[tuple[Resource, str]], with_kind: bool) -> int:
     output = session.line.flags.get("output", "")
-    if output in ("json", "yaml", "name"):
+    if output in ("json", "yaml", "name") or output.startswith("jsonpath"):
         found = [await session.client.request("GET", _path(session, *each)) for each in asked]
         session.terminal.write(_printed(found, output))
         return 0
@@ -127,9 +127,24 @@ def _printed(found: list[Any], output: str) -> str:
         return "".join(f"{_name_of(item)}\n" for item in flat)
     whole = found[0] if len(found) == 1 and "items" not in found[0] else {
         "apiVersion": "v1", "items": flat, "kind": "List", "metadata": {"resourceVersion": ""}}  # fmt: skip
+    if output.startswith("jsonpath"):
+        return _by_template(output.partition("=")[2], whole)
     if output == "json":
         return json.dumps(whole, indent=4, sort_keys=True) + "\n"
     return str(yaml.dump(whole, Dumper=_GoDumper, sort_keys=True, width=1 << 20, allow_unicode=True))
+
+
+def _by_template(template: str, whole: Any) -> str:
+    from k8semu.apps.kubectl.jsonpath import JsonPathError, render
+
+    if not template:
+        raise Failed("error: template format specified but no template given")
+    try:
+        return render(template, whole)
+    except JsonPathError as error:
+        raise Failed(f"error: error parsing jsonpath {template}, {error}") from None
+    except RecursionError:
+        raise Failed("error: error parsing jsonpath: brackets in brackets, too many") from None
 
 
 class _GoDumper(yaml.SafeDumper):
