@@ -127,7 +127,7 @@ def said(port: int, raw: str) -> tuple[str, list[str], str]:
         out = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
     head, _, body = out.partition("\r\n\r\n")
     status, *lines = head.split("\r\n")
-    body = re.sub(r'"(user-agent|accept-encoding|content-length)": "[^"]*", ', "", body)
+    body = re.sub(r'"(host|user-agent|accept-encoding|content-length)": "[^"]*", ', "", body)
     told = "/proxy/" in raw and "200" in status             # the real one asks for gzip, too
     return status, sorted(row for row in lines if not row.startswith("Date") and not (told and "Length" in row)), body
 
