@@ -15,10 +15,9 @@ from k8semu.cluster.kubelets import Kubelets
 from k8semu.cluster.watchers import Watchers
 from k8semu.kube.api.apply import apply
 from k8semu.kube.api.conditions import set_condition
-from k8semu.kube.api.discovery import VERSION
 from k8semu.kube.api.meta import micro_time
 from k8semu.kube.api.registry import Event, Registry
-from k8semu.kube.api.resources import BY_KIND, find
+from k8semu.kube.api.resources import BY_KIND, GIT_VERSION, find
 from k8semu.kube.api.status import no_such_path
 from k8semu.kube.api.strategies.table import Ranges
 from k8semu.kube.controllers.plane import ControlPlane
@@ -32,7 +31,7 @@ JSON = dict[str, Any]
 LEASES = "kube-node-lease"
 NODE_INFO = {
     "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.1.4", "kernelVersion": "6.1.0",
-    "kubeProxyVersion": "", "kubeletVersion": VERSION["gitVersion"], "machineID": "", "operatingSystem": "linux",
+    "kubeProxyVersion": "", "kubeletVersion": GIT_VERSION, "machineID": "", "operatingSystem": "linux",
     "osImage": "k8semu", "systemUUID": "",
 }  # fmt: skip
 """What runs on every node: a kernel that behaves as Linux 6.x."""

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8semu.kube.api.resources import GROUPS, Resource
+from k8semu.kube.api.resources import GIT_VERSION, GROUPS, Resource
 
 JSON = dict[str, Any]
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 VERSION = {
-    "major": "1", "minor": "34", "gitVersion": "v1.34.0", "gitCommit": "", "gitTreeState": "clean",
+    "major": "1", "minor": "34", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
     "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64",
     "emulationMajor": "1", "emulationMinor": "34",
 }  # fmt: skip
-"""The Kubernetes whose behaviour is followed."""
 SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 EVICTION = {"group": "policy", "version": "v1", "kind": "Eviction"}
 SPECIAL: dict[str, JSON] = {"binding": {"kind": "Binding"}, "eviction": EVICTION}

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+GIT_VERSION = "v1.34.0"
+"""The Kubernetes whose behaviour is followed."""
+
 
 class Resource(msgspec.Struct, frozen=True):
     """A kind and how it is called. `group` is '' for the core group."""
