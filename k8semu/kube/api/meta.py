@@ -24,6 +24,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NS_PER_S = 1_000_000_000
 SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Letters and digits of generated names: no vowels, so no words. Kubernetes: apimachinery pkg/util/rand"""
+VARIANT = {f"{bits:x}": f"{8 | bits & 3:x}" for bits in range(16)}
+"""The digit of a UUID whose first two bits say by which rules it is made. RFC 9562 section 4.1"""
 GENERATED = 63 - 5
 """How much of `generateName` is kept: a name has its suffix within 63 characters."""
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
@@ -73,9 +75,8 @@ class Stamps:
 
 def new_uid(stream: Draw) -> str:
     """A random UUID, version 4."""
-    bits = stream.bits(128) & ~(0xF << 76) & ~(0x3 << 62) | (4 << 76) | (2 << 62)
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = f"{stream.bits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def generate_name(prefix: str, stream: Draw) -> str:

@@ -178,7 +178,7 @@ def _is_key(value: str) -> bool:
 
 
 def validate_labels(path: str, values: dict[str, Any]) -> Errors:
-    if id(values) in _right:
+    if not values or id(values) in _right:
         return []
     errors: Errors = []
     for key, value in values.items():
