@@ -140,12 +140,12 @@ def _rto_fires(sk: TcpSock) -> None:
         sk.notify()
 
 
-def model_timeout(retries: int) -> int:
-    """How long `retries` retransmissions take with the least RTO. Linux: tcp_model_timeout()."""
-    linear = (RTO_MAX // RTO_MIN).bit_length() - 1
+def model_timeout(retries: int, base: int = RTO_MIN) -> int:
+    """How long `retries` retransmissions take with an RTO that was `base` first. Linux: tcp_model_timeout()."""
+    linear = (RTO_MAX // base).bit_length() - 1
     if retries <= linear:
-        return ((2 << retries) - 1) * RTO_MIN
-    return ((2 << linear) - 1) * RTO_MIN + (retries - linear) * RTO_MAX
+        return ((2 << retries) - 1) * base
+    return ((2 << linear) - 1) * base + (retries - linear) * RTO_MAX
 
 
 def _write_timeout(sk: TcpSock) -> bool:
@@ -154,17 +154,24 @@ def _write_timeout(sk: TcpSock) -> bool:
 
     settings = sk.net.sysctl
     if sk.state in (SYN_SENT, SYN_RECV):
-        limit = settings.integer("net.ipv4.tcp_syn_retries") + syn_linear_timeouts(sk)
-        expired = sk.retransmits >= limit
+        retries = settings.integer("net.ipv4.tcp_syn_retries")
+        most = retries + (syn_linear_timeouts(sk) if sk.state is SYN_SENT else 0)
+        limit_ns = sk.user_timeout * NS_PER_MS or model_timeout(retries, TIMEOUT_INIT)
+        expired = sk.retransmits >= most or _elapsed(sk, limit_ns)
     else:
         retries = settings.integer("net.ipv4.tcp_retries2")
         if sk.orphan:
             retries = min(retries, ORPHAN_RETRIES)
         limit_ns = sk.user_timeout * NS_PER_MS or model_timeout(retries)
-        expired = bool(sk.retrans_stamp) and sk.clock.now - sk.retrans_stamp >= limit_ns
+        expired = _elapsed(sk, limit_ns)
     if expired:
         sk.fail(sk.err_soft or errno.ETIMEDOUT)
     return expired
+
+
+def _elapsed(sk: TcpSock, limit_ns: int) -> bool:
+    """Since what is sent again was sent first. Linux: retransmits_timed_out()."""
+    return bool(sk.retrans_stamp) and sk.clock.now - sk.retrans_stamp >= limit_ns
 
 
 def syn_linear_timeouts(sk: TcpSock) -> int:
@@ -183,7 +190,7 @@ def _retransmit_timer(sk: TcpSock) -> None:
         sk.tlp_high = 0
         recovery.enter_loss(sk)
     if not sk.retrans_stamp:
-        sk.retrans_stamp = sk.rtx[0].sent_at or 1
+        sk.retrans_stamp = sk.rtx[0].sent_at or -1      # 0 is none
     sk.retransmits += 1
     sk.total_rto += 1
     recovery.retransmit(sk, sk.rtx[0])

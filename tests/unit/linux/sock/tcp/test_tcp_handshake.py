@@ -69,6 +69,20 @@ def test_syn_is_sent_again_as_linux_6_does_until_it_times_out() -> None:
     assert sk.state == "CLOSED"
 
 
+@pytest.mark.parametrize(("retries", "times", "end"), [
+    (1, [0, 1, 2], 3), (2, [0, 1, 2, 3, 4, 5], 7), (3, [0, 1, 2, 3, 4, 5, 7, 11], 19),
+])  # fmt: skip
+def test_few_syn_retries_end_by_the_time_they_would_have_taken(retries: int, times: list[int], end: int) -> None:
+    """As seen on Linux 6.18: the first SYNs go a second apart, but do not last longer for that."""
+    rig = Rig()
+    rig.a.net.sysctl.set("net.ipv4.tcp_syn_retries", retries)
+    seen: list[int] = []
+    rig.wire.fate = lambda number, frame: seen.append(rig.world.clock.now // 10**9) or []  # type: ignore[func-returns-value]
+    rig.a.socket()[0].connect(B, 80)
+    rig.settle()
+    assert (seen, rig.world.clock.now // 10**9) == (times, end)
+
+
 def test_connection_is_refused_where_nobody_listens() -> None:
     rig = Rig()
     sk, client = rig.a.socket()
