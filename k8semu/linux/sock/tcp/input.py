@@ -305,7 +305,7 @@ def finish_handshake(sk: TcpSock) -> None:
     sk.ca_state, sk.cwnd, sk.lost_out, sk.retrans_out = "Open", cong.INIT_CWND, 0, 0
     sk.lsndtime = sk.clock.now
     if sk.srtt:
-        sk.rto = min(sk.srtt + sk.rttvar, timer.RTO_MAX)
+        sk.rto = timer.rto(sk)
     else:
         sk.rto = timer.TIMEOUT_INIT
     window.open_window(sk)

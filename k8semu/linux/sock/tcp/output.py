@@ -50,7 +50,7 @@ def connect(sk: TcpSock) -> None:
     sk.rcv_ssthresh = sk.rcv_wnd
     sk.set_state(SYN_SENT)
     sk.rtx.append(Sent(sk.iss, sk.iss + 1, SYN, sk.clock.now))
-    sk.retrans_stamp = 0
+    sk.retrans_stamp = sk.clock.now or -1       # 0 is none
     timer.set_rto(sk, sk.rto)
     send_syn(sk, SYN)
 

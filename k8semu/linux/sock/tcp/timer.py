@@ -23,6 +23,8 @@ ATO_MIN = 40 * NS_PER_MS
 TIMEOUT_MIN = 8 * NS_PER_MS
 """Two ticks at 250 Hz. Linux: TCP_TIMEOUT_MIN."""
 ORPHAN_RETRIES = 8
+JIFFY = NS_PER_MS
+"""Timers count these. Linux: HZ=1000."""
 RETRANS, PROBE0, LOSS_PROBE = "retransmit", "window probe", "loss probe"
 
 
@@ -83,7 +85,9 @@ def _send_loss_probe(sk: TcpSock) -> None:
         if sk.unsent:
             output.write_xmit(sk, push=True, one=True, probe=True)
         if len(sk.rtx) == before:
+            stamp = sk.retrans_stamp        # a probe begins no recovery
             recovery.retransmit(sk, sk.rtx[-1])
+            sk.retrans_stamp = stamp
             sk.tlp_retrans = True
         else:
             sk.tlp_retrans = False
@@ -115,7 +119,12 @@ def rtt_sample(sk: TcpSock, rtt: int) -> None:
         sk.mdev += (abs(rtt - sk.srtt) - sk.mdev) >> 2
         sk.srtt = max(sk.srtt + (rtt - sk.srtt >> 3), 1)
     sk.rttvar = max(4 * sk.mdev, RTO_MIN)
-    sk.rto = min(sk.srtt + sk.rttvar, RTO_MAX)
+    sk.rto = rto(sk)
+
+
+def rto(sk: TcpSock) -> int:
+    """How long to wait, by what round trips took. Linux: __tcp_set_rto(), usecs_to_jiffies()."""
+    return min(-(-(sk.srtt + sk.rttvar) // JIFFY) * JIFFY, RTO_MAX)
 
 
 # --- retransmission ---------------------------------------------------------------------------
@@ -159,9 +168,7 @@ def _write_timeout(sk: TcpSock) -> bool:
         limit_ns = sk.user_timeout * NS_PER_MS or model_timeout(retries, TIMEOUT_INIT)
         expired = sk.retransmits >= most or _elapsed(sk, limit_ns)
     else:
-        retries = settings.integer("net.ipv4.tcp_retries2")
-        if sk.orphan:
-            retries = min(retries, ORPHAN_RETRIES)
+        retries = ORPHAN_RETRIES if sk.orphan else settings.integer("net.ipv4.tcp_retries2")
         limit_ns = sk.user_timeout * NS_PER_MS or model_timeout(retries)
         expired = _elapsed(sk, limit_ns)
     if expired:
@@ -170,8 +177,16 @@ def _write_timeout(sk: TcpSock) -> bool:
 
 
 def _elapsed(sk: TcpSock, limit_ns: int) -> bool:
-    """Since what is sent again was sent first. Linux: retransmits_timed_out()."""
-    return bool(sk.retrans_stamp) and sk.clock.now - sk.retrans_stamp >= limit_ns
+    """Since the first retransmission (of a SYN: since the first SYN). Linux: retransmits_timed_out()."""
+    return bool(sk.retransmits) and sk.clock.now - sk.retrans_stamp >= limit_ns
+
+
+def _until_user_timeout(sk: TcpSock) -> int:
+    """The RTO, but no longer than the program is willing to wait. Linux: tcp_clamp_rto_to_user_timeout()."""
+    if not sk.user_timeout:
+        return sk.rto
+    left = sk.user_timeout * NS_PER_MS - (sk.clock.now - sk.retrans_stamp)
+    return min(sk.rto, max(left, NS_PER_MS))
 
 
 def syn_linear_timeouts(sk: TcpSock) -> int:
@@ -189,15 +204,13 @@ def _retransmit_timer(sk: TcpSock) -> None:
     if sk.state not in (SYN_SENT, SYN_RECV):
         sk.tlp_high = 0
         recovery.enter_loss(sk)
-    if not sk.retrans_stamp:
-        sk.retrans_stamp = sk.rtx[0].sent_at or -1      # 0 is none
     sk.retransmits += 1
     sk.total_rto += 1
     recovery.retransmit(sk, sk.rtx[0])
     if sk.state is not SYN_SENT or sk.total_rto > syn_linear_timeouts(sk):
         sk.backoff += 1
         sk.rto = min(sk.rto << 1, RTO_MAX)
-    set_rto(sk, sk.rto)
+    set_rto(sk, _until_user_timeout(sk))
 
 
 # --- zero window ------------------------------------------------------------------------------
@@ -215,9 +228,7 @@ def _probe_timer(sk: TcpSock) -> None:
     if sk.rtx or not sk.unsent:
         sk.probes_out = 0
         return
-    retries = sk.net.sysctl.integer("net.ipv4.tcp_retries2")
-    if sk.orphan:
-        retries = min(retries, ORPHAN_RETRIES)
+    retries = ORPHAN_RETRIES if sk.orphan else sk.net.sysctl.integer("net.ipv4.tcp_retries2")
     if sk.probes_out >= retries:
         sk.fail(sk.err_soft or errno.ETIMEDOUT)
         return
@@ -280,7 +291,8 @@ def _keepalive_fires(sk: TcpSock) -> None:
     if not sk.rtx and not sk.unsent:
         idle = sk.clock.now - max(sk.lrcvtime, sk.lsndtime)
         if idle >= delay:
-            if sk.probes_out >= sk.keep_cnt:
+            limit = sk.user_timeout * NS_PER_MS
+            if (sk.probes_out and idle >= limit) if limit else sk.probes_out >= sk.keep_cnt:
                 output.send_active_reset(sk)
                 sk.fail(sk.err_soft or errno.ETIMEDOUT)
                 sk.notify()
