@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k8semu.errors import CommandError
 from k8semu.linux.core.net import Net
-from k8semu.linux.netfilter import command
+from k8semu.linux.netfilter import command, restore
 from k8semu.linux.netfilter.appends import Appends
 from k8semu.linux.netfilter.command import IptablesCommand
 from k8semu.linux.netfilter.netfilter import Netfilter
@@ -123,6 +123,7 @@ def test_a_line_that_is_read_in_two_parts_says_the_same_word_by_word(chain: str,
     assert said(appends.read) == found, "the second time, too"
 
 
+MANY = "\n".join(f":LONG{i} - [0:0]" for i in range(restore.MANY))
 few = st.lists(
     st.one_of(
         st.sampled_from([":A - [0:0]", ":B - [0:0]", ":C - [0:0]", ":FORWARD - [0:0]"]),
@@ -142,7 +143,7 @@ def test_a_text_does_at_once_what_its_lines_do_one_by_one(before: str, text: str
         with suppress(CommandError):
             one.restore(f"*filter\n{before}\nCOMMIT\n", True, {})
         try:
-            one.restore(f"*filter\n{text}\n{last}\nCOMMIT\n", True, {})
+            one.restore(f"*filter\n{MANY}\n{text}\n{last}\nCOMMIT\n", True, {})
             refused = ""
         except CommandError as error:
             refused = error.what

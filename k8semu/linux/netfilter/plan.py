@@ -1,4 +1,4 @@
-"""A text for iptables-restore as its lines, and what most such texts do to any table.
+"""What a long text for iptables-restore does to any table.
 
     made      chains of users that it declares: afterwards they hold its rules, whatever they held before
     added     rules for the end of other chains
@@ -12,50 +12,10 @@ Linux: iptables/iptables/xtables-restore.c xtables_restore_parse_line(), iptable
 
 from __future__ import annotations
 
-import msgspec
-
-from k8semu.errors import CommandError
-from k8semu.linux.netfilter.command import IptablesCommand, Refused, check_rule
+from k8semu.linux.netfilter.command import Refused, check_rule
+from k8semu.linux.netfilter.restore import Block, ChainLine, RuleLine
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
-
-
-class ChainLine(msgspec.Struct, frozen=True, gc=False):
-    """``:NAME POLICY [packets:bytes]``."""
-
-    line: int
-    name: str
-    policy: str
-    counters: tuple[int, int] | None
-
-
-class RuleLine(msgspec.Struct, frozen=True, gc=False):
-    """Any other line: a command."""
-
-    line: int
-    command: IptablesCommand
-
-
-class Block:
-    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead."""
-
-    __slots__ = ("_plan", "_planned", "end", "error", "lines", "names_sets", "table")
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self.lines: list[ChainLine | RuleLine] = []
-        self.names_sets = False           # does a rule name an ipset?
-        self.error: CommandError | None = None
-        self.end = 0
-        self._plan: Plan | None = None
-        self._planned = False
-
-    @property
-    def plan(self) -> Plan | None:
-        """What it does to any table; None if that has to be done line by line."""
-        if not self._planned:
-            self._plan, self._planned = make_plan(self), True
-        return self._plan
 
 
 class Plan:

@@ -14,21 +14,68 @@ from __future__ import annotations
 
 from collections.abc import Container
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter import command
-from k8semu.linux.netfilter.appends import Appends
 from k8semu.linux.netfilter.command import NO_CHAIN, IptablesCommand, Refused
 from k8semu.linux.netfilter.parse import split
-from k8semu.linux.netfilter.plan import Block, ChainLine, RuleLine
 from k8semu.linux.netfilter.rule import Jump, Rule, UsageError
 from k8semu.linux.netfilter.tables import BUILTIN, Chain, RuleList, Table
+
+if TYPE_CHECKING:
+    from k8semu.linux.netfilter.appends import Appends
+    from k8semu.linux.netfilter.plan import Plan
 
 PROGRAM = "iptables-restore"
 VERSION = "v1.8.9 (nf_tables)"
 Origins = tuple[tuple[str, str], ...]
 """(a rule's line, the object that asked for it)."""
+MANY = 64
+"""Lines from which on a text is read and carried out in the ways of long ones."""
 NEW_CHAIN = " - [0:0]"
+
+
+class ChainLine(msgspec.Struct, frozen=True, gc=False):
+    """``:NAME POLICY [packets:bytes]``."""
+
+    line: int
+    name: str
+    policy: str
+    counters: tuple[int, int] | None
+
+
+class RuleLine(msgspec.Struct, frozen=True, gc=False):
+    """Any other line: a command."""
+
+    line: int
+    command: IptablesCommand
+
+
+class Block:
+    """The lines of one table up to its COMMIT on line `end`; `error` ends it instead."""
+
+    __slots__ = ("_plan", "_planned", "end", "error", "lines", "names_sets", "table")
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.lines: list[ChainLine | RuleLine] = []
+        self.names_sets = False           # does a rule name an ipset?
+        self.error: CommandError | None = None
+        self.end = 0
+        self._plan: Plan | None = None
+        self._planned = False
+
+    @property
+    def plan(self) -> Plan | None:
+        """What it does to any table; None if it is short, or has to be done line by line."""
+        if not self._planned and len(self.lines) >= MANY:
+            from k8semu.linux.netfilter.plan import make_plan  # late: a cluster without Services has short texts only
+
+            self._plan, self._planned = make_plan(self), True
+        return self._plan
 
 
 def usage_error(message: str, line: int) -> CommandError:
@@ -50,7 +97,7 @@ def refused(error: Refused, line: int) -> CommandError:
 @lru_cache(maxsize=64)
 def parse(text: str, origins: Origins) -> tuple[Block, ...]:
     """Blocks up to the first error, which the last one then carries."""
-    reader = _Reader(dict(origins))
+    reader = _Reader(dict(origins), text.count("\n") >= MANY)
     number = 0
     for number, line in enumerate(text.split("\n"), 1):
         try:
@@ -70,9 +117,13 @@ def parse(text: str, origins: Origins) -> tuple[Block, ...]:
 
 
 class _Reader:
-    def __init__(self, origins: dict[str, str]) -> None:
+    def __init__(self, origins: dict[str, str], long: bool) -> None:
         self.origins = origins
-        self.appends = Appends()
+        self.appends: Appends | None = None
+        if long:
+            from k8semu.linux.netfilter.appends import Appends
+
+            self.appends = Appends()
         self.blocks: list[Block] = []
         self.block: Block | None = None
         self.failed = False
@@ -85,7 +136,7 @@ class _Reader:
 
     def line(self, text: str, number: int) -> None:
         line = text.strip()
-        if line[:3] == "-A " and self.block is not None:      # nearly all
+        if self.appends is not None and line[:3] == "-A " and self.block is not None:      # nearly all
             parsed = self.appends.read(line, self.origins.get(line, ""))
             if parsed is not None:
                 self.block.lines.append(RuleLine(number, parsed))
@@ -99,7 +150,8 @@ class _Reader:
             raise CommandError(f"{PROGRAM}: line {number} failed")
         elif line == "COMMIT":
             self.block.end = number
-            self.block.names_sets = self.block.names_sets or self.appends.names_sets
+            if self.appends is not None and self.appends.names_sets:
+                self.block.names_sets = True
             self.blocks.append(self.block)
             self.block = None
         elif first == ":":
@@ -123,7 +175,8 @@ class _Reader:
             line = line.strip()
             counters = _counters(inside, number)
         origin = self.origins.get(line, "")
-        parsed = self.appends.read(line, origin) or command.read(split(line), origin)
+        parsed = self.appends.read(line, origin) if self.appends is not None else None
+        parsed = parsed or command.read(split(line), origin)
         if parsed.op in "LSC":
             raise UsageError(f'unknown option "-{parsed.op}"')
         if counters != (0, 0):
