@@ -102,7 +102,7 @@ class RequestSock:
         """What the way back allows: MSS and the first window. Linux: tcp_openreq_init_rwin()."""
         rt = self.net.ipv4.route_output(self.key[0:4], self.key[4:8])
         self.advmss = xmit.advmss(rt)
-        self.rcv_wnd, self.rcv_wscale = window.initial(self.net, self.advmss - (12 if self.ts_ok else 0))
+        self.rcv_wnd, self.rcv_wscale = window.initial(self.listener, self.advmss - (12 if self.ts_ok else 0))
 
     def ts_now(self) -> int:
         return self.net.clock.now // NS_PER_MS + self.ts_offset & MASK

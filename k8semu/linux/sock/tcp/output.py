@@ -39,14 +39,13 @@ def init_transfer(sk: TcpSock) -> None:
 
 def connect(sk: TcpSock) -> None:
     """Send the first SYN. Linux: tcp_connect(), tcp_connect_init()."""
-    net = sk.net
     init_transfer(sk)
     sk.iss = sk.snd_una = sk.table.isn(sk.key)
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.buf_seq = sk.snd_sml = sk.iss + 1
     sk.mss_clamp = 65495
     xmit.sync_mss(sk)
     sk.rcv_mss = min(sk.advmss, 536)
-    sk.rcv_wnd, sk.rcv_wscale = window.initial(net, sk.advmss)
+    sk.rcv_wnd, sk.rcv_wscale = window.initial(sk, sk.advmss)
     sk.rcv_ssthresh = sk.rcv_wnd
     sk.set_state(SYN_SENT)
     sk.rtx.append(Sent(sk.iss, sk.iss + 1, SYN, sk.clock.now))

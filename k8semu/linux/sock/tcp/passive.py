@@ -31,7 +31,8 @@ def create_child(req: RequestSock) -> TcpSock:
     sk.reuseport = listener.reuseport
     sk.linger, sk.ttl, sk.user_timeout = listener.linger, listener.ttl, listener.user_timeout
     sk.keep_idle, sk.keep_intvl, sk.keep_cnt = listener.keep_idle, listener.keep_intvl, listener.keep_cnt
-    sk.sndbuf, sk.sndbuf_locked, sk.rcvbuf = listener.sndbuf, listener.sndbuf_locked, listener.rcvbuf
+    sk.sndbuf, sk.sndbuf_locked = listener.sndbuf, listener.sndbuf_locked
+    sk.rcvbuf, sk.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
     sk.state = SYN_RECV
     xmit.set_header(sk)
     xmit.route(sk)

@@ -58,6 +58,7 @@ def _set_socket(sk: TcpSock, name: int, value: int) -> None:
         sk.sndbuf_locked = True
     elif name == SO_RCVBUF:
         sk.rcvbuf = max(2 * min(value, sk.net.sysctl.integer("net.core.rmem_max")), 2304)
+        sk.rcvbuf_locked = True
 
 
 def _set_tcp(sk: TcpSock, name: int, value: int) -> None:

@@ -134,6 +134,7 @@ class Tcb:
         "rcv_wscale",
         "rcv_wup",
         "rcvbuf",
+        "rcvbuf_locked",
         "ready",
         "requests",
         "retrans_out",
@@ -215,7 +216,8 @@ class Tcb:
         self._failure: OSError | None = None
 
     def _init_options(self, net: Net) -> None:
-        self.reuseaddr = self.reuseport = self.keepalive = self.nodelay = self.sndbuf_locked = False
+        self.reuseaddr = self.reuseport = self.keepalive = self.nodelay = False
+        self.sndbuf_locked = self.rcvbuf_locked = False
         self.linger: int | None = None
         self.user_timeout = 0                     # ms
         self.keep_idle = net.sysctl.integer("net.ipv4.tcp_keepalive_time")

@@ -24,18 +24,19 @@ def limits(net: Net, name: str) -> tuple[int, int, int]:
     return int(low), int(initial), int(high)
 
 
-def initial(net: Net, mss: int) -> tuple[int, int]:
+def initial(sk: TcpSock, mss: int) -> tuple[int, int]:
     """The first window and our window scale. Linux: tcp_select_initial_window().
 
     64240 for a SYN on an MTU of 1500, 65160 for a SYN-ACK with timestamps: whole segments in 64 KiB.
     """
-    _, default, most = limits(net, "tcp_rmem")
-    space = default // 2
+    net = sk.net
+    most = limits(net, "tcp_rmem")[2]
+    space = sk.rcvbuf // 2
     if space > mss:
         space -= space % mss
     wscale = 0
     if net.sysctl.integer("net.ipv4.tcp_window_scaling"):
-        space_max = max(most, net.sysctl.integer("net.core.rmem_max"))
+        space_max = sk.rcvbuf // 2 if sk.rcvbuf_locked else max(most, net.sysctl.integer("net.core.rmem_max"))
         wscale = min(max(space_max.bit_length() - 1 - 15, 0), 14)
     return min(space, 65535), wscale
 
@@ -101,7 +102,7 @@ def rcv_space_adjust(sk: TcpSock) -> None:
     if now - sk.drs_time < (sk.srtt or NS_PER_MS):
         return
     copied = sk.copied_seq - sk.drs_seq
-    if copied > sk.drs_space:
+    if copied > sk.drs_space and not sk.rcvbuf_locked:
         most = limits(sk.net, "tcp_rmem")[2]
         buffer = min(2 * (2 * copied + 16 * sk.advmss), most)
         if buffer > sk.rcvbuf:

@@ -188,3 +188,32 @@ def test_reset_of_a_segment_without_ack_acknowledges_it() -> None:
     assert reset[38:46] == (0).to_bytes(4, "big") + (6).to_bytes(4, "big")
     rig.wire.arrive(bytes(lay_out((A, B, 40000, 80), 5, 0, RST, 1000)))
     assert len(rig.wire.frames) == 1, "a reset is never answered"
+
+
+@pytest.mark.parametrize(("asked", "window", "scale"), [
+    (1_000, 1152, 0), (4_096, 2920, 0), (20_000, 18980, 0), (60_000, 59860, 0), (100_000, 65535, 1),
+])  # fmt: skip
+def test_a_receive_buffer_of_ones_own_is_what_the_first_window_is_taken_from(
+    asked: int, window: int, scale: int
+) -> None:
+    """As Linux 6.18 offers it in a SYN."""
+    rig = Rig()
+    sk, _ = rig.a.socket()
+    sk.setsockopt(1, 8, asked)
+    sk.connect(B, 80)
+    syn = rig.wire.frames[0]
+    assert int.from_bytes(syn[48:50], "big") == window
+    assert sk.rcv_wscale == scale
+
+
+def test_a_receive_buffer_of_ones_own_does_not_grow() -> None:
+    rig = Rig()
+    listener, owner = rig.b.listen(80)
+    listener.setsockopt(1, 8, 20_000)
+    client = rig.a.socket()[1]
+    client.sk.connect(B, 80)
+    rig.run(0.01)
+    client.write(bytes(500_000))
+    rig.run(5)
+    assert len(owner.child.received) == 500_000
+    assert owner.child.sk.rcvbuf == 40_000
