@@ -6,6 +6,7 @@ import pytest
 from nf_fakes import FakeNet, drop_text, echo, tcp, udp
 
 from k8semu.errors import CommandError
+from k8semu.linux.netfilter.restore import MANY
 
 SETS = "create vips hash:ip,port\nadd vips 10.96.0.1,tcp:80\ncreate ports bitmap:port range 0-65535\nadd ports 30080\n"
 
@@ -56,13 +57,15 @@ def test_the_widest_and_the_narrowest_network_of_a_set_are_found() -> None:
     assert not net.forward(tcp("10.1.2.3:4000", "1.1.1.1:80")).ended
 
 
-def test_a_rule_that_names_no_set_that_is_there_is_refused_with_its_line_and_nothing_is_applied() -> None:
+@pytest.mark.parametrize("lines", [1, MANY], ids=["a short text", "a long text"])
+def test_a_rule_that_names_no_set_that_is_there_is_refused_with_its_line_and_nothing_is_applied(lines: int) -> None:
     net = node("-A FORWARD -j ACCEPT")
     before = net.netfilter.save()
+    drops = "-A FORWARD -j DROP\n" * lines
     with pytest.raises(CommandError) as caught:
-        net.netfilter.restore("*filter\n-A FORWARD -j DROP\n-A FORWARD -m set --match-set NOPE dst -j DROP\nCOMMIT\n")
+        net.netfilter.restore(f"*filter\n{drops}-A FORWARD -m set --match-set NOPE dst -j DROP\nCOMMIT\n")
     assert "Set NOPE doesn't exist." in caught.value.what
-    assert "line: 3" in caught.value.what
+    assert f"line: {lines + 2}" in caught.value.what
     assert net.netfilter.save() == before
 
 
