@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from k8semu import late, own
+from k8semu import late
 from k8semu.cli.interrupt import take_interrupts
 
 
@@ -23,7 +23,6 @@ def main() -> None:
     gc.disable()
     try:
         take_interrupts()
-        own.begin()
         late.begin()
         from k8semu.cli.outcome import outcome  # only now: it is imports that make most objects
 

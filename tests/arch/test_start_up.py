@@ -24,8 +24,8 @@ OWN = 220
 
 
 def python(code: str, *words: str, cwd: Path | None = None) -> str:
-    """What a process of its own says: `own`, `late` and `usual` are there as in `python -m k8semu`."""
-    begin = "import sys; from k8semu import late, own; own.begin(); late.begin(); from k8semu.cli.usual import usual; "
+    """What a process of its own says: `late` and `usual` are there as in `python -m k8semu`."""
+    begin = "import sys; from k8semu import late; late.begin(); from k8semu.cli.usual import usual; "
     done = subprocess.run(
         [sys.executable, "-c", begin + code, *words], cwd=cwd, capture_output=True, text=True, check=False
     )
@@ -104,8 +104,9 @@ def test_a_program_of_the_users_own_finds_every_module_as_python_makes_it(tmp_pa
         "late = [name for name, module in sys.modules.items() if type(module).__module__ == 'k8semu.late'];"
         "print(late, type(sys.modules['asyncio.sslproto']) is ModuleType, '_ssl' in sys.modules, len(sys.meta_path))"
     )
-    code = "import sys; from k8semu import own; own.begin(); print(len(sys.meta_path))"
-    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain = subprocess.run(
+        [sys.executable, "-c", "import sys; print(len(sys.meta_path))"], capture_output=True, text=True, check=True
+    )
     assert python(probe, cwd=tmp_path) == f"[] True True {plain.stdout.strip()}"
 
 
