@@ -37,6 +37,8 @@ PACKETID_SIZE = 12
 """Of the option, which `pack` writes last."""
 MAX_COMMENT = 0xFFFC
 BUFFER = 1 << 18
+FIRST = 1 << 14
+"""What a short run needs of it: memory that is never touched costs nothing."""
 PAGE = 4096
 LARGE = BUFFER - PAGE
 """Octets of a block that find room in a buffer of which all pages were handed over."""
@@ -73,7 +75,8 @@ class PcapngWriter:
     def __init__(self, out: Stream) -> None:
         self.frames = 0
         self._out = out
-        self._buffer = bytearray(BUFFER)
+        self._buffer = bytearray(FIRST)
+        self._size = FIRST
         self._end = 0                        # of what stands in it
         self._interfaces: dict[tuple[str, int], int] = {}
         self._packers: dict[int, Callable[..., bytes]] = {}
@@ -148,11 +151,11 @@ class PcapngWriter:
                 waiting.append(packer.pack(front, data, flags, packet_id, tail))
                 return
             end = self._end
-            if end + size > BUFFER:
+            if end + size > self._size:
                 if size > LARGE:
                     self.put([packer.pack(front, data, flags, packet_id, tail)])
                     return
-                end = self._spill()
+                end = self._room(size)
             packer.pack_into(buffer, end, front, data, flags, packet_id, tail)
             self._end = end + size
             self.frames += 1
@@ -190,17 +193,23 @@ class PcapngWriter:
         for at in range(0, len(block), LARGE):
             part = block[at : at + LARGE]
             end = self._end
-            if end + len(part) > BUFFER:
-                end = self._spill()
+            if end + len(part) > self._size:
+                end = self._room(len(part))
             self._end = end + len(part)
             self._buffer[end : self._end] = part
 
-    def _spill(self) -> int:
-        """Hand over what fills pages, which the file system takes faster than parts of them; where the rest ends."""
-        whole, end = self._end & -PAGE, self._end
-        self._out.write(memoryview(self._buffer)[:whole])
-        self._end = end - whole
-        self._buffer[: self._end] = self._buffer[whole:end]
+    def _room(self, size: int) -> int:
+        """Where so many octets find room, at most LARGE: in a longer buffer, or in one of which all that fills
+        pages was handed over, which the file system takes faster than parts of them."""
+        end = self._end
+        while self._size < BUFFER and end + size > self._size:
+            self._buffer += bytes(self._size)
+            self._size *= 2
+        if end + size > BUFFER:
+            whole = end & -PAGE
+            self._out.write(memoryview(self._buffer)[:whole])
+            self._end = end - whole
+            self._buffer[: self._end] = self._buffer[whole:end]
         return self._end
 
     def flush(self) -> None:
