@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The same two nodes and three Pods as pod-cross-node-vxlan in kernel namespaces: build, capture on five
-# interfaces, one HTTP call, tear down (by leaving). Run inside `unshare -Urnm`.
+# interfaces, one HTTP call, tear down. Run inside `unshare -Urnm`.
 set -e
 mount -t tmpfs none /run
 mkdir /run/netns
@@ -105,3 +105,13 @@ wait $server
 kill $capture
 wait $capture
 [ "$(stat -c %s /run/capture)" -gt 1000 ]
+ip -b - <<BATCH
+netns del host1
+netns del host2
+netns del client
+netns del other
+netns del web
+BATCH
+# The kernel takes namespaces down by and by; when it has, the far ends of their cables are gone, too.
+while [ -n "$(ip -n underlay -o link show type veth)" ]; do sleep 0.002; done
+ip netns del underlay
