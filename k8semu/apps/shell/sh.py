@@ -26,8 +26,7 @@ async def shell(args: list[str], stdin: bytes, command: Command) -> Output:
     for line in stdin.decode("utf-8", "replace").splitlines():
         words = line.split()
         if words[:1] == ["exit"]:
-            last = words[1] if len(words) > 1 else ""
-            return Output(text, int(last) & 255 if last.isascii() and last.isdigit() else code, errors)
+            return Output(text, _status(words, code), errors)
         if words and not line.lstrip().startswith("#"):
             done = await _line(line, b"", command)
             text, errors, code = text + done.text, errors + done.errors, done.code
@@ -45,6 +44,8 @@ async def _line(line: str, stdin: bytes, command: Command) -> Output:
     text, errors, code, operator = "", "", 0, ";"
     for one, following in _commands(words):
         if operator == ";" or (operator == "&&") == (code == 0):
+            if one[0] == "exit":
+                return Output(text, _status(one, code), errors)
             done = await _simple(one, stdin, command)
             text, errors, code = text + done.text, errors + done.errors, done.code
         operator = following
@@ -69,7 +70,11 @@ async def _simple(words: list[str], stdin: bytes, command: Command) -> Output:
     unknown = next((word for word in words if word and not set(word) - set("|&<>")), "")
     if unknown or re.match(r"\w+=", words[0]):
         return Output("", 2, f"sh: {unknown or words[0]} is not modelled\n")
-    if words[0] == "exit":
-        last = words[1] if len(words) > 1 else "0"
-        return Output("", int(last) & 255 if last.isascii() and last.isdigit() else 2)
     return await command(words, stdin)
+
+
+def _status(words: list[str], last: int) -> int:
+    """Of `exit [N]`: without a number, that of the last command; 2 if it is none. POSIX: exit"""
+    if len(words) < 2:
+        return last
+    return int(words[1]) & 255 if words[1].isascii() and words[1].isdigit() else 2
