@@ -38,7 +38,7 @@ PACKETID_SIZE = 12
 MAX_COMMENT = 0xFFFC
 BUFFER = 1 << 18
 FIRST = 1 << 14
-"""What a short run needs of it: memory that is never touched costs nothing."""
+"""The buffer begins with so much and doubles when it has to: memory that is never touched costs nothing."""
 PAGE = 4096
 LARGE = BUFFER - PAGE
 """Octets of a block that find room in a buffer of which all pages were handed over."""
@@ -76,7 +76,7 @@ class PcapngWriter:
         self.frames = 0
         self._out = out
         self._buffer = bytearray(FIRST)
-        self._size = FIRST
+        self._size = FIRST                   # its length, which every frame asks for
         self._end = 0                        # of what stands in it
         self._interfaces: dict[tuple[str, int], int] = {}
         self._packers: dict[int, Callable[..., bytes]] = {}
