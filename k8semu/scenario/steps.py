@@ -79,14 +79,14 @@ async def tcp(built: Built, action: model.Tcp) -> Any:
     args = _host_port(action)
     if action.close_after != "send":
         args["close_after"] = action.close_after
-    return await _call(built, action.from_, "tcp", "k8semu.apps.sockets:tcp_call", args)
+    return await _call(built, action.from_, "nc", "k8semu.apps.sockets:tcp_call", args)
 
 
 async def udp(built: Built, action: model.Udp) -> Any:
     args = _host_port(action)
     if action.source_port is not None:
         args["source_port"] = action.source_port
-    return await _call(built, action.from_, "udp", "k8semu.apps.sockets:udp_call", args)
+    return await _call(built, action.from_, "nc", "k8semu.apps.sockets:udp_call", args)
 
 
 def _host_port(action: model.Tcp | model.Udp) -> dict[str, Any]:
@@ -99,7 +99,7 @@ async def dns(built: Built, action: model.Dns) -> Any:
     args = {"name": action.name, "type": action.type, "resolv_conf": _resolv_conf(built.machine(action.from_))}
     if action.server:
         args["server"] = action.server
-    return await _call(built, action.from_, "dns", "k8semu.apps.dns_client:dns_query", args)
+    return await _call(built, action.from_, "dig", "k8semu.apps.dns_client:dns_query", args)
 
 
 def _resolv_conf(machine: Machine) -> str:
@@ -114,7 +114,7 @@ def _has_busybox(machine: Machine) -> bool:
 
 
 async def listen(built: Built, action: model.Listen) -> Any:
-    return await _call(built, action.from_, "listen", "k8semu.apps.sockets:listen", {"port": action.port})
+    return await _call(built, action.from_, "nc", "k8semu.apps.sockets:listen", {"port": action.port})
 
 
 async def program(built: Built, action: model.Program) -> Any:

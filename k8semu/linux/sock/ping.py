@@ -36,7 +36,7 @@ class PingSock(DgramSock):
         self.table.get_port(self, port)
 
     def _name(self) -> str:
-        return f"ping id {self.sport}"
+        return f"icmp id {self.sport}"
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: bytes | None = None, port: int = 0) -> None:
         """Send an echo request; the kernel fills in identifier and checksum. Linux: ping_v4_sendmsg()."""
