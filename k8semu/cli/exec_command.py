@@ -26,7 +26,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     iptables-restore < rules.txt          what a real node saved, read and put in force
     kubectl get|exec, curl http://master:6443/…    where there is no API server, a node `master` joins with one
     """
-    from k8semu.scenario.check import add_api_server, asks_api
+    from k8semu.scenario.defaults import add_api_server, asks_api
     from k8semu.scenario.load import load
     from k8semu.scenario.run import Run
     from k8semu.scenario.steps import command_output

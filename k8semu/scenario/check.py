@@ -14,29 +14,21 @@ from msgspec import Struct
 from k8semu.errors import InputError, near
 from k8semu.kube.addons import own_labels
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
-from k8semu.kube.objects import NodeObject, PodSpec, Workload, full_name
+from k8semu.kube.objects import PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
-from k8semu.scenario.model import HostSpec, NodeSpec, Step
 from k8semu.wire.addr import IP_ANY, Interface, Prefix, ip_aton, ip_is_loopback, ip_is_multicast, ip_ntoa
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from k8semu.errors import ScenarioError
     from k8semu.scenario.load import Loaded
 
-DEFAULT_NODES = (("host1", "10.100.0.2/24"), ("host2", "10.100.0.3/24"))
-DEFAULT_PLEN = 24
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 DEVICE = re.compile(r"[-_.A-Za-z0-9]{1,15}")
 TAKEN = ("lo", "eth", "flannel", "veth", ".", "-")
 """What a bridge cannot be called: other devices of a node."""
-MASTER_AT = 10
-"""Which address of the nodes' network the Master has."""
-SERVICE_CIDR, NFTABLES_CIDR = "10.96.0.0/12", "10.96.0.0/16"
-API_PORT = r"://[^/:]+:6443(/|$)"
-MASTER = "master"
-"""The machine of the API server, unless another is named."""
+NFTABLES_CIDR = "10.96.0.0/16"
+"""Of Services, unless another is given, where kube-proxy is in nftables mode."""
 ROUTER = "router"
 RESERVED = ("underlay", ROUTER)
 """Machines that the network between machines is made of."""
@@ -52,111 +44,8 @@ class Subnet(Struct, frozen=True):
     path: str
 
 
-# --- defaults -----------------------------------------------------------------------------------
-
-
-def default_nodes(loaded: Loaded) -> None:
-    """Nodes from Node manifests, or the usual two; a Pod subnet for each that has none."""
-    spec = loaded.scenario.spec
-    objects = [thing for thing in loaded.objects if isinstance(thing, NodeObject)]
-    if not spec.nodes:
-        spec.nodes = [_node_of(loaded, thing, i) for i, thing in enumerate(objects)] or [
-            NodeSpec(name=name, address=address) for name, address in DEFAULT_NODES
-        ]
-    if spec.control_plane == "wire" or any(map(runs_kubectl, spec.steps)):
-        need_api_server(loaded)
-    named = {node.name: node for node in spec.nodes}
-    for thing in objects:
-        if thing.metadata.name not in named:
-            path, hint = "metadata.name", _near(thing.metadata.name, list(named))
-            raise loaded.manifest_error(_key(thing), f"no node {thing.metadata.name!r} in spec.nodes", path, hint)
-        node = named[thing.metadata.name]
-        node.labels = {**thing.metadata.labels, **node.labels}
-        node.pod_cidr = node.pod_cidr or thing.spec.pod_cidr
-    _pod_cidrs(loaded)
-    services = spec.services
-    services.cidr = services.cidr or (NFTABLES_CIDR if services.proxy_mode == "nftables" else SERVICE_CIDR)
-
-
-def runs_kubectl(step: Step) -> bool:
-    """Or asks the API server by itself."""
-    if step.kubectl is not None:
-        return True
-    return asks_api(step.exec.command.split() if step.exec else [step.http.url] if step.http else [])
-
-
-def asks_api(words: Sequence[str]) -> bool:
-    """Does a command need an API server: kubectl, or one that names its port, as in `curl http://master:6443/api`?"""
-    return words[:1] == ["kubectl"] or any("6443" in word and re.search(API_PORT, word) for word in words)
-
-
-def need_api_server(loaded: Loaded) -> None:
-    """Have a machine for the API server: on the wire a host, else a node, so that it can reach Pods."""
-    spec = loaded.scenario.spec
-    spec.api_server = spec.api_server or MASTER
-    if spec.api_server != MASTER or any(machine.name == MASTER for machine in spec.machines()):
-        return
-    lan = _interface(loaded, spec.nodes[0].address, "spec.nodes[0].address").network
-    if 1 << 32 - lan.plen < MASTER_AT + 2:
-        what, hint = f"{lan} has no room for the Master", "at most /28, or a host `master` in spec.hosts"
-        raise loaded.error(what, "spec.nodes[0].address", hint)
-    address = str(Interface(_address(_number(lan.addr) + MASTER_AT), lan.plen))
-    if spec.control_plane == "wire":
-        spec.hosts.append(HostSpec(name=MASTER, address=address))
-    else:
-        spec.nodes.append(NodeSpec(name=MASTER, address=address))
-
-
-def add_api_server(loaded: Loaded) -> None:
-    """Give a scenario that was checked an API server, if it has none."""
-    if not loaded.scenario.spec.api_server:
-        need_api_server(loaded)
-        _pod_cidrs(loaded)
-        check(loaded)
-
-
-def _key(thing: NodeObject) -> str:
-    return f"{thing.kind} {full_name(thing.metadata)}"
-
-
-def _node_of(loaded: Loaded, thing: NodeObject, number: int) -> NodeSpec:
-    address = thing.internal_ip() or f"10.100.0.{number + 2}"
-    try:
-        ip_aton(address)
-    except ValueError:
-        place = loaded.places[_key(thing)]
-        raise loaded.error_at(place, f"{address!r} is no address", ".status.addresses", "such as 10.100.0.2") from None
-    return NodeSpec(name=thing.metadata.name, address=f"{address}/{DEFAULT_PLEN}")
-
-
-def _pod_cidrs(loaded: Loaded) -> None:
-    """A /24 of the Pod network for each node that names none: the first that is free."""
-    spec = loaded.scenario.spec
-    cidr = _network(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
-    taken = [_network(loaded, n.pod_cidr, f"spec.nodes[{i}].podCIDR") for i, n in enumerate(spec.nodes) if n.pod_cidr]
-    held = {_number(net.addr) >> 8 for net in taken if net.plen >= 24}
-    wide = [net for net in taken if net.plen < 24]
-    start, count = _number(cidr.addr) >> 8, (1 << 32 - cidr.plen) >> 8
-    free = (number for number in range(start, start + count) if number not in held)
-    for i, node in enumerate(spec.nodes):
-        if node.pod_cidr:
-            continue
-        found = next((n for n in free if not any(_address(n << 8) in net for net in wide)), None)
-        if found is None:
-            what = f"{cidr} has no /24 left for the Pods of {node.name}"
-            raise loaded.error(what, f"spec.nodes[{i}]", "a larger podNetwork.cidr, or a podCIDR for each node")
-        node.pod_cidr = f"{Prefix(_address(found << 8), 24)}"
-
-
-def _number(address: bytes) -> int:
+def as_number(address: bytes) -> int:
     return int.from_bytes(address, "big")
-
-
-def _address(number: int) -> bytes:
-    return number.to_bytes(4, "big")
-
-
-# --- sense --------------------------------------------------------------------------------------
 
 
 def check(loaded: Loaded) -> None:
@@ -178,14 +67,14 @@ def _check_node_ports(loaded: Loaded) -> None:
     said, path = loaded.scenario.spec.services, "spec.services.nodePortAddresses"
     for number, text in enumerate(said.node_port_addresses):
         if text != "primary":
-            _network(loaded, text, f"{path}[{number}]")
+            network_at(loaded, text, f"{path}[{number}]")
         elif len(said.node_port_addresses) > 1:
             raise loaded.error("primary stands alone", f"{path}[{number}]", "or networks, such as 10.100.0.0/24")
     if said.node_port_addresses and said.proxy_mode == "userspace":
         raise loaded.error("userspace mode opens node ports on all addresses", path, "another proxyMode")
 
 
-def _network(loaded: Loaded, text: str, path: str) -> Prefix:
+def network_at(loaded: Loaded, text: str, path: str) -> Prefix:
     if text == "default":       # which is one in a route only
         raise loaded.error("'default' is no network", path, "such as 172.17.0.0/16")
     try:
@@ -194,7 +83,7 @@ def _network(loaded: Loaded, text: str, path: str) -> Prefix:
         raise loaded.error(f"{text!r} is no network: {error}", path, "such as 172.17.0.0/16") from None
 
 
-def _interface(loaded: Loaded, text: str, path: str) -> Interface:
+def interface_at(loaded: Loaded, text: str, path: str) -> Interface:
     try:
         iface = Interface.parse(text)
     except ValueError as error:
@@ -223,11 +112,11 @@ def _check_machines(loaded: Loaded) -> dict[str, str]:
             raise loaded.error(f"{name!r} is taken by the network between machines", f"{path}.name", "another name")
         if name in names:
             raise loaded.error(f"{name!r} is there already", f"{path}.name", f"see {names[name]}")
-        iface = _interface(loaded, address, f"{path}.address")
+        iface = interface_at(loaded, address, f"{path}.address")
         ip = ip_ntoa(iface.addr)
         if ip in addresses:
             raise loaded.error(f"{ip} is there already", f"{path}.address", f"{addresses[ip]} has it")
-        if routed and _number(iface.addr) == _number(iface.network.addr) + 1:
+        if routed and as_number(iface.addr) == as_number(iface.network.addr) + 1:
             raise loaded.error(f"{ip} is the router's address", f"{path}.address", f"another of {iface.network}")
         names[name], addresses[ip] = path, name
     return names
@@ -300,7 +189,7 @@ def _at_routers_address(address: str) -> bool:
         iface = Interface.parse(address)
     except ValueError:
         return False
-    return _number(iface.addr) == _number(iface.network.addr) + 1
+    return as_number(iface.addr) == as_number(iface.network.addr) + 1
 
 
 def _lan(address: str) -> str:
@@ -311,24 +200,24 @@ def _lan(address: str) -> str:
 
 
 def _subnet(network: Prefix, what: str, path: str) -> Subnet:
-    return Subnet(_number(network.addr), _number(network.broadcast), network, what, path)
+    return Subnet(as_number(network.addr), as_number(network.broadcast), network, what, path)
 
 
 def _check_subnets(loaded: Loaded) -> None:
     """Pod subnets within the Pod network, and no two ranges that share an address."""
     spec = loaded.scenario.spec
-    cidr = _network(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
+    cidr = network_at(loaded, spec.pod_network.cidr, "spec.podNetwork.cidr")
     pods: list[Subnet] = []
     for i, node in enumerate(spec.nodes):
         path = f"spec.nodes[{i}].podCIDR"
-        subnet = _network(loaded, node.pod_cidr, path)
+        subnet = network_at(loaded, node.pod_cidr, path)
         if not subnet.subnet_of(cidr):
             raise loaded.error(f"{subnet} is not in the Pod network", path, f"a part of {cidr}")
         if subnet.plen > 30:
             raise loaded.error(f"{subnet} has no room for Pods", path, "at most /30")
         pods.append(_subnet(subnet, f"the Pods of {node.name}", path))
     _no_overlap(loaded, pods)
-    service = _network(loaded, spec.services.cidr, "spec.services.cidr")
+    service = network_at(loaded, spec.services.cidr, "spec.services.cidr")
     if service.plen > 28:     # Kubernetes: cmd/kubeadm validation ValidateIPNetFromString()
         what = f"{service} has no room for Services: cluster DNS has its eleventh address"
         raise loaded.error(what, "spec.services.cidr", "at most /28")
@@ -396,7 +285,7 @@ def _check_pod(loaded: Loaded, key: str, spec: PodSpec, labels: dict[str, dict[s
         return loaded.manifest_error(key, what, path, hint)
 
     if spec.node_name and spec.node_name not in labels:
-        raise wrong(f"no node {spec.node_name!r}", "spec.nodeName", _near(spec.node_name, list(labels)))
+        raise wrong(f"no node {spec.node_name!r}", "spec.nodeName", nearest(spec.node_name, list(labels)))
     selector = spec.node_selector.items()
     if selector and not spec.node_name and not any(selector <= have.items() for have in labels.values()):
         shown = ",".join(f"{k}={v}" for k, v in selector)
@@ -437,6 +326,6 @@ def _check_selector(loaded: Loaded, work: Workload) -> None:
         )  # fmt: skip
 
 
-def _near(word: str, known: list[str]) -> str:
+def nearest(word: str, known: list[str]) -> str:
     close = near(word, known, 1)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(known[:20])}"

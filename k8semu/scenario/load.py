@@ -17,8 +17,9 @@ from k8semu.errors import InputError, ScenarioError, near
 from k8semu.kube.fields import unknown
 from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, KubeKind, type_of
 from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
-from k8semu.scenario.check import check, default_nodes
+from k8semu.scenario.check import check
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
+from k8semu.scenario.defaults import default_nodes
 from k8semu.scenario.model import Metadata, Scenario
 from k8semu.scenario.yaml import documents, line_of
 

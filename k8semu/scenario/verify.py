@@ -17,7 +17,7 @@ from k8semu.capture.reader import read_frames
 from k8semu.capture.whole import scratch
 from k8semu.errors import NotVerifiableError
 from k8semu.kube.api.server import PORT
-from k8semu.scenario.check import runs_kubectl
+from k8semu.scenario.defaults import runs_kubectl
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.run import Run
 from k8semu.wire.addr import ip_aton
