@@ -120,7 +120,6 @@ class View:
         self.callers = callers
         self._flows: dict[_Key, Flow] = {}
         self._groups: dict[tuple[str, int, bytes, Endpoint], int] = {}
-        self.probes: set[tuple[str, bytes, bytes]] = set()  # (tunnel, asker, asked) of unicast ARP requests
         self.fragments: dict[tuple[str, bytes], str] = {}   # the flow of a packet's first fragment
         self.tls = TlsStreams()
         self.streams = Streams()

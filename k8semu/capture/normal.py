@@ -12,7 +12,7 @@ Left out or made relative:
                     a time: questions are compared first
   TLS               what its records hold; which there are, of what type and length, is compared
 Inside tunnels and inside what an ICMP error quotes, the same, as far as whole headers are there. Pure
-ACKs (no data, no SYN, FIN or RST) are passed over, and so are ARP probes where a comparison is asked to.
+ACKs (no data, no SYN, FIN or RST) are passed over.
 
 A flow is what belongs together: a connection, the echoes of one ping, two stations' ARP; in a tunnel,
 the tunnel and the inner flow.
@@ -52,8 +52,6 @@ class Normalise(msgspec.Struct, frozen=True, kw_only=True):
 
     macs: bool = True
     """MAC addresses, in Ethernet and ARP."""
-    arp_probes: bool = True
-    """Unicast ARP requests and the answers to them: whether one is sent depends on how long a run takes."""
     dns_ttls: bool = True
     """What is left of a TTL, to the second: in a cache it counts down, and with UDP that is seen."""
     echo_times: bool = True
@@ -119,7 +117,6 @@ class _Normaliser:
         self.tunnel = ""
         self.about = ""                # what an ICMP error is about is a flow of its own
         self.ip: Layer | None = None
-        self.dmac = bytes(6)
         self.flags = 0
         self.sender = ""
         self.seq = self.end = 0
@@ -170,7 +167,6 @@ class _Normaliser:
         if self.options.macs:
             self._row(layer, "dst", mac_ntoa(header[:6]))
             self._row(layer, "src", mac_ntoa(header[6:12]))
-        self.dmac = header[:6]
         self._row(layer, "type", f"0x{header[12:].hex()}")
         self.flow = f"{self.tunnel}ethertype 0x{header[12:].hex()}"
 
@@ -183,20 +179,8 @@ class _Normaliser:
             self._row(layer, "hwdst", mac_ntoa(arp[18:24]))
         self._row(layer, "psrc", ip_ntoa(arp[14:18]))
         self._row(layer, "pdst", ip_ntoa(arp[24:28]))
-        if not self.options.arp_probes:
-            self.optional = self._is_probe(arp)
         one, other = sorted((arp[14:18], arp[24:28]))
         self.flow = f"{self.tunnel}arp {ip_ntoa(one)} <> {ip_ntoa(other)}"
-
-    def _is_probe(self, arp: bytes) -> bool:
-        """Does this ask one station alone whether it is still there, or answer that? Linux: arp_solicit()."""
-        request, broadcast = arp[6:8] == b"\0\1", self.dmac[0] & 1
-        asker, asked = (arp[14:18], arp[24:28]) if request else (arp[24:28], arp[14:18])
-        question = (self.tunnel, asker, asked)
-        if request:
-            (self.view.probes.discard if broadcast else self.view.probes.add)(question)
-            return not broadcast
-        return question in self.view.probes
 
     def _ip(self, layer: Layer) -> None:
         data, start = self.data, layer.start

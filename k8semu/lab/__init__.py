@@ -24,10 +24,10 @@
 What is normalised, and why:
   by `capture.normal`   what Linux chooses freely: ephemeral ports, ISNs, IP ids, TCP timestamps and
                         windows, VXLAN source ports, times, which pure ACKs are sent
-  unicast ARP probes    a neighbour that was used is asked again 5 s later, if the run lasts so long
   settings              a namespace inherits the machine's; the twin sets those in which it differs
                         from the emulator's defaults (rp_filter, tcp_rmem, …)
-  neighbours            stay REACHABLE for longer than a comparison lasts; for how long else is drawn
+  neighbours            stay REACHABLE, and are not asked again, for longer than a comparison lasts:
+                        for how long else is drawn, and when depends on how long a run takes
   multicast snooping    off on bridges, which otherwise send IGMP reports at random times
   offloads, IPv6        off; checksums that lo leaves to nobody are filled in
   results               times, ephemeral ports, device numbers in printed text

@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 
 from k8semu.cluster.journal import Entry
 from k8semu.errors import CommandError
-from k8semu.lab.chance import BASE_REACHABLE_TIME_MS
+from k8semu.lab.chance import NEIGHBOURS
 from k8semu.lab.devices import control_socket, links_settled, offloads_off, set_up
 from k8semu.lab.netns import NamedNetns
 from k8semu.lab.order import BATCHED, NETNS, Run, lines, plan
@@ -203,8 +203,8 @@ class Builder:
                 self.netns.enter(netns)
                 here, sock = netns, control_socket()
             offloads_off(sock, name)
-            reachable = sysctl_path(f"net.ipv4.neigh.{name.replace('.', '/')}.base_reachable_time_ms")
-            reachable.write_text(str(BASE_REACHABLE_TIME_MS))
+            for key, value in NEIGHBOURS.items():
+                sysctl_path(f"net.ipv4.neigh.{name.replace('.', '/')}.{key}").write_text(str(value))
         sock.close()
 
     def _warn_random(self, netns: str, name: str, address: str) -> None:

@@ -9,7 +9,9 @@ which is what the probabilities 1/n, 1/(n-1), … 1 come to on average.
 
 How long a neighbour is REACHABLE is drawn, too: half to one and a half of base_reachable_time_ms, anew for
 each device. Whether it still is shows in frames (who is asked again; where a bridged frame that was
-translated goes out), so in a comparison both worlds take neighbours for REACHABLE for longer than it lasts.
+translated goes out), and so does a neighbour that is asked again five seconds after it was first used (a
+bridge that forgot a station learns it anew by that, if the question comes before what is compared). In a
+comparison both worlds leave their neighbours in peace for longer than it lasts.
 
 Linux: net/netfilter/xt_statistic.c, nft_numgen.c; net/core/neighbour.c neigh_rand_reach_time()
 """
@@ -25,8 +27,8 @@ from k8semu.linux.netns import NetNs
 
 _RANDOM = re.compile(r"-m statistic --mode random --probability (\S+)")
 _NUMGEN = ("numgen random mod", "numgen inc mod")
-BASE_REACHABLE_TIME_MS = 600_000
-"""Of every device in a comparison: a neighbour stays REACHABLE for five minutes at least."""
+NEIGHBOURS = {"base_reachable_time_ms": 600_000, "delay_first_probe_time": 600}
+"""net.ipv4.neigh.DEV.* of every device in a comparison: who is known stays known for five minutes at least."""
 
 
 def without_chance(command: Command) -> Command:
@@ -41,8 +43,9 @@ def without_chance(command: Command) -> Command:
 
 
 def lasting_neighbours(net: NetNs) -> None:
-    """Have the devices that come to a namespace keep their neighbours REACHABLE, as the twin's devices do."""
-    net.sysctl.set("net.ipv4.neigh.default.base_reachable_time_ms", BASE_REACHABLE_TIME_MS)
+    """Have the devices that come to a namespace keep their neighbours, as the twin's devices do."""
+    for key, value in NEIGHBOURS.items():
+        net.sysctl.set(f"net.ipv4.neigh.default.{key}", value)
 
 
 def _takes_turns(text: str) -> str:

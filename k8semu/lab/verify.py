@@ -251,7 +251,7 @@ def verify(
         real = replay.frames
         if aside is not None:
             kept, real = [f for f in kept if not aside(f)], [f for f in real if not aside(f)]
-        comparison = compare(kept, real, options or Normalise(arp_probes=False, dns_ttls=False))
+        comparison = compare(kept, real, options or Normalise(dns_ttls=False))
         warnings = twin.warnings + [f"{pid} ended: {what}" for pid, what in twin.crashes]
         return Report(
             comparison, replay.results, replay.differences, replay.skipped, warnings, twin.lost, seconds

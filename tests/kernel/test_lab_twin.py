@@ -18,7 +18,7 @@ from lab_emulated import emulate
 from k8semu.capture.frame import LINKTYPE_RAW
 from k8semu.cluster.journal import Call, Entry, NetnsAdd, Program, Tell
 from k8semu.errors import CommandError
-from k8semu.lab.chance import BASE_REACHABLE_TIME_MS
+from k8semu.lab.chance import NEIGHBOURS
 from k8semu.lab.features import why_not
 from k8semu.lab.script import export
 from k8semu.lab.twin import ProgramFailed, Twin
@@ -98,12 +98,13 @@ def test_settings_are_those_of_an_emulated_namespace() -> None:
         assert twin.call("n", program("read", path=setting("ip_forward"))) == "1"
 
 
-def test_neighbours_stay_reachable_while_frames_are_compared() -> None:
-    setting = "/proc/sys/net/ipv4/neigh/eth0/base_reachable_time_ms"
+def test_neighbours_are_left_in_peace_while_frames_are_compared() -> None:
     with Twin() as twin:
         twin.build(two_hosts())
         for netns in ("one", "two"):
-            assert twin.call(netns, program("read", path=setting)) == str(BASE_REACHABLE_TIME_MS)
+            for key, value in NEIGHBOURS.items():
+                path = f"/proc/sys/net/ipv4/neigh/eth0/{key}"
+                assert twin.call(netns, program("read", path=path)) == str(value)
 
 
 def test_what_the_kernel_refuses_is_said_in_the_tools_words() -> None:

@@ -11,7 +11,6 @@ from conversations import (
     CLIENT,
     CLIENT_MAC,
     SERVER,
-    SERVER_MAC,
     arp,
     back,
     http_call,
@@ -155,17 +154,6 @@ def test_the_time_in_a_ping_is_passed_over_when_asked() -> None:
     named = {field for d in compare(one, other, Normalise(echo_times=False)).differences for field in d.fields}
     assert named == {("ICMP", "chksum", "ok", "bad")}
     assert not compare(one, later, Normalise(echo_times=False)).same
-
-
-def test_arp_probes_are_passed_over_when_asked_but_no_other_arp() -> None:
-    question, answer = arp()
-    probe = question.copy()
-    probe.dst = SERVER_MAC
-    one, other = frames_of(iter([question, answer])), frames_of(iter([question, answer, probe, answer]))
-    assert not compare(one, other).same
-    assert compare(one, other, Normalise(arp_probes=False)).same
-    again = frames_of(iter([question, answer, probe, answer, question, answer]))
-    assert compare(one, again, Normalise(arp_probes=False)).different == 2
 
 
 def test_mac_addresses_are_passed_over_when_asked() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from k8semu.cluster.cluster import Cluster
-from k8semu.lab.chance import BASE_REACHABLE_TIME_MS, lasting_neighbours, without_chance
+from k8semu.lab.chance import NEIGHBOURS, lasting_neighbours, without_chance
 from k8semu.linux.core.commands import DummyAdd, IptablesRestore, LinkSet, NftApply
 
 
@@ -36,6 +36,7 @@ def test_devices_of_a_comparison_keep_their_neighbours() -> None:
     cluster.on_netns.append(lasting_neighbours)
     net = cluster.add_netns("n")
     cluster.tell("n", DummyAdd(name="dummy0", address="02:00:00:00:00:01"))
-    assert net.devs["dummy0"].neigh_conf.base_reachable_time_ms == BASE_REACHABLE_TIME_MS
+    for key, value in NEIGHBOURS.items():
+        assert getattr(net.devs["dummy0"].neigh_conf, key) == value
     assert cluster.world.clock.now == 0
     cluster.close()
