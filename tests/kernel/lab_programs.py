@@ -54,6 +54,10 @@ async def resolve(name: str) -> str:
     return str((await loop.getaddrinfo(name, 80, family=socket.AF_INET))[0][4][0])
 
 
+async def pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
 async def crash(after: float = 0.0) -> None:
     if after:
         await asyncio.sleep(after)

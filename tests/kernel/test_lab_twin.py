@@ -16,7 +16,7 @@ import pytest
 from lab_emulated import emulate
 
 from k8semu.capture.frame import LINKTYPE_RAW
-from k8semu.cluster.journal import Call, Entry, NetnsAdd, Program, Tell
+from k8semu.cluster.journal import Call, Entry, NetnsAdd, Program, Start, Step, Tell
 from k8semu.errors import CommandError
 from k8semu.lab.chance import NEIGHBOURS
 from k8semu.lab.features import why_not
@@ -105,6 +105,28 @@ def test_neighbours_are_left_in_peace_while_frames_are_compared() -> None:
             for key, value in NEIGHBOURS.items():
                 path = f"/proc/sys/net/ipv4/neigh/eth0/{key}"
                 assert twin.call(netns, program("read", path=path)) == str(value)
+
+
+@pytest.mark.parametrize(("again_after", "asked"), [(6, True), (2, False)])
+def test_who_was_called_asks_the_caller_again_unless_it_called_meanwhile(again_after: float, asked: bool) -> None:
+    """The answer to a first call is confirmed at once, but the check's timer is later than five seconds."""
+    entries = two_hosts()
+    for netns in ("one", "two"):
+        setting = c.Sysctl(name="net.ipv4.neigh.eth0.delay_first_probe_time", value=5)
+        entries.append(Tell(netns=netns, command=setting))
+    served = Program(function="k8semu.apps.http_echo:http_echo", args={"name": "two", "ports": [80]})
+    get = Program(function="k8semu.apps.http_client:http_get", args={"url": "http://10.0.0.2/"})
+    entries.append(Start(netns="two", pid="two/server", program=served))
+    for number, seconds in enumerate((0, again_after, 6 - again_after)):
+        entries += [
+            Step(number=number, name=f"after {seconds} s"),
+            Call(netns="one", program=program("pause", seconds=seconds)), Call(netns="one", program=get),
+        ]  # fmt: skip
+    journal, frames = emulate(entries)
+    probe = (bytes.fromhex("020000000001") + bytes.fromhex("020000000002") + b"\x08\x06", b"\0\1")
+    assert asked == any((frame.data[:14], frame.data[20:22]) == probe for frame in frames)
+    report = verify(journal, frames)
+    assert report.same, report.text
 
 
 def test_what_the_kernel_refuses_is_said_in_the_tools_words() -> None:

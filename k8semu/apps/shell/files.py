@@ -1,7 +1,6 @@
 """`cat` and `hostname`: what is written on a machine, and what its kernel shows as files.
 
-Linux:   kernel/sysctl.c, net/netfilter/xt_recent.c recent_seq_show()
-Differs: time in /proc/net/xt_recent counts milliseconds (HZ is 1000).
+Linux: kernel/sysctl.c, net/netfilter/xt_recent.c recent_seq_show()
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 from k8semu.apps.shell.machine import Machine
 from k8semu.apps.shell.output import Output
 from k8semu.errors import CommandError
+from k8semu.linux.core.jiffies import jiffies
 from k8semu.linux.netns import NetNs
 from k8semu.wire.addr import ip_ntoa
 
 _SYS, _RECENT = "/proc/sys/", "/proc/net/xt_recent/"
-_INITIAL_JIFFIES = 2**32 - 300_000
-"""Linux: include/linux/jiffies.h: five minutes before they wrap at 32 bits."""
 
 
 def cat(machine: Machine, args: list[str]) -> Output:
@@ -55,7 +53,7 @@ def _recent(net: NetNs, name: str) -> str | None:
         return None
     rows = []
     for address, seen in recent.seen.items():
-        stamps = [str(_INITIAL_JIFFIES + at // 1_000_000) for at in seen]
+        stamps = [str(jiffies(at)) for at in seen]
         rows.append(
             f"src={ip_ntoa(address)} ttl: {recent.ttl.get(address, 0)} last_seen: {stamps[-1]}"
             f" oldest_pkt: {len(stamps)} {', '.join(stamps)}\n"

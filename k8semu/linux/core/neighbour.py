@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.drop import Drop
+from k8semu.linux.core.jiffies import timer_delay
 from k8semu.linux.core.skb import Skb, drop
 from k8semu.sim.clock import NS_PER_MS, NS_PER_S, Timer
 from k8semu.trace.steps import NeighChange, NeighStep
@@ -199,7 +200,8 @@ class NeighTable:
 
     def _arm(self, neigh: Neighbour, delay: int) -> None:
         self._stop_timer(neigh)
-        neigh.timer = self.net.clock.timer(delay, self._timer, neigh)
+        clock = self.net.clock
+        neigh.timer = clock.timer(timer_delay(clock.now, delay), self._timer, neigh)
 
     def _stop_timer(self, neigh: Neighbour) -> None:
         if neigh.timer is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from k8semu.linux.core.jiffies import JIFFY
 from k8semu.sim.clock import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ ATO_MIN = 40 * NS_PER_MS
 TIMEOUT_MIN = 8 * NS_PER_MS
 """Two ticks at 250 Hz. Linux: TCP_TIMEOUT_MIN."""
 ORPHAN_RETRIES = 8
-JIFFY = NS_PER_MS
-"""Timers count these. Linux: HZ=1000."""
 RETRANS, PROBE0, LOSS_PROBE = "retransmit", "window probe", "loss probe"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from netlab import Emulated, Lab, arp, icmp_echo, mac, mac_bytes, two_pods
 
 from k8semu.linux.core.commands import LinkSet, NeighAdd, Sysctl
@@ -82,6 +83,19 @@ def test_an_entry_in_use_is_checked_five_seconds_after_it_went_stale() -> None:
     assert asker.asked() == []
     asker.wait(0.2)
     assert asker.asked() == [mac_bytes("py", "eth0")], "the check is unicast"
+    assert asker.entry("172.17.0.3").state is Nud.REACHABLE
+
+
+@pytest.mark.parametrize(("confirmed_at", "asked"), [(0.002, 1), (2, 0)])
+def test_an_entry_is_checked_even_if_it_was_confirmed_at_once_for_timers_are_late(
+    confirmed_at: float, asked: int
+) -> None:
+    asker = Asker(("px", NeighAdd(dev="eth0", address="172.17.0.3", lladdr=mac("py", "eth0"), state="stale")))
+    asker.ping("172.17.0.3")
+    asker.wait(confirmed_at)
+    asker.net.ipv4.arp.table.confirm(asker.entry("172.17.0.3"))
+    asker.wait(5.6)
+    assert len(asker.asked()) == asked
     assert asker.entry("172.17.0.3").state is Nud.REACHABLE
 
 
