@@ -17,7 +17,8 @@ import msgspec
 from k8semu.capture.align import align
 from k8semu.capture.difference import Difference, diff_exact, differing_rows
 from k8semu.capture.frame import DIRECTION_NAMES, Frame
-from k8semu.capture.normal import Flows, NormalFrame, Normalise, normalise
+from k8semu.capture.normal import Flows, normalise
+from k8semu.capture.normal_frame import NormalFrame, Normalise
 from k8semu.capture.reader import read_frames
 
 __all__ = ["Comparison", "Difference", "Normalise", "compare", "compare_files", "diff_exact"]

@@ -22,7 +22,7 @@
                  └───────▶ sniffer ◀── frames of every captured device
 
 What is normalised, and why:
-  by `capture.normal`   what Linux chooses freely: ephemeral ports, ISNs, IP ids, TCP timestamps and
+  `normal_frame`        what Linux chooses freely: ephemeral ports, ISNs, IP ids, TCP timestamps and
                         windows, VXLAN source ports, times, which pure ACKs are sent
   settings              a namespace inherits the machine's; the twin sets those in which it differs
                         from the emulator's defaults (rp_filter, tcp_rmem, …)
