@@ -38,8 +38,21 @@ MISTAKES = [
     Mistake("a text", "hello", 1, "documents[0]", "a manifest is a mapping"),
     Mistake("a list", "- 1", 1, "documents[0]", "a manifest is a mapping"),
     Mistake("a duplicate key", HEAD + "spec:\n  seed: 1\n  seed: 2\n", 5, "", "duplicate key 'seed'"),
-    Mistake("an alias", "a: &x [1]\nb: *x\n", 2, "", "alias *x"),
-    Mistake("a merge key", "a: {<<: {b: 1}}\n", 1, "", "merge key"),
+    Mistake("an alias of nothing", "a: [1]\nb: *x\n", 2, "", "alias *x (nothing before it is named &x)"),
+    Mistake("an alias of another document", "a: &x [1]\n---\nb: *x\n", 3, "", "alias *x"),
+    Mistake("an alias of itself", "a: &x\n  b: *x\n", 2, "", "it stands in what it is an alias of"),
+    Mistake("an alias as a key", "a: &x b\n*x : 1\n", 2, "", "a key must be a plain word"),
+    Mistake("aliases of aliases", "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)),
+            5, "", "aliases stand for more than 100000 values"),
+    Mistake("an alias nested too deep", "a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 30 + "*a" + "]" * 30, 2, "",
+            "at most 64 levels"),
+    Mistake("a merge key of a list", "a: {<<: [1]}\n", 1, "", "it takes over a mapping"),
+    Mistake("two merge keys", "a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a\n", 4, "", "<<: [*a, *b]"),
+    Mistake("a wrong value by an alias", HEAD + "spec:\n  nodes:\n    - &n {name: a, address: 10.0.0.2/24}\n"
+            "    - *n\n", 6, "spec.nodes[1].name", "'a' is there already"),
+    Mistake("what follows an alias", HEAD + "metadata: &m {layer: 1}\nspec:\n  names: {a: &b 10.0.0.1, c: *b}\n"
+            "  seed: x\n", 6, "spec.seed", "a whole number"),
     Mistake("a tag", "a: !!python/object:os.system x\n", 1, "", "tags are not supported"),
     Mistake("a key that is a list", "? [1]\n: 2\n", 1, "", "a key must be a plain word"),
     Mistake("many brackets", "[" * 50_000, 1, "", "nested too deep"),
