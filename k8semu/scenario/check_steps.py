@@ -21,6 +21,8 @@ _MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill
 DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap", "Namespace")
 """Kinds, besides Pods and workloads, that a step can delete."""
 _HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""")
+_OPERATOR = re.compile(r"(?:^|(?<=\s))(\|\|?|&&?|[12]?>>?|<|2>&1)(?=\s|$)|(;)(?=\s|$)")
 
 
 class Known:
@@ -209,6 +211,15 @@ def _exec(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as ip addr") from None
     if not words:
         raise loaded.error("no command", f"{path}.command", "such as ip addr")
+    _no_shell(loaded, action, path)
+
+
+def _no_shell(loaded: Loaded, action: Any, path: str) -> None:
+    """A command line is one command: what a shell would make of it would be passed to the command as a word."""
+    found = _OPERATOR.search(_QUOTED.sub("''", action.command))
+    if found:
+        hint = "one command; sh -c 'a && b; c' runs several, and `contains` and `excludes` look for text"
+        raise loaded.error(f"{found[0]!r} is for a shell, and none reads this", f"{path}.command", hint)
 
 
 def _program(loaded: Loaded, action: Any, path: str) -> None:
@@ -253,6 +264,7 @@ def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
         raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as get pods") from None
     if not words or words[0] == "kubectl":
         raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
+    _no_shell(loaded, action, path)
     if words[0] in LASTING and not action.background:
         what = f"kubectl {words[0]} goes on until it is interrupted"
         raise loaded.error(what, f"{path}.command", "background: true, and a step `interrupt`")

@@ -51,6 +51,15 @@ MISTAKES = [
     Mistake("two merge keys", "a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a\n", 4, "", "<<: [*a, *b]"),
     Mistake("a wrong value by an alias", HEAD + "spec:\n  nodes:\n    - &n {name: a, address: 10.0.0.2/24}\n"
             "    - *n\n", 6, "spec.nodes[1].name", "'a' is there already"),
+    Mistake("a pipe where no shell is", steps("exec: {on: client, command: ip route | grep default}"), 5,
+            "spec.steps[0].exec.command", "'|' is for a shell"),
+    Mistake("two commands where no shell is", steps("exec: {on: client, command: ip route; ip addr}"), 5,
+            "spec.steps[0].exec.command", "';' is for a shell"),
+    Mistake("a file to write where no shell is", steps("kubectl: {from: client, command: get pods > pods.txt}"), 5,
+            "spec.steps[0].kubectl.command", "'>' is for a shell"),
+    Mistake("a wrong manifest in a step of a file that begins with its steps", "steps:\n- wait: 1\n- apply:\n"
+            "  - apiVersion: v1\n    kind: Service\n    metadata: {name: s}\n    spec: {ports: [{port: 70000}]}\n", 7,
+            "documents[0].steps[1].apply[0].spec.ports[0].port", "70000 is out of range"),
     Mistake("what follows an alias", HEAD + "metadata: &m {layer: 1}\nspec:\n  names: {a: &b 10.0.0.1, c: *b}\n"
             "  seed: x\n", 6, "spec.seed", "a whole number"),
     Mistake("a tag", "a: !!python/object:os.system x\n", 1, "", "tags are not supported"),
