@@ -205,11 +205,7 @@ def _ping(loaded: Loaded, action: Any, path: str) -> None:
 
 
 def _exec(loaded: Loaded, action: Any, path: str) -> None:
-    try:
-        words = shlex.split(action.command)
-    except ValueError as error:
-        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as ip addr") from None
-    if not words:
+    if not _words(loaded, action.command, path, "such as ip addr"):
         raise loaded.error("no command", f"{path}.command", "such as ip addr")
     _no_shell(loaded, action, path)
 
@@ -220,6 +216,13 @@ def _no_shell(loaded: Loaded, action: Any, path: str) -> None:
     if found:
         hint = "one command; sh -c 'a && b; c' runs several, and `contains` and `excludes` look for text"
         raise loaded.error(f"{found[0]!r} is for a shell, and none reads this", f"{path}.command", hint)
+
+
+def _words(loaded: Loaded, command: str, path: str, hint: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise loaded.error(f"{command!r}: {error}", f"{path}.command", hint) from None
 
 
 def _program(loaded: Loaded, action: Any, path: str) -> None:
@@ -258,10 +261,7 @@ def _dns(loaded: Loaded, action: Any, path: str) -> None:
 def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
     from k8semu.apps.kubectl.words import LASTING
 
-    try:
-        words = shlex.split(action.command)
-    except ValueError as error:
-        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as get pods") from None
+    words = _words(loaded, action.command, path, "such as get pods")
     if not words or words[0] == "kubectl":
         raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
     _no_shell(loaded, action, path)
