@@ -51,6 +51,12 @@ def _get(session: Session) -> Coroutine[Any, Any, int]:
     return get(session)
 
 
+def _describe(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.describe.command import describe
+
+    return describe(session)
+
+
 def _version(session: Session) -> Coroutine[Any, Any, int]:
     from k8semu.apps.kubectl.get import version
 
@@ -89,7 +95,8 @@ _PROXY = {
     "reject-paths": "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach",
 }  # fmt: skip
 COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
-    "get": (_GET, _get), "version": ({"client": "", "output": ""}, _version),
+    "get": (_GET, _get), "describe": ({"selector": "", "all-namespaces": ""}, _describe),
+    "version": ({"client": "", "output": ""}, _version),
     "api-resources": ({"no-headers": ""}, _api_resources), "proxy": (_PROXY, _proxy),
     "port-forward": ({"address": "localhost"}, _port_forward),
     "exec": ({"container": "", "stdin": "", "tty": "", "quiet": ""}, _exec),

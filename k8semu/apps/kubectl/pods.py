@@ -28,7 +28,7 @@ async def resolve(session: Session, word: str) -> tuple[JSON, JSON]:
     resource = find(kind or "pods")
     if resource is None:
         raise Failed(f'error: the server doesn\'t have a resource type "{kind}"')
-    obj = await _get(session, resource, name)
+    obj = await get_one(session, resource, name)
     if resource.plural == "pods":
         return obj, obj
     selector = _selector(resource, obj)
@@ -43,7 +43,7 @@ async def resolve(session: Session, word: str) -> tuple[JSON, JSON]:
     return obj, max(pods, key=_liveliness)
 
 
-async def _get(session: Session, resource: Resource, name: str) -> JSON:
+async def get_one(session: Session, resource: Resource, name: str) -> JSON:
     """The object. Where it is not there, its namespace is asked for, too: that may be the reason.
 
     Kubernetes: staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go Info.Get()

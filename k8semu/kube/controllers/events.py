@@ -11,7 +11,8 @@ from typing import Any
 
 from k8semu.kube.api.meta import timestamp
 from k8semu.kube.controllers.controller import JSON, Caches, Create, Time, Update, Write
-from k8semu.sim.clock import NS_PER_S
+
+NS_PER_S = 1_000_000_000
 
 
 def said(caches: Caches, clock: Time, component: str, obj: JSON, kind: str, reason: str, message: str) -> Write:
