@@ -59,35 +59,15 @@ class Resolver:
         return addresses
 
 
-class _Answer(asyncio.DatagramProtocol):
-    def __init__(self, data: asyncio.Future[bytes]) -> None:
-        self.data = data
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        if not self.data.done():
-            self.data.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.data.done():
-            self.data.set_exception(exc)
-
-
 async def ask(server: str, name: str, number: int, timeout: float = 5.0) -> tuple[list[str], int]:
     """The addresses of `name` at the server ``172.17.0.2:8600``, and their TTL; gaierror if there are none."""
-    from k8semu.kube.dns.message import FormatError, Message, Question, Type, build, parse, rcode_name
+    from k8semu.kube.dns.forward import ask_udp
+    from k8semu.kube.dns.message import Message, Question, Type, rcode_name
     from k8semu.kube.dns.names import parse_name
 
-    loop = asyncio.get_running_loop()
     host, _, port = server.rpartition(":")
-    data: asyncio.Future[bytes] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Answer(data), remote_addr=(host, int(port)))
-    try:
-        transport.sendto(build(Message(number & 0xFFFF, questions=(Question(parse_name(name), Type.A),))))
-        reply = parse(await asyncio.wait_for(data, timeout))
-    except FormatError as error:
-        raise socket.gaierror(socket.EAI_FAIL, str(error)) from None
-    finally:
-        transport.close()
+    query = Message(number & 0xFFFF, questions=(Question(parse_name(name), Type.A),))
+    reply = await ask_udp((host, int(port)), query, timeout)
     found = [record for record in reply.answers if record.rtype == Type.A]
     addresses = [socket.inet_ntoa(raw) for record in found for raw in record.data if isinstance(raw, bytes) and raw]
     if not addresses:

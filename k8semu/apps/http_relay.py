@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Coroutine
 from typing import Any
 
 import h11
@@ -260,15 +261,22 @@ async def pump(one: Http1, other: Http1) -> None:
                 target.writer.write(data)
                 await target.writer.drain()
 
-    ways = [asyncio.ensure_future(copy(one, other)), asyncio.ensure_future(copy(other, one))]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(copy(one, other), copy(other, one))
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.wait(ways)
         one.close()
         other.close()
+
+
+async def first_of(*ways: Coroutine[Any, Any, None]) -> None:
+    """Go all ways at once, until one is at its end; the others are given up."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def forwarded_for(headers: Headers, peer: str) -> Headers:

@@ -8,7 +8,7 @@ goldens and the kernel twin all compare with this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import msgspec
 from k8semu.capture.align import align
 from k8semu.capture.difference import Difference, diff_exact, differing_rows
 from k8semu.capture.frame import DIRECTION_NAMES, Frame
-from k8semu.capture.normal import Flows, NormalFrame, Normalise, normalise
+from k8semu.capture.normal import Flows, normalise
+from k8semu.capture.normal_frame import NormalFrame, Normalise
 from k8semu.capture.reader import read_frames
 
 __all__ = ["Comparison", "Difference", "Normalise", "compare", "compare_files", "diff_exact"]
@@ -54,11 +55,20 @@ def compare_files(a: Path, b: Path, options: Normalise | None = None) -> Compari
     return compare(read_frames(a), read_frames(b), options)
 
 
-def compare(a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = None) -> Comparison:
-    """Compare two captures, each in order of time."""
+def compare(
+    a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = None, later: Sequence[Frame] = ()
+) -> Comparison:
+    """Compare two captures, each in order of time.
+
+    `later` is how A would have gone on. Where B has more frames of a flow than A, because it lasted longer,
+    they are held to these.
+    """
     options = options or Normalise()
-    one = normalise(a, options)
+    frames = list(a)
+    one = normalise(frames, options)
     other = _called_alike(normalise(b, options), one)
+    if later and _has_more(other, one):
+        _go_on(one, normalise([*frames, *later], options), other)
     shared = [interface for interface in one if interface in other]
     pairs = [pair for interface in shared for pair in _pairs(interface, one[interface], other[interface])]
     differences = tuple(difference for _, difference in pairs if difference is not None)
@@ -66,6 +76,26 @@ def compare(a: Iterable[Frame], b: Iterable[Frame], options: Normalise | None = 
     only_a, only_b = _missing(one, other), _missing(other, one)
     different = len(differences) + sum(count for _, count in only_a + only_b)
     return Comparison(equal + different, equal, different, differences, only_a, only_b)
+
+
+def _has_more(those: dict[str, Flows], others: dict[str, Flows]) -> bool:
+    return any(
+        len(flow) > len(others.get(interface, {}).get(name, ()))
+        for interface, flows in those.items() for name, flow in flows.items()
+    )  # fmt: skip
+
+
+def _go_on(one: dict[str, Flows], longer: dict[str, Flows], other: dict[str, Flows]) -> None:
+    """Let flows of `one` go on, as they do in `longer`, for as far as they do in `other`.
+
+    What is compared as a stream has no further frames: it stays as it is.
+    """
+    for interface, flows in other.items():
+        for name, flow in flows.items():
+            whole = longer.get(interface, {}).get(name, [])[: len(flow)]
+            known = one.get(interface, {}).get(name, ())
+            if len(whole) > len(known) and all(normal.frame is not None for normal in whole):
+                one.setdefault(interface, {})[name] = whole
 
 
 def _called_alike(those: dict[str, Flows], others: dict[str, Flows]) -> dict[str, Flows]:

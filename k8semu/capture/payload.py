@@ -10,6 +10,7 @@ import re
 
 _PROXY_V1 = re.compile(rb"\A(PROXY TCP4 [\d.]+ [\d.]+ )\d+( \d+\r\n)")
 _PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+"""Version 2, TCP over IPv4, no more than the addresses; those follow, then the caller's port and the other."""
 TTL_STEP = 5
 """Seconds that a run may lag behind, as a TTL counts down."""
 _OPT = 41

@@ -6,6 +6,7 @@ Each command is imported when it is called, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -64,6 +65,8 @@ def call(words: list[str] | None = None) -> int:
 
 def click_command(words: list[str] | None = None) -> Any:
     """What the command returns, or the status of what click has to say of the command line."""
+    if not (sys.argv[1:] if words is None else words):
+        words = ["--help"]      # who types only the name is told what there is, as by kubectl
     try:
         return cli.main(words, prog_name="k8semu", standalone_mode=False)
     except click.exceptions.Abort:

@@ -35,5 +35,9 @@ def chosen(names: tuple[str, ...], everything: bool) -> list[str]:
 def command(
     names: tuple[str, ...], everything: bool, output: str, form: str, seed: int | None, as_json: bool
 ) -> int:
-    """Run scenarios, tell the story, check expectations, write captures."""
+    """Run scenarios, tell the story, check expectations, write captures.
+
+    FILE may be - for standard input. Exit status: 0 as expected, 1 an
+    expectation failed, 2 bad input.
+    """
     return run_all(chosen(names, everything), output, form, seed, as_json)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from k8semu.cli.console import Terminal
+from k8semu.errors import InputError
 
 
 def run_all(
@@ -19,6 +20,7 @@ def run_all(
     from k8semu.scenario.run import run
 
     scenarios = [load(name) for name in names]
+    _apart(scenarios)
     terminal = Terminal()
     failed = 0
     for number, loaded in enumerate(scenarios):
@@ -44,11 +46,24 @@ def run_all(
     return 1 if failed else 0
 
 
+def _apart(scenarios: list[Any]) -> None:
+    """Each has a capture of its own name: InputError if two different files would write the same one."""
+    first: dict[str, str] = {}
+    for loaded in scenarios:
+        other = first.setdefault(loaded.name, loaded.file)
+        if Path(other).absolute() != Path(loaded.file).absolute():
+            what = f"{other} and {loaded.file} would write the same capture, {loaded.name}"
+            raise InputError(what, hint="other names, or a run of its own for each, with its -o DIR")
+
+
 def as_plain(result: Any) -> dict[str, Any]:
-    """The stable JSON form of a run."""
-    return {
+    """The stable JSON form of a run; `failures` and `crashes`, lists of sentences, only where there are any."""
+    plain = {
         "scenario": result.scenario, "ok": result.ok, "frames": result.frames, "capture": result.capture,
         "steps": [
-            {"name": step.name, "ok": step.ok, "result": step.result, "expect": step.expect} for step in result.steps
+            {"name": step.name, "ok": step.ok, "result": step.result, "expect": step.expect}
+            | ({"failures": step.failures} if step.failures else {})
+            for step in result.steps
         ],
     }  # fmt: skip
+    return plain | ({"crashes": result.crashes} if result.crashes else {})

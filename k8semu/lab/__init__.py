@@ -22,12 +22,14 @@
                  └───────▶ sniffer ◀── frames of every captured device
 
 What is normalised, and why:
-  by `capture.normal`   what Linux chooses freely: ephemeral ports, ISNs, IP ids, TCP timestamps and
+  `normal_frame`        what Linux chooses freely: ephemeral ports, ISNs, IP ids, TCP timestamps and
                         windows, VXLAN source ports, times, which pure ACKs are sent
   settings              a namespace inherits the machine's; the twin sets those in which it differs
                         from the emulator's defaults (rp_filter, tcp_rmem, …)
   neighbours            stay REACHABLE, and are not asked again, for longer than a comparison lasts:
                         for how long else is drawn, and when depends on how long a run takes
+  the end               Linux takes its time between steps, so what a timer sends behind the emulator's last
+                        step may come before Linux's: the emulator goes on for a while, and tells it
   multicast snooping    off on bridges, which otherwise send IGMP reports at random times
   offloads, IPv6        off; checksums that lo leaves to nobody are filled in
   results               times, ephemeral ports, device numbers in printed text

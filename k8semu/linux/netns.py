@@ -20,7 +20,6 @@ from k8semu.linux.core.neighbour import Nud
 from k8semu.linux.core.net import Net
 from k8semu.linux.drivers.loopback import LoopbackDevice
 from k8semu.linux.drivers.veth import VethDevice
-from k8semu.linux.drivers.vxlan import VXLAN_HEADROOM, VxlanDevice
 from k8semu.linux.ipv4 import devinet
 from k8semu.linux.ipv4.fib import SCOPES, Route, Rule, table_id
 from k8semu.linux.ipv4.stack import Ipv4
@@ -141,6 +140,8 @@ class NetNs(Net):
 
     def _vxlan_add(self, cmd: c.VxlanAdd) -> None:
         """Linux: drivers/net/vxlan/vxlan_core.c vxlan_newlink()."""
+        from k8semu.linux.drivers.vxlan import VXLAN_HEADROOM, VxlanDevice
+
         link = self.dev(cmd.dev) if cmd.dev else None
         others = (dev for dev in self.devs.values() if isinstance(dev, VxlanDevice))
         if any(dev.vni == cmd.vni and dev.dstport == cmd.dstport for dev in others):
@@ -314,6 +315,8 @@ class NetNs(Net):
         table.remove(neigh)
 
     def _fdb_add(self, cmd: c.FdbAdd) -> None:
+        from k8semu.linux.drivers.vxlan import VxlanDevice
+
         dev = self.dev(cmd.dev)
         mac = _lladdr(cmd.mac)
         if cmd.master:
@@ -325,18 +328,20 @@ class NetNs(Net):
                 raise CommandError("RTNETLINK answers: Invalid argument", hint="an entry of a VXLAN device needs `dst`")
             if not cmd.append and (mac[0] & 1 or not any(mac)):
                 raise CommandError("RTNETLINK answers: Operation not supported", hint="`append` what is for many")
-            dev.fdb_add(mac, _address(cmd.dst), cmd.state, cmd.append, cmd.origin)
+            dev.fdb.add(mac, _address(cmd.dst), cmd.state, cmd.append, cmd.origin)
         else:
             raise CommandError("RTNETLINK answers: Operation not supported", hint=f"{cmd.dev} is no VXLAN device")
 
     def _fdb_del(self, cmd: c.FdbDel) -> None:
+        from k8semu.linux.drivers.vxlan import VxlanDevice
+
         dev = self.dev(cmd.dev)
         mac = _lladdr(cmd.mac)
         if cmd.master and isinstance(dev.master, BridgeDevice):
             if not dev.master.fdb.delete(mac, dev.master.ports[dev.name]):
                 raise CommandError("RTNETLINK answers: No such file or directory")
         elif isinstance(dev, VxlanDevice):
-            dev.fdb_del(mac, _address(cmd.dst) if cmd.dst else None)
+            dev.fdb.delete(mac, _address(cmd.dst) if cmd.dst else None)
         else:
             raise CommandError("RTNETLINK answers: Operation not supported")
 

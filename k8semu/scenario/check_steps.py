@@ -21,6 +21,8 @@ _MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill
 DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap", "Namespace")
 """Kinds, besides Pods and workloads, that a step can delete."""
 _HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""")
+_OPERATOR = re.compile(r"(?:^|(?<=\s))(\|\|?|&&?|[12]?>>?|<|2>&1)(?=\s|$)|(;)(?=\s|$)")
 
 
 class Known:
@@ -203,12 +205,24 @@ def _ping(loaded: Loaded, action: Any, path: str) -> None:
 
 
 def _exec(loaded: Loaded, action: Any, path: str) -> None:
-    try:
-        words = shlex.split(action.command)
-    except ValueError as error:
-        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as ip addr") from None
-    if not words:
+    if not _words(loaded, action.command, path, "such as ip addr"):
         raise loaded.error("no command", f"{path}.command", "such as ip addr")
+    _no_shell(loaded, action, path)
+
+
+def _no_shell(loaded: Loaded, action: Any, path: str) -> None:
+    """A command line is one command: what a shell would make of it would be passed to the command as a word."""
+    found = _OPERATOR.search(_QUOTED.sub("''", action.command))
+    if found:
+        hint = "one command; sh -c 'a && b; c' runs several, and `contains` and `excludes` look for text"
+        raise loaded.error(f"{found[0]!r} is for a shell, and none reads this", f"{path}.command", hint)
+
+
+def _words(loaded: Loaded, command: str, path: str, hint: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise loaded.error(f"{command!r}: {error}", f"{path}.command", hint) from None
 
 
 def _program(loaded: Loaded, action: Any, path: str) -> None:
@@ -247,12 +261,10 @@ def _dns(loaded: Loaded, action: Any, path: str) -> None:
 def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
     from k8semu.apps.kubectl.words import LASTING
 
-    try:
-        words = shlex.split(action.command)
-    except ValueError as error:
-        raise loaded.error(f"{action.command!r}: {error}", f"{path}.command", "such as get pods") from None
+    words = _words(loaded, action.command, path, "such as get pods")
     if not words or words[0] == "kubectl":
         raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
+    _no_shell(loaded, action, path)
     if words[0] in LASTING and not action.background:
         what = f"kubectl {words[0]} goes on until it is interrupted"
         raise loaded.error(what, f"{path}.command", "background: true, and a step `interrupt`")

@@ -11,8 +11,19 @@ def _list(value: list[str] | str) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def check(expect: Expect | None, result: Any) -> list[str]:
-    """What is otherwise than expected, a line each; [] if all is well. Of several calls, every one has to be so."""
+CHANGES = {"apply", "scale", "kill", "delete", "link", "node", "cni"}
+"""Steps that change something: what comes after them means nothing where they failed."""
+ASKS = ("error", "code", "pending")
+"""Who expects one of these, asks how a change ended."""
+
+
+def check(expect: Expect | None, result: Any, kind: str = "") -> list[str]:
+    """What is otherwise than expected, a line each; [] if all is well. Of several calls, every one has to be so.
+
+    Nothing is expected of a call that says nothing of it; but a change (`kind` is one of CHANGES) has to be made.
+    """
+    if kind in CHANGES and result["error"] and all(getattr(expect, key, None) is None for key in ASKS):
+        return [f"error: expected '', got {result['error']!r}", *check(expect, result)]
     if expect is None:
         return []
     calls: list[dict[str, Any]] = result.get("calls") or [result]

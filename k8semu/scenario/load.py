@@ -7,6 +7,7 @@ Every error says the file, the line, the path in the document, and what would be
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from k8semu.scenario.model import Metadata, Scenario
 from k8semu.scenario.yaml import documents, line_of
 
 API = "k8semu/v1"
+STDIN = "-"
 BARE = {"metadata", "spec", "steps"}
 """What a first document may hold that says neither apiVersion nor kind."""
 
@@ -109,13 +111,15 @@ def find(name: str) -> Path:
     path = Path(name)
     if "\0" in name:
         raise InputError(f"no scenario {name!r}", hint="a name has no NUL")
-    if path.suffix in (".yaml", ".yml") or "/" in name:
+    if path.suffix in (".yaml", ".yml") or "/" in name or name == STDIN:
         return path
     for folder in _folders():
         if _is_file(own := folder / f"{name}.yaml"):
             return own
     if _is_file(path):
         return path
+    if os.path.isdir(name):  # noqa: PTH112  (Path.is_dir() raises where no file can be called so)
+        raise InputError(f"{name!r} is a folder", hint=f"the files in it: {path}/*.yaml")
     close = near(name, bundled(), 3)
     raise InputError(
         f"no scenario {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "see `k8semu list`"
@@ -130,10 +134,12 @@ def _is_file(path: Path) -> bool:
 
 
 def load(name: str) -> Loaded:
-    """Read and check a bundled scenario or a file."""
+    """Read and check a bundled scenario, a file, or what comes by standard input (`-`, which is called stdin)."""
     path = find(name)
+    if name == STDIN:
+        path = Path("stdin")
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes() if name != STDIN else sys.stdin.buffer.read() if sys.stdin is not None else b""
     except OSError as error:
         hint = "the name of a YAML file" if path.is_dir() else ""
         raise ScenarioError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
@@ -214,7 +220,7 @@ def _scenario(loaded: Loaded, doc: dict[Any, Any]) -> Scenario:
         raise loaded.error(error.what, error.path.lstrip("."), error.hint) from None
     for i, step in enumerate(scenario.spec.steps):
         for j, manifest in enumerate(step.apply or []):
-            read_object(loaded, manifest, Place(0, f".spec.steps[{i}].apply[{j}]"))
+            read_object(loaded, manifest, Place(0, f"{'' if loaded.bare else '.spec'}.steps[{i}].apply[{j}]"))
     return scenario
 
 

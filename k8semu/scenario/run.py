@@ -132,8 +132,13 @@ class Run:
         name = step.name or f"{kind} {number}"
         self.cluster.journal.add(StepEntry(number=number, name=name, time=self.cluster.clock.now))
         first = self.cluster.world.peek_packet_id()
-        result = await self._act(kind, action, name)
-        failures = check(step.expect, result)
+        try:
+            result = await self._act(kind, action, name)
+        except InputError as error:     # a machine that an earlier step took away, a workload whose Pod has no node
+            if error.file is not None:
+                raise
+            raise self.loaded.error(error.what, f"spec.steps[{number - 1}].{kind}", error.hint) from None
+        failures = check(step.expect, result, kind)
         expect = msgspec.to_builtins(step.expect) if step.expect is not None else {}
         packets = (first, self.cluster.world.peek_packet_id())
         return StepResult(name, kind, not failures, result, expect, failures, packets)

@@ -278,10 +278,14 @@ async def scale(built: Built, action: model.Scale) -> Any:
 
 
 async def kill(built: Built, action: model.Kill) -> Any:
-    machine = built.machine(action.pod)
-    assert isinstance(machine, PodMachine)
-    meta = machine.pod.metadata
-    return await _change(built, lambda: built.master.delete("pod", meta.namespace, meta.name, grace=0))
+    try:
+        machine = built.machine(action.pod)
+        assert isinstance(machine, PodMachine)
+        namespace, name = machine.pod.metadata.namespace, machine.pod.metadata.name
+    except InputError:      # an earlier step took it away: kubectl says so
+        space, _, name = action.pod.rpartition("/")
+        namespace = space or "default"
+    return await _change(built, lambda: built.master.delete("pod", namespace, name, grace=0))
 
 
 async def delete(built: Built, action: model.Delete) -> Any:
@@ -314,6 +318,7 @@ def split_object(text: str) -> tuple[str, str]:
 async def _change(built: Built, write: Callable[[], None]) -> Any:
     """Have something written, and what follows done: `started`, `stopped`, `pending` (names of Pods), `error`."""
     before, outside = dict(built.pods), _outside(built)
+    waited = _pending(built)
     error = ""
     try:
         write()
@@ -321,14 +326,13 @@ async def _change(built: Built, write: Callable[[], None]) -> Any:
         error = refused.message
     built.master.settle()
     await asyncio.sleep(GRACE)
-    pods = built.master.registry.list("pods")
-    pending = [pod["metadata"]["name"] for pod in pods if not pod["spec"].get("nodeName")]
-    if pending and not error:
-        error = _why_pending(pods)
+    pending = _pending(built)
+    if not error:
+        error = next((why for name, why in pending.items() if name not in waited), "")
     result: dict[str, Any] = {
         "started": [pod.hostname for key, pod in built.pods.items() if before.get(key) is not pod],
         "stopped": [pod.hostname for key, pod in before.items() if built.pods.get(key) is not pod],
-        "pending": pending, "error": error,
+        "pending": list(pending), "error": error,
     }  # fmt: skip
     reached = {name: address for name, address in _outside(built).items() if outside.get(name) != address}
     return {**result, "outside": reached} if reached else result
@@ -347,9 +351,14 @@ def _outside(built: Built) -> dict[str, str]:
     return found
 
 
-def _why_pending(pods: list[dict[str, Any]]) -> str:
-    held = next((condition(pod, "PodScheduled") for pod in pods if not pod["spec"].get("nodeName")), None)
-    return str(held.get("message", "")) if held is not None else ""
+def _pending(built: Built) -> dict[str, str]:
+    """The names of the Pods that no node has taken, and why not."""
+    found = {}
+    for pod in built.master.registry.list("pods"):
+        if not pod["spec"].get("nodeName"):
+            held = condition(pod, "PodScheduled")
+            found[pod["metadata"]["name"]] = str(held.get("message", "")) if held is not None else ""
+    return found
 
 
 async def wait(built: Built, action: float) -> Any:

@@ -4,7 +4,8 @@ libyaml splits the text into events; the values are made of them here, because P
 construction recurses (deep nesting ends the process), follows aliases without bound, and reads words
 as YAML 1.1 did (`on` as true, 10:30 as a number, 2026-01-01 as a date).
 
-Differs: no aliases, merge keys or tags; a key is always a text; a key without a value is not there.
+Differs: no tags; a key is always a text; a key without a value is not there; aliases are copies, and stand for
+         so many values at most.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from k8semu.errors import ScenarioError
 
 MAX_BYTES = 32 << 20
 MAX_DEPTH = 64
+MAX_COPIED = 100_000
+"""Values that all aliases of a file may stand for together: a few lines of them could be billions."""
 _TOO_DEEP = ("nested too deep", f"at most {MAX_DEPTH} levels")
+_MERGE: Any = object()
+"""In place of the key << whose value's keys are to be taken over."""
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, Any] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
@@ -46,13 +51,20 @@ def plain(word: str) -> Any:
 
 
 class _Reader:
-    """Makes the values of a stream of events. `_open` are the lists and mappings begun, each with its key."""
+    """Makes the values of a stream of events. `_open` are the lists and mappings begun, each with its key.
+
+    `_merges` and `_nulls` are what mappings, by their depth, take over and what they say is not there.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.documents: list[Any] = []
         self._open: list[Any] = []
         self._keys: list[str | None] = []
+        self._anchors: dict[str, Any] = {}
+        self._copied = 0
+        self._merges: dict[int, list[Any]] = {}
+        self._nulls: dict[int, set[str]] = {}
 
     def error(self, what: str, event: Any, hint: str = "") -> ScenarioError:
         return ScenarioError(what, file=self.file, line=event.start_mark.line + 1, hint=hint)
@@ -67,10 +79,14 @@ class _Reader:
         elif kind is yaml.SequenceStartEvent:
             self._begin([], event)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            if self._merges or self._nulls:
+                self._merge(event)
             self._open.pop()
             self._keys.pop()
         elif kind is yaml.AliasEvent:
-            raise self.error(f"alias *{event.anchor}", event, "aliases are not supported: write the value out")
+            self._alias(event)
+        elif kind is yaml.DocumentStartEvent:
+            self._anchors.clear()
 
     def _scalar(self, event: Any) -> None:
         is_plain = event.implicit[0]
@@ -78,13 +94,54 @@ class _Reader:
             raise self.error(f"tag {event.tag!r:.60}", event, "tags are not supported")
         if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
             self._key(event)
-        else:
-            self._value(plain(event.value) if is_plain and event.tag is None else event.value)
+            return
+        value = plain(event.value) if is_plain and event.tag is None else event.value
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value
+        self._value(value)
+
+    def _alias(self, event: Any) -> None:
+        """A copy of what the anchor stands at."""
+        name = event.anchor
+        if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
+            raise self.error("a key must be a plain word", event)
+        if name not in self._anchors:
+            raise self.error(f"alias *{name}", event, f"nothing before it is named &{name}")
+        value = self._anchors[name]
+        if any(value is begun for begun in self._open):
+            raise self.error(f"alias *{name}", event, "it stands in what it is an alias of")
+        self._value(self._copy(value, event, len(self._open)))
+
+    def _copy(self, value: Any, event: Any, depth: int) -> Any:
+        self._copied += 1
+        if self._copied > MAX_COPIED:
+            raise self.error(f"alias *{event.anchor}", event, f"aliases stand for more than {MAX_COPIED} values")
+        if depth >= MAX_DEPTH and isinstance(value, (dict, list)):
+            raise self.error(_TOO_DEEP[0], event, _TOO_DEEP[1])
+        if isinstance(value, dict):
+            return {key: self._copy(inner, event, depth + 1) for key, inner in value.items()}
+        return [self._copy(inner, event, depth + 1) for inner in value] if isinstance(value, list) else value
+
+    def _merge(self, event: Any) -> None:
+        """A mapping ends: it takes over what it does not say itself; of several mappings, the first one's."""
+        depth = len(self._open)
+        nulls = self._nulls.pop(depth, ())
+        for said in self._merges.pop(depth, ()):
+            for each in said if isinstance(said, list) else [said]:
+                if not isinstance(each, dict):
+                    raise self.error("merge key <<", event, "it takes over a mapping, or a list of them")
+                for key, value in each.items():
+                    if key not in nulls:
+                        self._open[-1].setdefault(key, value)
 
     def _key(self, event: Any) -> None:
         key: str = event.value
         if key == "<<" and event.implicit[0]:
-            raise self.error("merge key <<", event, "merge keys are not supported: write the values out")
+            if len(self._open) in self._merges:
+                raise self.error("duplicate key '<<'", event, "once, with a list: <<: [*a, *b]")
+            self._merges[len(self._open)] = []
+            self._keys[-1] = _MERGE
+            return
         if key in self._open[-1]:
             raise self.error(f"duplicate key {key!r}", event, "each key once")
         self._keys[-1] = key
@@ -97,9 +154,14 @@ class _Reader:
         if type(parent) is list:
             parent.append(value)
             return
-        if value is not None:     # as the API server takes it: null is not there
-            parent[self._keys[-1]] = value
+        key = self._keys[-1]
         self._keys[-1] = None
+        if key is _MERGE:
+            self._merges[len(self._open)].append(value)
+        elif value is not None:     # as the API server takes it: null is not there
+            parent[key] = value
+        else:
+            self._nulls.setdefault(len(self._open), set()).add(str(key))
 
     def _begin(self, value: Any, event: Any) -> None:
         if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
@@ -108,6 +170,8 @@ class _Reader:
             raise self.error(f"tag {event.tag!r:.60}", event, "tags are not supported")
         if len(self._open) >= MAX_DEPTH:
             raise self.error(_TOO_DEEP[0], event, _TOO_DEEP[1])
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value
         self._value(value)
         self._open.append(value)
         self._keys.append(None)
@@ -202,6 +266,8 @@ class _Search:
             self._best, self.line = matched, line
         if isinstance(event, yaml.ScalarEvent):
             self.empty = self.empty and not self._open and event.implicit[0] and plain(event.value) is None
+        elif isinstance(event, yaml.AliasEvent):
+            self.empty = False
         else:
             self.empty = False
             is_mapping = isinstance(event, yaml.MappingStartEvent)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from k8semu.sim.loop import Stack
 
 
-
 class OpenFile(Protocol):
     """A socket or device that a process holds."""
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
+from k8semu.sim.clock import NS_PER_S
 from k8semu.trace.hop import Hop
 from k8semu.trace.steps import NotModelled, Step
 
@@ -36,7 +37,7 @@ def shown(step: Step, depth: Depth) -> bool:
 
 
 def _seconds(time: int) -> str:
-    whole, ns = divmod(time, 1_000_000_000)
+    whole, ns = divmod(time, NS_PER_S)
     return f"{whole}.{ns:09d}"
 
 

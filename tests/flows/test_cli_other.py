@@ -105,6 +105,10 @@ def test_an_unknown_command_or_option_is_one_line() -> None:
     refused(k8semu("list", "--nosuch"), "No such option", "k8semu list --help")
 
 
+def test_only_the_name_of_the_program_shows_what_there_is() -> None:
+    assert k8semu() == k8semu("--help")
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["verify", "--help"], ["--version"]])
 def test_help_loads_neither_scapy_nor_asyncio(words: list[str]) -> None:
     probe = (

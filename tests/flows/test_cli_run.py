@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -31,6 +32,7 @@ spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}
 
 
 def scenario(folder: Path, steps: str, name: str = "mine") -> str:
+    folder.mkdir(exist_ok=True)
     path = folder / f"{name}.yaml"
     path.write_text(f"{HEAD}{steps}{PODS}")
     return str(path)
@@ -188,6 +190,45 @@ def test_one_failed_scenario_among_several_does_not_stop_the_others(tmp_path: Pa
     assert said.out.splitlines()[0].startswith("FAILED mine")
     assert "received" in said.out
     assert said.out.endswith("1 of 2 scenarios as expected\n")
+
+
+def test_json_says_of_a_step_what_was_otherwise(tmp_path: Path) -> None:
+    steps = "    - ping: {from: client, to: 172.17.0.3}\n      expect: {received: 0}\n    - wait: 0.1\n"
+    said = k8semu("run", scenario(tmp_path, steps), "--json", "-o", str(tmp_path / "out"))
+    [failed, waited] = json.loads(said.out)["steps"]
+    assert (said.code, failed["failures"], "failures" in waited) == (1, ["received: expected 0, got 1"], False)
+
+
+def test_json_says_which_program_crashed(tmp_path: Path) -> None:
+    path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
+    crash = "metadata: {name: web, annotations: {k8semu/program: 'cli_programs:crash'}}"
+    path.write_text(path.read_text().replace("metadata: {name: web}", crash))
+    said = k8semu("run", str(path), "--json", "-o", str(tmp_path / "out"))
+    [crashed] = json.loads(said.out)["crashes"]
+    assert crashed.endswith("RuntimeError: out of coffee")
+
+
+def test_files_whose_captures_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    one, other = (scenario(folder, "    - wait: 0.1\n") for folder in (tmp_path / "a", tmp_path / "b"))
+    refused(k8semu("run", one, other, "-o", str(tmp_path / "out")), "would write the same capture, mine", "-o DIR")
+    assert not (tmp_path / "out").exists()
+    assert k8semu("run", one, one, "-o", str(tmp_path / "out")).code == 0
+
+
+def test_a_folder_is_no_scenario_but_its_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    refused(k8semu("run", "mine"), "'mine' is a folder", "mine/*.yaml")
+
+
+def test_a_file_may_come_by_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(scenario(tmp_path, "    - ping: {from: client, to: 172.17.0.3}\n      expect: {received: 1}\n"))
+    for text, code in ((path.read_bytes(), 0), (b"a: [1", 2)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        said = k8semu("run", "-", "-o", str(tmp_path / "out"))
+        assert said.code == code
+    assert said.err.startswith("k8semu: stdin:2: not YAML")
+    assert left(tmp_path / "out") == ["stdin.pcapng"]
 
 
 def test_a_program_that_crashes_is_told_and_is_exit_1(tmp_path: Path) -> None:

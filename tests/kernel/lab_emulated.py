@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from k8semu.apps.resolver import Libc
 from k8semu.capture.frame import Frame
 from k8semu.capture.pcapng import PcapngFile
@@ -50,6 +52,6 @@ async def _do(cluster: Cluster, entry: Entry) -> None:
         cluster.use_dns(entry.netns, entry.files["/etc/resolv.conf"], entry.files["/etc/hosts"], libc)
     elif isinstance(entry, Step):
         await asyncio.sleep(PAUSE)
-        cluster.journal.add(entry)
+        cluster.journal.add(msgspec.structs.replace(entry, time=cluster.clock.now))
     elif isinstance(entry, Call):
         await cluster.call(entry.netns, "program", entry.program)

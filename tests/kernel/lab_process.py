@@ -6,6 +6,7 @@ Run as `python lab_process.py [nobody]`: as `nobody` it first gives up being roo
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ def hold() -> None:
 
     from k8semu.lab.twin import Twin
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background job ignores it
     with Twin() as twin:
         twin.build(build())
         start = server("far")

@@ -54,6 +54,16 @@ async def resolve(name: str) -> str:
     return str((await loop.getaddrinfo(name, 80, family=socket.AF_INET))[0][4][0])
 
 
+async def greet(host: str, timeout: float) -> str:
+    """Call a host for a while; the error's name."""
+    try:
+        async with asyncio.timeout(timeout):
+            await asyncio.open_connection(host, 80)
+    except (OSError, TimeoutError) as error:
+        return type(error).__name__
+    return "open"
+
+
 async def pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
 

@@ -16,7 +16,7 @@ import pytest
 from lab_emulated import emulate
 
 from k8semu.capture.frame import LINKTYPE_RAW
-from k8semu.cluster.journal import Call, Entry, NetnsAdd, Program, Start, Step, Tell
+from k8semu.cluster.journal import Call, Entry, NetnsAdd, Program, Start, Step, Tell, Wait
 from k8semu.errors import CommandError
 from k8semu.lab.chance import NEIGHBOURS
 from k8semu.lab.features import why_not
@@ -127,6 +127,22 @@ def test_who_was_called_asks_the_caller_again_unless_it_called_meanwhile(again_a
     assert asked == any((frame.data[:14], frame.data[20:22]) == probe for frame in frames)
     report = verify(journal, frames)
     assert report.same, report.text
+
+
+def test_linux_may_be_late_but_must_do_what_the_emulator_does_then() -> None:
+    """Who is not there is asked for again a second later: behind the last step here, on Linux perhaps before."""
+    entries = two_hosts()
+    entries.append(Step(number=1, name="nobody"))
+    entries.append(Call(netns="one", program=program("greet", host="10.0.0.9", timeout=0.2)))
+    ends = Step(number=2, name="how it goes on")
+    journal, frames = emulate([*entries, ends, Call(netns="one", program=program("pause", seconds=3))])
+    told = journal.entries[: len(entries)]
+    at = next(entry.time for entry in journal.entries if isinstance(entry, Step) and entry.number == 2)
+    slow = verify([*told, Wait(seconds=1.4)], frames, ends=at)
+    assert slow.same, slow.text
+    assert at > 0
+    assert slow.frames > verify(told, frames, ends=at).frames
+    assert not verify([*told, Wait(seconds=1.4)], [frame for frame in frames if frame.time < at], ends=at).same
 
 
 def test_what_the_kernel_refuses_is_said_in_the_tools_words() -> None:

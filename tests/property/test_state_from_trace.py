@@ -40,7 +40,7 @@ def known(net: NetNs) -> State:
                 where = entry.port.dev.name if entry.port is not None else dev.name
                 found.fdb[dev.name, mac_ntoa(mac)] = f"dev {where}"
         elif isinstance(dev, VxlanDevice):
-            for mac, remote in dev.fdb.items():
+            for mac, remote in dev.fdb.entries.items():
                 found.fdb[dev.name, mac_ntoa(mac)] = " ".join(f"dst {ip_ntoa(one)}" for one in remote.remotes)
     for neigh in net.ipv4.arp.table.entries.values():
         if neigh.state is not Nud.NONE:

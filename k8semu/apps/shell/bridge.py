@@ -13,14 +13,14 @@ from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
 from k8semu.linux.core.dev import Iff, NetDevice
 from k8semu.linux.drivers.veth import VethDevice
-from k8semu.linux.drivers.vxlan import VxlanDevice
 from k8semu.linux.netns import NetNs
 from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import ip_ntoa, mac_ntoa
 
 if TYPE_CHECKING:
     from k8semu.linux.bridge.fdb import FdbEntry
-    from k8semu.linux.drivers.vxlan import VxlanFdbEntry
+    from k8semu.linux.drivers.vxlan import VxlanDevice
+    from k8semu.linux.drivers.vxlan_fdb import VxlanFdbEntry
 
 # The groups that a device listens to: all nodes (IPv6), all hosts (IPv4), all snoopers (bridges only).
 _GROUPS = ("33:33:00:00:00:01", "01:00:5e:00:00:01")
@@ -82,18 +82,25 @@ def _state(rest: str) -> str:
 
 def _entries(dev: NetDevice, stats: bool) -> list[tuple[str, str]]:
     """(MAC, what stands behind the device) for one device; with `stats`, when it was used and updated."""
-    if isinstance(dev, VxlanDevice):
-        dev.forget_aged()
-        return _master_entries(dev, stats) + [
-            (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} {_ago(dev, e, stats)}self"
-             + (f" {e.state}" if e.state != "reachable" else ""))
-            for e in dev.fdb.values() for remote in e.remotes
-        ]  # fmt: skip
+    if dev.kind == "vxlan":
+        from k8semu.linux.drivers.vxlan import VxlanDevice
+
+        assert isinstance(dev, VxlanDevice)
+        return _master_entries(dev, stats) + _vxlan_entries(dev, stats)
     groups = [(mac, "self permanent") for mac in (_BRIDGE_GROUPS if isinstance(dev, BridgeDevice) else _GROUPS)]
     if not dev.up or dev.flags & (Iff.LOOPBACK | Iff.NOARP) or dev.hard_header_len == 0:
         groups = []
     own = _master_entries(dev, stats)
     return groups + own if isinstance(dev, BridgeDevice) else own + groups
+
+
+def _vxlan_entries(dev: VxlanDevice, stats: bool) -> list[tuple[str, str]]:
+    dev.fdb.forget_aged()
+    return [
+        (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} {_ago(dev, e, stats)}self"
+         + (f" {e.state}" if e.state != "reachable" else ""))
+        for e in dev.fdb.entries.values() for remote in e.remotes
+    ]  # fmt: skip
 
 
 def _ago(dev: NetDevice, entry: FdbEntry | VxlanFdbEntry, stats: bool) -> str:

@@ -49,7 +49,7 @@ def _driver(dev: NetDevice) -> list[str]:
         csum = "udpcsum" if dev.udpcsum else "noudpcsum"
         return [
             f"    vxlan id {dev.vni}{local}{link} srcport 0 0 dstport {dev.dstport}{learning} ttl auto "
-            f"ageing {dev.ageing_time // 10**9} {csum} noudp6zerocsumtx noudp6zerocsumrx "
+            f"ageing {dev.fdb.ageing_time // 10**9} {csum} noudp6zerocsumtx noudp6zerocsumrx "
         ]
     if isinstance(dev, BridgeDevice):
         return [_bridge(dev)]

@@ -13,7 +13,6 @@ Not modelled: attach; base64 channels; WebSocket on to the kubelet (beta in 1.36
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -22,7 +21,7 @@ import h11
 import msgspec
 
 from k8semu.apps.http1 import Headers, Http1, end_to_end, headers_of
-from k8semu.apps.http_relay import NoAnswer, Relay, Where, forwarded_for
+from k8semu.apps.http_relay import NoAnswer, Relay, Where, first_of, forwarded_for
 from k8semu.kube.api import status
 from k8semu.kube.api.locate import Location, locate_kubelet
 from k8semu.kube.api.registry import Registry
@@ -186,21 +185,11 @@ async def _tunnel(front: WebSocket, backend: Pipe) -> None:
             backend.write(data)
             await backend.drain()
 
-    await _first_of(up(), down())
+    await first_of(up(), down())
     if front.heard_goodbye:
         await backend.finish()
     backend.close()
     await front.finish()
-
-
-async def _first_of(*ways: Any) -> None:
-    tasks = [asyncio.ensure_future(way) for way in ways]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 # --- channels -------------------------------------------------------------------------------------
@@ -217,7 +206,7 @@ class _Translation:
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self._make_streams()
-                await _first_of(self._up(), self._down())
+                await first_of(self._up(), self._down())
         finally:
             await self.session.finish()
             await self.front.finish()

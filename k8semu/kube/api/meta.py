@@ -14,6 +14,7 @@ from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, forbidden, invalid, required
 from k8semu.kube.api.resources import Resource
 from k8semu.kube.api.strategies.base import Strategy
+from k8semu.sim.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from k8semu.kube.api.surroundings import Draw, Now
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The day on which every run begins: a cluster's objects want a date, and the same one each time."""
-NS_PER_S = 1_000_000_000
 SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Letters and digits of generated names: no vowels, so no words. Kubernetes: apimachinery pkg/util/rand"""
 VARIANT = {f"{bits:x}": f"{8 | bits & 3:x}" for bits in range(16)}

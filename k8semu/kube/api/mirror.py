@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from k8semu.apps.feed import next_message
 from k8semu.kube.api.cache import JSON, key_of
-from k8semu.kube.api.meta import NS_PER_S
 from k8semu.kube.api.registry import Event, Registry
 from k8semu.kube.api.requests import Api
 from k8semu.kube.api.resources import BY_KIND, TABLE
 from k8semu.kube.api.server import PORT, Server
 from k8semu.kube.api.status import ApiError
+from k8semu.sim.clock import NS_PER_S
 from k8semu.sim.streams import Streams
 
 KINDS = tuple(resource.kind for resource in TABLE)

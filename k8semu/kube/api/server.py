@@ -21,7 +21,6 @@ import msgspec
 from k8semu.apps.http1 import Http1, response
 from k8semu.kube.api.arguments import Request
 from k8semu.kube.api.doors import Doors, find_door
-from k8semu.kube.api.meta import NS_PER_S
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.requests import Answer, Api, Watching
 from k8semu.kube.api.resources import BY_KIND
@@ -29,6 +28,7 @@ from k8semu.kube.api.status import ApiError
 from k8semu.kube.api.surroundings import Draw
 from k8semu.kube.api.surroundings import Streams as StreamsProtocol
 from k8semu.kube.api.watch import BOOKMARK_EVERY, Stream
+from k8semu.sim.clock import NS_PER_S
 
 PORT = 6443
 MOST = 3 * 1024 * 1024

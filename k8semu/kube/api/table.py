@@ -11,12 +11,12 @@ from typing import Any
 
 from k8semu.kube.api.conditions import is_true
 from k8semu.kube.api.meta import parse_time
+from k8semu.sim.clock import NS_PER_S
 
 JSON = dict[str, Any]
 Cells = Callable[[JSON, int], list[Any]]
 """The cells of an object at a time (ns), without its name."""
 NONE = "<none>"
-NS_PER_S = 1_000_000_000
 
 
 def age(obj: JSON, now: int) -> str:

@@ -32,12 +32,12 @@ from k8semu.kube.controllers.controller import (
     with_status,
 )
 from k8semu.kube.controllers.template_hash import template_hash
+from k8semu.sim.clock import NS_PER_S
 
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MOST = "deployment.kubernetes.io/max-replicas"
-NS_PER_S = 1_000_000_000
 
 
 Writes = Generator[Write, None, bool]

@@ -11,8 +11,7 @@ from typing import Any
 
 from k8semu.kube.api.meta import timestamp
 from k8semu.kube.controllers.controller import JSON, Caches, Create, Time, Update, Write
-
-NS_PER_S = 1_000_000_000
+from k8semu.sim.clock import NS_PER_S
 
 
 def said(caches: Caches, clock: Time, component: str, obj: JSON, kind: str, reason: str, message: str) -> Write:

@@ -32,8 +32,8 @@ from k8semu.kube.controllers.controller import (
     Write,
 )
 from k8semu.kube.controllers.scheduler import tolerates
+from k8semu.sim.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 GRACE = 50
 """--node-monitor-grace-period, in seconds; before Kubernetes 1.32 it was 40."""
 LEASES = "kube-node-lease"

@@ -23,8 +23,8 @@ from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.controller import After, Bind, Controller, Create, Delete, Key, Time, Update, Write
 from k8semu.kube.controllers.plane import ALWAYS, BY_FIRST, imported
 from k8semu.kube.controllers.scheduler import SchedulerController
+from k8semu.sim.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 AGAIN = 1.0
 """Seconds before a key is tried again whose writes were refused."""
 KINDS = (

@@ -23,8 +23,8 @@ from k8semu.kube.controllers.controller import (
     pod_from_template,
     with_status,
 )
+from k8semu.sim.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 BURST = 500
 """Pods made or deleted at once at most."""

@@ -28,8 +28,8 @@ from k8semu.kube.controllers.controller import (
     Update,
     Write,
 )
+from k8semu.sim.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 HostPort = tuple[str, str, int]
 """(protocol, hostIP, hostPort)."""
 NOT_SELECTED = "node(s) didn't match Pod's node affinity/selector"

@@ -31,12 +31,12 @@ from k8semu.kube.controllers.controller import (
     Write,
 )
 from k8semu.kube.controllers.events import said
+from k8semu.sim.clock import NS_PER_S
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 SOON_TO_GO = "ToBeDeletedByClusterAutoscaler"
 """A taint."""
-NS_PER_S = 1_000_000_000
 FIRST_RETRY, LAST_RETRY = 5, 300
 """Seconds."""
 

@@ -3,7 +3,7 @@
     account-0 ready ─▶ account-1 ready ─▶ account-2      down, and to a new template: from the last
 
 Kubernetes: pkg/controller/statefulset/stateful_set_control.go, stateful_set_utils.go
-Differs: no volume claims, and no ControllerRevision objects: a revision is the hash of the template.
+Differs: no PersistentVolumeClaim objects, and no ControllerRevisions: a revision is the hash of the template.
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ class StatefulSetController(Controller):
         pod["spec"] = {**spec["template"]["spec"], "hostname": name}
         if spec.get("serviceName"):
             pod["spec"]["subdomain"] = spec["serviceName"]
+        if claims := [_claimed(claim, name) for claim in spec.get("volumeClaimTemplates") or []]:
+            own = {volume["name"] for volume in claims}
+            others = [volume for volume in pod["spec"].get("volumes") or [] if volume["name"] not in own]
+            pod["spec"]["volumes"] = [*claims, *others]
         return pod
 
     def _status(self, key: Key) -> Iterator[Write]:
@@ -130,6 +134,16 @@ class StatefulSetController(Controller):
 
 def _revision(sets: JSON) -> str:
     return f"{sets['metadata']['name']}-{template_hash(sets['spec']['template'])}"
+
+
+def _claimed(claim: JSON, pod: str) -> JSON:
+    """The volume that a Pod has for a claim's template.
+
+    Kubernetes:   pkg/controller/statefulset/stateful_set_utils.go updateStorage()
+    Not modelled: the claim itself; nothing in it ever reaches the network.
+    """
+    name = claim["metadata"]["name"]
+    return {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{pod}"}}
 
 
 def _ordinal(pod: JSON) -> int:

@@ -99,18 +99,23 @@ def route_localnet(config: ProxyConfig, node: ProxyNode) -> list[Command]:
 
 def head(text: RestoreText, config: ProxyConfig) -> None:
     """Chains that every sync writes, and the rules that come before those of Services."""
-    mark = f"{config.masquerade_mark:#010x}"
     text.chains(filter=(SERVICES, EXTERNAL, FORWARD, NODEPORTS, PROXY_FIREWALL))
     text.chains(nat=(SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ))
+    masquerade(text, config)
+    if config.localhost_node_ports:
+        text.chains(filter=(FIREWALL,))
+        text.filter(FIREWALL, LOCALNET)
+
+
+def masquerade(text: RestoreText, config: ProxyConfig) -> None:
+    """What a Service's rules marked gets an address of this node, and loses the mark: iptables and ipvs mode."""
+    mark = f"{config.masquerade_mark:#010x}"
     text.nat(POSTROUTING, f"-m mark ! --mark {mark}/{mark} -j RETURN")
     text.nat(POSTROUTING, f"-j MARK --xor-mark {mark}")
     fully = " --random-fully" if config.random_fully else ""
     why = '-m comment --comment "kubernetes service traffic requiring SNAT"'
     text.nat(POSTROUTING, f"{why} -j MASQUERADE{fully}")
     text.nat(MARK_MASQ, f"-j MARK --or-mark {mark}")
-    if config.localhost_node_ports:
-        text.chains(filter=(FIREWALL,))
-        text.filter(FIREWALL, LOCALNET)
 
 
 def tail(text: RestoreText, state: ProxyState) -> None:

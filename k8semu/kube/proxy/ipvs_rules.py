@@ -14,6 +14,7 @@ Kubernetes: pkg/proxy/ipvs/proxier.go iptablesJumpChain, writeIptablesRules()
 from __future__ import annotations
 
 from k8semu.kube.proxy import ipvs_sets as sets
+from k8semu.kube.proxy.iptables_fixed import masquerade
 from k8semu.kube.proxy.iptables_port import MARK_MASQ, if_local
 from k8semu.kube.proxy.iptables_text import RestoreText
 from k8semu.kube.proxy.model import ProxyConfig, ProxyState
@@ -87,7 +88,7 @@ def write(state: ProxyState, entries: sets.Entries) -> RestoreText:
     for name in (sets.CLUSTER_IP, sets.LOAD_BALANCER):
         if entries[name]:
             text.nat(SERVICES, f"-m set --match-set {name} dst,dst -j ACCEPT")
-    _marks(text, state.config)
+    masquerade(text, state.config)
     return text
 
 
@@ -129,7 +130,7 @@ def _filter(text: RestoreText, state: ProxyState) -> None:
                 at = f"--vaddr {ip} --vproto {info.protocol.lower()} --vport {info.port}"
                 text.filter(IPVS_OUT_FILTER, f"-s {ip} -m ipvs {at} -j DROP")
     text.origin = "kube-proxy"
-    mark = _mark(state.config)
+    mark = f"{state.config.masquerade_mark:#010x}"
     text.filter(FORWARD, f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {mark}/{mark} -j ACCEPT')
     why = '-m comment --comment "kubernetes forwarding conntrack rule"'
     text.filter(FORWARD, f"{why} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
@@ -138,17 +139,3 @@ def _filter(text: RestoreText, state: ProxyState) -> None:
         text.filter(IPVS_FILTER, f"-m set --match-set {name} dst,dst -j RETURN")
     text.filter(IPVS_FILTER, f"-m set --match-set {sets.HEALTH_CHECK} dst -j RETURN")
     text.filter(IPVS_FILTER, f"-m conntrack --ctstate NEW -m set --match-set {sets.IPVS_IPS} dst -j REJECT")
-
-
-def _marks(text: RestoreText, config: ProxyConfig) -> None:
-    mark = _mark(config)
-    text.nat(POSTROUTING, f"-m mark ! --mark {mark}/{mark} -j RETURN")
-    text.nat(POSTROUTING, f"-j MARK --xor-mark {mark}")
-    fully = " --random-fully" if config.random_fully else ""
-    why = '-m comment --comment "kubernetes service traffic requiring SNAT"'
-    text.nat(POSTROUTING, f"{why} -j MASQUERADE{fully}")
-    text.nat(MARK_MASQ, f"-j MARK --or-mark {mark}")
-
-
-def _mark(config: ProxyConfig) -> str:
-    return f"{config.masquerade_mark:#010x}"

@@ -4,7 +4,7 @@
 
     fdb miss: the all-zero entry (default destination), else the frame is dropped.
 
-Linux: drivers/net/vxlan/vxlan_core.c vxlan_xmit(), vxlan_xmit_one(), vxlan_rcv(), vxlan_snoop()
+Linux: drivers/net/vxlan/vxlan_core.c vxlan_xmit(), vxlan_xmit_one(), vxlan_rcv()
 RFC: 7348, 6040 (ECN)
 Shown: `bridge fdb show dev flannel.1`, `ip -d link show flannel.1`
 Differs: no groups of remotes by multicast, no GBP, GPE or remote checksum offload.
@@ -22,8 +22,8 @@ from k8semu.linux.core.dev import Iff, NetDevice, netif_receive_skb
 from k8semu.linux.core.drop import Drop
 from k8semu.linux.core.net import Net
 from k8semu.linux.core.skb import MAX_LIFE, Skb, drop
-from k8semu.sim.clock import NS_PER_S
-from k8semu.trace.steps import DecapStep, EncapStep, FdbChange, FdbStep, Originate
+from k8semu.linux.drivers.vxlan_fdb import VxlanFdb, VxlanFdbEntry
+from k8semu.trace.steps import DecapStep, EncapStep, Originate
 from k8semu.wire.addr import IP_BROADCAST, MAC_ZERO, ip_is_multicast, ip_ntoa, mac_ntoa
 from k8semu.wire.build import icmp_build, ip_build, vxlan_build
 from k8semu.wire.checksum import csum_replace, transport_checksum
@@ -51,24 +51,11 @@ if TYPE_CHECKING:
 VXLAN_HEADROOM = 50
 """Outer IP, UDP and VXLAN headers and the inner Ethernet header: what the tunnel takes off the MTU."""
 
-
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 
 
-class VxlanFdbEntry:
-    """Behind which remotes is a MAC? Linux: struct vxlan_fdb."""
-
-    __slots__ = ("mac", "origin", "remotes", "state", "step", "updated", "used")
-
-    def __init__(self, mac: bytes, state: str, now: int, origin: str) -> None:
-        self.mac, self.state, self.origin = mac, state, origin
-        self.remotes: list[bytes] = []
-        self.updated = self.used = now
-        self.step: FdbStep | None = None
-
-
 class VxlanDevice(NetDevice):
-    """A tunnel end point. `fdb` maps MACs to remotes."""
+    """A tunnel end point. `fdb` knows behind which remote a MAC is."""
 
     kind = "vxlan"
 
@@ -79,13 +66,12 @@ class VxlanDevice(NetDevice):
         super().__init__(net, name, addr, mtu, Iff.BROADCAST | Iff.MULTICAST)
         self.vni, self.dstport, self.local, self.link = vni, dstport, local, link
         self.learning, self.udpcsum = learning, udpcsum
-        self.ageing_time = 300 * NS_PER_S
-        self.fdb: dict[bytes, VxlanFdbEntry] = {}
+        self.fdb = VxlanFdb(self)
         self._hash_key = net.random("vxlan-flow").bits(32)
         self._encaps: dict[bytes, tuple[EncapStep, str]] = {}
         self._decaps: dict[bytes, DecapStep] = {}
         if remote is not None:
-            self.fdb_add(MAC_ZERO, remote, "permanent")
+            self.fdb.add(MAC_ZERO, remote, "permanent")
 
     def set_mtu(self, mtu: int) -> None:
         """Linux: vxlan_change_mtu()."""
@@ -93,94 +79,12 @@ class VxlanDevice(NetDevice):
             raise CommandError("RTNETLINK answers: Invalid argument", hint=f"{self.link.name} has MTU {self.link.mtu}")
         super().set_mtu(mtu)
 
-    # --- fdb ----------------------------------------------------------------------------------
-
-    def fdb_add(self, mac: bytes, dst: bytes, state: str, append: bool = False, origin: str = "") -> None:
-        """`bridge fdb replace|append MAC dev … dst …`. Linux: vxlan_fdb_update()."""
-        entry = self.fdb.get(mac)
-        if entry is None:
-            entry = self.fdb[mac] = VxlanFdbEntry(mac, state, self.net.clock.now, origin)
-        self.net.new_epoch()
-        if not append:
-            entry.remotes.clear()
-        if dst not in entry.remotes:
-            entry.remotes.append(dst)
-        entry.state, entry.origin, entry.updated = state, origin, self.net.clock.now
-        dsts = " ".join(f"dst {ip_ntoa(r)}" for r in entry.remotes)
-        entry.step = FdbStep(self.name, f"{mac_ntoa(mac)} {dsts} {state}", origin)
-        self._told(mac)
-
-    def _told(self, mac: bytes) -> None:
-        """An entry is new, another, or gone."""
-        if self.net.trace is not None:
-            entry = self.fdb.get(mac)
-            where = "" if entry is None else " ".join(f"dst {ip_ntoa(remote)}" for remote in entry.remotes)
-            self.net.change(FdbChange(self.name, mac_ntoa(mac), where))
-
-    def fdb_del(self, mac: bytes, dst: bytes | None) -> None:
-        """A station, or one of its destinations: that it has another one is no error. Linux: __vxlan_fdb_delete()."""
-        entry = self.fdb.get(mac)
-        if entry is None:
-            raise CommandError("RTNETLINK answers: No such file or directory", hint=f"no entry {mac_ntoa(mac)}")
-        if dst is not None and dst not in entry.remotes:
-            return
-        self.net.new_epoch()
-        if dst is not None:
-            entry.remotes.remove(dst)
-        if dst is None or not entry.remotes:
-            del self.fdb[mac]
-        self._told(mac)
-
-    def _snoop(self, mac: bytes, remote: bytes, skb: Skb) -> bool:
-        """Learn where a sender is; False if it was told to be elsewhere. Linux: vxlan_snoop()."""
-        entry = self.fdb.get(mac)
-        if entry is not None and entry.remotes[:1] == [remote]:
-            entry.updated = self.net.clock.now
-            if skb.rec is not None:
-                skb.rec.refreshed(entry)
-            return True
-        if entry is not None and entry.state != "reachable":
-            return False
-        self.fdb_add(mac, remote, "reachable")
-        step = self.fdb[mac].step
-        assert step is not None
-        skb.steps.append(FdbStep(self.name, f"learned {step.what}"))
-        return True
-
-    def _aged(self, entry: VxlanFdbEntry) -> bool:
-        return entry.state == "reachable" and self.net.clock.now > entry.updated + self.ageing_time
-
-    def _forget(self, mac: bytes) -> None:
-        del self.fdb[mac]
-        self._told(mac)
-        self.net.new_epoch()
-
-    def forget_aged(self) -> None:
-        """What Linux clears away on the side, is done before someone looks. Linux: vxlan_cleanup()."""
-        for mac in [mac for mac, entry in self.fdb.items() if self._aged(entry)]:
-            self._forget(mac)
-
-    def _lookup(self, mac: bytes, skb: Skb) -> VxlanFdbEntry | None:
-        now = self.net.clock.now
-        entry = self.fdb.get(mac)
-        if entry is not None and self._aged(entry):
-            self._forget(mac)
-            entry = None
-        if entry is None:
-            entry = self.fdb.get(MAC_ZERO)
-        if entry is not None:
-            entry.used = now
-            if skb.rec is not None:
-                fixed = entry.state != "reachable"
-                skb.rec.used(entry, None if fixed else lambda: entry.updated + self.ageing_time)
-        return entry
-
     # --- out ----------------------------------------------------------------------------------
 
     def xmit(self, skb: Skb) -> None:
         """Linux: vxlan_xmit()."""
         dmac = bytes(skb.data[0:6])
-        entry = self._lookup(dmac, skb)
+        entry = self.fdb.lookup(dmac, skb)
         if entry is None or not entry.remotes:
             self.stats.tx_dropped += 1
             drop(skb, Drop.VXLAN_NO_REMOTE, f"{self.name} knows no remote for {mac_ntoa(dmac)}")
@@ -309,7 +213,7 @@ class VxlanDevice(NetDevice):
         if data[6:12] == self.addr:
             drop(skb, Drop.MAC_INVALID_SOURCE, "the frame carries our own MAC as source")
             return
-        if self.learning and not self._snoop(bytes(data[6:12]), saddr, skb):
+        if self.learning and not self.fdb.snoop(bytes(data[6:12]), saddr, skb):
             drop(skb, Drop.VXLAN_ENTRY_EXISTS, f"a fixed entry says that {mac_ntoa(bytes(data[6:12]))} is elsewhere")
             return
         if outer_tos & 1 and not self._ecn_decapsulate(data, outer_tos & 3):
@@ -341,9 +245,7 @@ class VxlanDevice(NetDevice):
 
     def unregister(self) -> None:
         vxlan_ports(self.net).leave(self)
-        for mac in list(self.fdb):
-            del self.fdb[mac]
-            self._told(mac)
+        self.fdb.clear()
 
 
 _OUTER = Struct("!16sHH4sH12sH10s").pack

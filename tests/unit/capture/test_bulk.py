@@ -10,7 +10,8 @@ from k8semu.capture import normal
 from k8semu.capture.compare import compare
 from k8semu.capture.flows import View
 from k8semu.capture.frame import Frame
-from k8semu.capture.normal import Normalise, normalise
+from k8semu.capture.normal import normalise
+from k8semu.capture.normal_frame import NormalFrame, Normalise
 from k8semu.capture.reader import read_frames
 from k8semu.wire.scapy_layers import IP, TCP, Ether, Raw
 from k8semu.wire.walk import Layer
@@ -87,7 +88,7 @@ def test_most_of_a_large_transfer_goes_the_quick_way(monkeypatch: pytest.MonkeyP
     ways: list[bool] = []
     really = normal._in_known_stream
 
-    def watched(view: View, frame: Frame, layers: list[Layer]) -> normal.NormalFrame | None:
+    def watched(view: View, frame: Frame, layers: list[Layer]) -> NormalFrame | None:
         found = really(view, frame, layers)
         ways.append(found is not None)
         return found

@@ -131,6 +131,18 @@ def test_a_missing_frame_is_one_difference_not_many() -> None:
     assert "B: no such frame" in result.text()
 
 
+def test_who_lasts_longer_is_held_to_how_the_other_would_have_gone_on() -> None:
+    whole = frames_of(chain(ping(), ping(), arp(), http_call()))
+    asked = len(frames_of(chain(ping(), ping())))
+    short, later = whole[: asked - 1], whole[asked - 1 :]
+    for lasted in (asked - 1, asked, asked + 1, len(whole)):
+        assert compare(short, whole[:lasted], later=later).same
+    assert not compare(short, whole[:asked]).same
+    assert not compare(short, whole[: asked - 2], later=later).same, "what was there must be there"
+    assert not compare(short, [*short, whole[0]], later=later).same, "another frame than the next one"
+    assert not compare(short, [*short, *seen(arp(), "host2/eth0")], later=later).same, "on another interface"
+
+
 def test_an_interface_that_only_one_has_is_named_and_its_frames_count_as_different() -> None:
     both = seen(arp(), "host1/docker0")
     result = compare([*both, *seen(ping(), "host1/flannel.1")], both)

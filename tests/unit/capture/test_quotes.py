@@ -8,7 +8,8 @@ import pytest
 from conversations import CLIENT, SERVER, back, http_call, in_vxlan, out, ping, seen
 
 from k8semu.capture.compare import compare
-from k8semu.capture.normal import Normalise, normalise
+from k8semu.capture.normal import normalise
+from k8semu.capture.normal_frame import Normalise
 from k8semu.wire.scapy_layers import ICMP, IP, UDP, Ether, Packet
 from k8semu.wire.walk import Walk
 

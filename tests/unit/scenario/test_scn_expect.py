@@ -57,6 +57,21 @@ def test_what_is_otherwise_says_what_was_expected_and_what_came(
     assert failures(expect, result) == [says]
 
 
+@pytest.mark.parametrize("kind", ["apply", "scale", "kill", "delete", "link", "node", "cni"])
+def test_a_change_has_to_be_made_unless_its_error_is_expected(kind: str) -> None:
+    refused, asked = {"error": "not found", "pending": ["a"], "code": 7}, "error: expected '', got 'not found'"
+    assert check(None, refused, kind) == [asked]
+    assert check(Expect(stopped=0), {**refused, "stopped": []}, kind) == [asked]
+    assert check(Expect(error="not found"), refused, kind) == []
+    assert check(Expect(pending=1), refused, kind) == []
+    assert check(Expect(code=7), refused, kind) == []
+    assert check(None, {"error": ""}, kind) == []
+
+
+def test_a_call_may_fail_where_nobody_expects_anything_of_it() -> None:
+    assert check(None, {"error": "ECONNREFUSED"}, "http") == []
+
+
 def test_nothing_expected_is_always_met() -> None:
     assert check(None, {"error": "ECONNREFUSED"}) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,14 @@ def test_a_bundled_scenario_expects_something_of_its_steps(name: str) -> None:
     steps = load(name).scenario.spec.steps
     assert sum(step.expect is not None for step in steps) >= 3
     assert all(step.expect is not None or step.link is not None or step.wait is not None for step in steps)
+
+
+def test_what_a_shell_would_read_may_stand_in_quotes_and_in_a_url() -> None:
+    for command in ("sh -c 'ip route; ip addr'", 'sh -c "ip route && ip addr"', "curl http://web/?a=1&b=2", "ss '|'"):
+        text = f"steps:\n- exec:\n    on: host1\n    command: {json.dumps(command)}\n"
+        [step] = parse(text, "f.yaml", "f").scenario.spec.steps
+        assert step.exec is not None
+        assert step.exec.command == command
 
 
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:

@@ -124,6 +124,29 @@ def test_what_was_killed_before_it_is_deleted_is_an_error_of_the_step() -> None:
     assert deleted["error"] == 'pods "web" not found'
 
 
+def test_what_is_killed_twice_is_an_error_of_the_step() -> None:
+    [_, killed] = results("- kill: {pod: web}\n- kill: {pod: web}\n")
+    assert killed["error"] == 'pods "web" not found'
+
+
+def test_a_caller_that_an_earlier_step_took_away_is_an_error_with_its_line() -> None:
+    with pytest.raises(ScenarioError, match="no node, host or Pod 'web'") as caught:
+        results("- kill: {pod: web}\n- ping: {from: web, to: host1}\n")
+    assert (caught.value.file, caught.value.path) == ("f.yaml", "spec.steps[1].ping")
+    assert caught.value.line is not None
+
+
+def test_a_change_is_told_of_the_pods_that_wait_because_of_it_and_of_no_others() -> None:
+    deployment = (
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 2, selector: {matchLabels: "
+        "{a: b}}, template: {metadata: {labels: {a: b}}, spec: {nodeSelector: {disk: ssd}, containers: "
+        "[{name: c, image: nginx}]}}}}"
+    )
+    [applied, killed] = results(f"- apply: [{deployment}]\n- kill: {{pod: web}}\n")
+    assert "didn't match Pod's node affinity" in applied["error"]
+    assert (killed["error"], len(killed["pending"])) == ("", 2)
+
+
 def test_a_node_without_its_cable_is_not_reached_until_it_is_back() -> None:
     [_, lost, _, found] = results(
         "- node: {name: host2}\n- ping: {from: host1, to: host2}\n- node: {name: host2, up: true}\n"

@@ -34,6 +34,20 @@ def test_keys_are_texts_and_keys_without_a_value_are_not_there() -> None:
     ]
 
 
+def test_an_alias_is_a_copy_of_what_its_anchor_names() -> None:
+    [document] = documents("a: &x {b: [1]}\nc: *x\nd: &y text\ne: [*y, *y]\n", "f")
+    assert document == {"a": {"b": [1]}, "c": {"b": [1]}, "d": "text", "e": ["text", "text"]}
+    assert document["a"]["b"] is not document["c"]["b"]
+
+
+def test_a_mapping_takes_over_by_a_merge_key_what_it_does_not_say_itself() -> None:
+    text = "a: &a {x: 1, y: 2, z: 3}\nb: &b {y: 9, w: 4}\nc: {y: 5, z: ~, <<: [*a, *b]}\nd:\n  <<: {v: {u: 1}}\n"
+    [document] = documents(text + "  t: 0\n", "f")
+    assert document["c"] == {"y": 5, "x": 1, "w": 4}
+    assert document["d"] == {"v": {"u": 1}, "t": 0}
+    assert documents("'<<': 1\n", "f") == [{"<<": 1}]
+
+
 def test_empty_documents_are_left_out() -> None:
     assert documents("---\n---\na: 1\n---\n~\n---\n- 2\n...\n", "f") == [{"a": 1}, [2]]
 

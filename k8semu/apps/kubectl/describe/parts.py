@@ -16,7 +16,8 @@ from k8semu.apps.kubectl.main import Session
 from k8semu.kube.api.client import path_of
 from k8semu.kube.api.meta import parse_time
 from k8semu.kube.api.status import ApiError
-from k8semu.kube.api.table import NONE, NS_PER_S, human_duration, labels_text, selector_text
+from k8semu.kube.api.table import NONE, human_duration, labels_text, selector_text
+from k8semu.sim.clock import NS_PER_S
 
 JSON = dict[str, Any]
 UNSET = "<unset>"

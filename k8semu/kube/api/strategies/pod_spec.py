@@ -7,6 +7,8 @@ Not modelled: kinds of volumes, resources, affinity, security contexts: kept as 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, duplicate, forbidden, invalid, not_found, not_supported, required
 from k8semu.kube.api.strategies.base import JSON
@@ -63,7 +65,8 @@ def _default_probe(probe: JSON) -> JSON:
     return full
 
 
-def validate_spec(path: str, spec: JSON) -> Errors:
+def validate_spec(path: str, spec: JSON, claims: Collection[str] = ()) -> Errors:
+    """What is wrong with a Pod's spec, or a template's; `claims` are volumes that a StatefulSet adds to its Pods."""
     errors: Errors = []
     containers = spec.get("containers") or []
     if not containers:
@@ -71,7 +74,7 @@ def validate_spec(path: str, spec: JSON) -> Errors:
     errors += _containers(f"{path}.initContainers", spec.get("initContainers") or [], spec)
     errors += _containers(f"{path}.containers", containers, spec)
     errors += _host_ports(path, containers)
-    errors += _volumes(path, spec)
+    errors += _volumes(path, spec, claims)
     for key, values in (("restartPolicy", RESTART_POLICIES), ("dnsPolicy", DNS_POLICIES)):
         if spec.get(key) not in values:
             errors.append(not_supported(f"{path}.{key}", spec.get(key, ""), values))
@@ -149,7 +152,7 @@ def _host_ports(path: str, containers: list[JSON]) -> Errors:
     return errors
 
 
-def _volumes(path: str, spec: JSON) -> Errors:
+def _volumes(path: str, spec: JSON, claims: Collection[str]) -> Errors:
     """Volumes have names of their own, and what a container mounts is one of them, each at a place of its own."""
     errors: Errors = []
     known: set[str] = set()
@@ -165,7 +168,7 @@ def _volumes(path: str, spec: JSON) -> Errors:
             errors.append(required(f"{here}.configMap.name"))
     for key in ("initContainers", "containers"):
         for i, part in enumerate(spec.get(key) or []):
-            errors += _mounts(f"{path}.{key}[{i}].volumeMounts", part.get("volumeMounts") or [], known)
+            errors += _mounts(f"{path}.{key}[{i}].volumeMounts", part.get("volumeMounts") or [], known.union(claims))
     return errors
 
 

@@ -65,7 +65,7 @@ class WorkloadStrategy(Strategy):
         if not template:
             return [*errors, required("spec.template")]
         errors += names.validate_labels("spec.template.labels", _labels(template))
-        errors += validate_spec("spec.template.spec", template["spec"])
+        errors += validate_spec("spec.template.spec", template["spec"], _claims(spec))
         restart = template["spec"].get("restartPolicy")
         if restart != "Always":
             errors.append(not_supported("spec.template.spec.restartPolicy", restart, ("Always",)))
@@ -146,6 +146,11 @@ STATEFUL_SAID = (
 
 def _labels(template: JSON) -> dict[str, str]:
     return (template.get("metadata") or {}).get("labels") or {}
+
+
+def _claims(spec: JSON) -> set[str]:
+    """The names under which a StatefulSet's Pods mount its claims."""
+    return {(claim.get("metadata") or {}).get("name") or "" for claim in spec.get("volumeClaimTemplates") or []}
 
 
 def _is_full(template: JSON) -> bool:

@@ -23,6 +23,7 @@ from k8semu.linux.netfilter.conntrack.tuples import PROTO_BYTE, get_tuple, inver
 from k8semu.linux.netfilter.ipvs import xmit
 from k8semu.linux.netfilter.ipvs.conn import CLOSE, IN, OUT, TCP_TIMEOUTS, TIME_WAIT, UDP_TIMEOUT, Conn, ConnTable
 from k8semu.linux.netfilter.ipvs.service import RealServer, ServiceKey, VirtualServer
+from k8semu.sim.clock import NS_PER_S
 from k8semu.trace.steps import IpvsStep, NotModelled
 from k8semu.wire.addr import ip_ntoa
 
@@ -259,7 +260,7 @@ class Ipvs:
         if dest is None:
             return None
         made = Conn(service, wanted, dest, dest.port if service.key.port else 0, nfct=False, template=True)
-        made.timeout = service.persistent * 1_000_000_000
+        made.timeout = service.persistent * NS_PER_S
         self.conns.add(made)
         return made
 

@@ -10,6 +10,7 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 from k8semu.linux.netfilter.ipvs.service import PROTOCOL_NAMES
+from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import ip_ntoa
 
 if TYPE_CHECKING:
@@ -130,6 +131,6 @@ def _number(value: int, exact: bool) -> str:
 
 
 def _connection(conn: Conn, now: int) -> str:
-    minutes, seconds = divmod(max(conn.expires - now, 0) // 1_000_000_000, 60)
+    minutes, seconds = divmod(max(conn.expires - now, 0) // NS_PER_S, 60)
     protocol, state, source, virtual, target = conn.text.split()
     return f"{protocol:<3} {minutes:02}:{seconds:02}  {state:<11} {source:<18} {virtual:<18} {target}"

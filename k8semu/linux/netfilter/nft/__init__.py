@@ -10,7 +10,8 @@
     sets         sets, maps and verdict maps with their elements
     objects      tables, chains, and rules in their chains; walk
     lexer, words, parse, parse_rule     text to commands and rules; tidy: in the form that nft prints
-    transaction  all of a text, or nothing of it; typed, validate: what the kernel would refuse
+    transaction  all of a text, or nothing of it; undo: the way back
+    typed, validate    what the kernel would refuse
     show         back to text
     engine       a namespace's nf_tables, registered at the hooks
 

@@ -144,7 +144,6 @@ def hooks_of(stmt: Stmt) -> tuple[Hook, ...]:
     return ()
 
 
-
 def needs_nat(stmt: Stmt) -> bool:
     """May it stand in a chain of type nat only?"""
     return isinstance(stmt, (Nat, NatMap))

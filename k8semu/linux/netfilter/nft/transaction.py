@@ -15,8 +15,8 @@ from k8semu.linux.netfilter.nft.lexer import NftError, as_command_error
 from k8semu.linux.netfilter.nft.objects import HOOKS, Chain, Rule, Table
 from k8semu.linux.netfilter.nft.sets import DYNAMIC_SIZE, Element, NftSet, VerdictData
 from k8semu.linux.netfilter.nft.typed import check_types, element_data, element_key, end_of, same, with_sign
+from k8semu.linux.netfilter.nft.undo import Undo
 from k8semu.linux.netfilter.nft.validate import fault_of
-from k8semu.linux.netfilter.nft.values import merge
 
 Numbered = tuple[int, c.Cmd]
 Tables = dict[tuple[str, str], Table]
@@ -36,7 +36,7 @@ class Transaction:
     ) -> None:
         self.tables, self.text, self.origins, self.origin, self.now = tables, text, origins, origin, now
         self.serial = serial
-        self._undo: list[Callable[[], object]] = []
+        self._undo = Undo()
         self._above = 0
         self._made: dict[int, Numbered] = {}  # id of a new rule -> what made it
         self._check: dict[tuple[str, str], Numbered] = {}
@@ -51,8 +51,7 @@ class Transaction:
                 if key in self.tables:
                     self._validate(self.tables[key], made)
         except NftError as error:
-            while self._undo:
-                self._undo.pop()()
+            self._undo.go_back()
             raise as_command_error(error, self.text, self._above) from None
 
     def _validate(self, table: Table, last: Numbered) -> None:
@@ -72,9 +71,6 @@ class Transaction:
         except _Gone as error:
             if command.verb != "destroy":
                 raise NftError(error.at, error.message) from None
-
-    def _set(self, undo: Callable[[], object]) -> None:
-        self._undo.append(undo)
 
     def _origin(self, command: c.Cmd) -> str:
         return self.origins.get(command.line, self.origin)
@@ -111,22 +107,13 @@ class Transaction:
                 assert command.table_at is not None
                 raise NftError(command.table_at, _EXISTS)
             return
-        table = self.tables[key] = Table(command.family, command.table)
+        table = Table(command.family, command.table)
         table.comment = command.comment
-        self._set(lambda: self.tables.pop(key))
+        self._undo.put(self.tables, key, table)
 
     def delete_table(self, command: c.Cmd) -> None:
-        self._drop(self._table(command, kernel=True))
-
-    def _drop(self, table: Table) -> None:
-        key, before = (table.family, table.name), list(self.tables.items())
-        del self.tables[key]
-
-        def undo() -> None:
-            self.tables.clear()
-            self.tables.update(before)
-
-        self._set(undo)
+        table = self._table(command, kernel=True)
+        self._undo.take_out(self.tables, (table.family, table.name))
 
     def flush_table(self, command: c.Cmd) -> None:
         table = self._table(command, kernel=True)
@@ -134,8 +121,8 @@ class Transaction:
             self._flush(chain)
 
     def flush_ruleset(self, command: c.Cmd) -> None:
-        for table in list(self.tables.values()):
-            self._drop(table)
+        for key in list(self.tables):
+            self._undo.take_out(self.tables, key)
 
     # --- chains -------------------------------------------------------------------------------------
 
@@ -159,8 +146,7 @@ class Transaction:
             self.serial += 1
             chain.registered = self.serial
             self._check[table.family, table.name] = self._above, command
-        table.chains[command.name] = chain
-        self._set(lambda: table.chains.pop(command.name))
+        self._undo.put(table.chains, command.name, chain)
 
     def _again(self, chain: Chain, command: c.Cmd, spec: c.ChainSpec) -> None:
         """A chain that exists: only its policy may change."""
@@ -170,9 +156,7 @@ class Transaction:
         if spec.kind and (chain.kind, chain.hook, chain.priority) != (spec.kind, HOOKS[spec.hook], spec.priority):
             raise NftError(command.at, _EXISTS if chain.hook is None else _UNSUPPORTED, command.to.after)
         if spec.policy and spec.policy != chain.policy:
-            was = chain.policy
-            chain.policy = spec.policy
-            self._set(lambda: setattr(chain, "policy", was))
+            self._undo.set_attr(chain, "policy", spec.policy)
 
     def delete_chain(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -181,18 +165,7 @@ class Transaction:
         if chain.use:
             assert command.name_at is not None
             raise NftError(command.name_at, _BUSY)
-        self._without(table.chains, chain.name)
-
-    def _without(self, among: dict[str, Chain] | dict[str, NftSet], name: str) -> None:
-        """Take a name out; on the way back it stands where it stood."""
-        before = list(among.items())
-        del among[name]
-
-        def undo() -> None:
-            among.clear()
-            among.update(before)  # type: ignore[arg-type]
-
-        self._set(undo)
+        self._undo.take_out(table.chains, chain.name)
 
     def flush_chain(self, command: c.Cmd) -> None:
         self._flush(self._chain(self._table(command), command))
@@ -200,9 +173,9 @@ class Transaction:
     def _flush(self, chain: Chain) -> None:
         rules = chain.rules
         if rules:
-            self._replace(chain, [])
+            self._undo.set_rules(chain, [])
             for rule in rules:
-                self._count(chain.table, rule, -1)
+                self._undo.count(chain.table, rule, -1)
 
     # --- rules --------------------------------------------------------------------------------------
 
@@ -219,12 +192,10 @@ class Transaction:
         elif command.verb == "insert":
             at = 0
         if at == len(chain.rules):
-            chain.rules.append(rule)
-            self._set(lambda: chain.rules.remove(rule))
-            chain.compiled = None
+            self._undo.append_rule(chain, rule)
         else:
-            self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at:]])
-        self._count(table, rule, 1)
+            self._undo.set_rules(chain, [*chain.rules[:at], rule, *chain.rules[at:]])
+        self._undo.count(table, rule, 1)
         if rule.targets or rule.vmaps or rule.hooks:
             self._made[id(rule)] = self._above, command
             self._check[table.family, table.name] = self._above, command
@@ -237,9 +208,9 @@ class Transaction:
         at = self._position(chain, command)
         rule = Rule(command.rule, table.next_handle(), self._origin(command))
         was = chain.rules[at]
-        self._replace(chain, [*chain.rules[:at], rule, *chain.rules[at + 1 :]])
-        self._count(table, rule, 1)
-        self._count(table, was, -1)
+        self._undo.set_rules(chain, [*chain.rules[:at], rule, *chain.rules[at + 1 :]])
+        self._undo.count(table, rule, 1)
+        self._undo.count(table, was, -1)
         self._made[id(rule)] = self._above, command
         self._check[table.family, table.name] = self._above, command
 
@@ -248,8 +219,8 @@ class Transaction:
         chain = self._chain(table, command)
         at = self._position(chain, command)
         was = chain.rules[at]
-        self._replace(chain, [*chain.rules[:at], *chain.rules[at + 1 :]])
-        self._count(table, was, -1)
+        self._undo.set_rules(chain, [*chain.rules[:at], *chain.rules[at + 1 :]])
+        self._undo.count(table, was, -1)
 
     def _position(self, chain: Chain, command: c.Cmd) -> int:
         at = next((i for i, rule in enumerate(chain.rules) if rule.handle == command.handle), None)
@@ -257,28 +228,6 @@ class Transaction:
             assert command.handle_at is not None
             raise _Gone(command.handle_at, _NO_ENTRY)
         return at
-
-    def _replace(self, chain: Chain, rules: list[Rule]) -> None:
-        was = chain.rules
-        chain.rules, chain.compiled = rules, None
-
-        def undo() -> None:
-            chain.rules, chain.compiled = was, None
-
-        self._set(undo)
-
-    def _count(self, table: Table, rule: Rule, by: int) -> None:
-        """Chains and sets know how many rules lead to them."""
-        self._bump(table, rule, by)
-        self._set(lambda: self._bump(table, rule, -by))
-
-    @staticmethod
-    def _bump(table: Table, rule: Rule, by: int) -> None:
-        for name in rule.targets:
-            table.chains[name].use += by
-        for name in rule.sets:
-            table.sets[name].use += by
-        table.ct_rules += by * rule.needs_ct
 
     def _check_refs(self, table: Table, command: c.Cmd) -> None:
         """Do the chains and sets that a rule names exist, with the right types?"""
@@ -293,7 +242,7 @@ class Transaction:
         for stmt in command.rule.stmts:
             for name in stmt.sets:
                 if isinstance(stmt, s.SetUpdate) and not table.sets[name].spec.size:
-                    self._respec(table.sets[name], size=DYNAMIC_SIZE)
+                    self._undo.set_attr(table.sets[name], "spec", replace(table.sets[name].spec, size=DYNAMIC_SIZE))
                 check_types(stmt, table.sets[name], *where[f"set {name}"])
 
     # --- sets ---------------------------------------------------------------------------------------
@@ -306,16 +255,13 @@ class Transaction:
         if held is not None:
             if command.verb == "create" or not same(held.spec, spec):
                 raise NftError(command.name_at, _EXISTS)
-            was = held.spec
-            self._respec(held, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size or was.size)
+            changed = replace(
+                held.spec, timeout=spec.timeout, gc_interval=spec.gc_interval, size=spec.size or held.spec.size
+            )
+            self._undo.set_attr(held, "spec", changed)
         else:
-            table.sets[command.name] = NftSet(command.name, spec, command.comment, table.next_handle())
-            self._set(lambda: table.sets.pop(command.name))
-
-    def _respec(self, held: NftSet, **changes: int) -> None:
-        was = held.spec
-        held.spec = replace(was, **changes)
-        self._set(lambda: setattr(held, "spec", was))
+            held = NftSet(command.name, spec, command.comment, table.next_handle())
+            self._undo.put(table.sets, command.name, held)
 
     def delete_set(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -324,17 +270,15 @@ class Transaction:
             assert command.name_at is not None
             raise NftError(command.name_at, _BUSY)
         for element in held.elements.values():
-            self._hold(table, element, -1)
-        self._without(table.sets, held.name)
+            self._undo.hold(table, element, -1)
+        self._undo.take_out(table.sets, held.name)
 
     def flush_set(self, command: c.Cmd) -> None:
         table = self._table(command)
         held = self._held(table, command)
-        was = held.elements
-        for element in was.values():
-            self._hold(table, element, -1)
-        held.clear()
-        self._set(lambda: held.restore(was))
+        for element in held.elements.values():
+            self._undo.hold(table, element, -1)
+        self._undo.clear(held)
 
     def add_element(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -343,7 +287,7 @@ class Transaction:
         for raw in command.elements:
             self._add_one(table, held, raw, command.verb, origin)
         if held.spec.auto_merge and not held.spec.is_map and len(held.spec.types) == 1:
-            self._auto_merge(held)
+            self._undo.merge(held)
         if held.spec.verdicts:
             self._check.setdefault((table.family, table.name), (self._above, command))
 
@@ -369,20 +313,12 @@ class Transaction:
             raise NftError(first, "Could not process rule: Too many open files in system", last)
         element = Element(key, data, raw.comment, raw.timeout, self._expires(held, raw), origin)
         held.put(element)
-        self._set(lambda: held.remove(at))
-        self._hold(table, element, 1)
+        self._undo.note(lambda: held.remove(at))
+        self._undo.hold(table, element, 1)
 
     def _expires(self, held: NftSet, raw: c.RawElement) -> int:
         timeout = raw.expires or raw.timeout or held.spec.timeout
         return self.now + timeout if timeout else 0
-
-    def _auto_merge(self, held: NftSet) -> None:
-        was = held.elements
-        dtype = held.spec.types[0]
-        held.clear()
-        for part in merge((element.key[0] for element in was.values()), dtype):
-            held.put(was.get((part,), Element((part,))))
-        self._set(lambda: held.restore(was))
 
     def delete_element(self, command: c.Cmd) -> None:
         table = self._table(command)
@@ -392,16 +328,8 @@ class Transaction:
             element = held.remove(at)
             if element is None or (element.expires and element.expires <= self.now):
                 raise _Gone(raw.key[0].low, _NO_ENTRY)
-            self._set(lambda element=element: held.put(element))  # type: ignore[misc]
-            self._hold(table, element, -1)
-
-    def _hold(self, table: Table, element: Element, by: int) -> None:
-        data = element.data
-        if isinstance(data, VerdictData) and data.chain:
-            chain = table.chains[data.chain]
-            chain.use += by
-            self._set(lambda: setattr(chain, "use", chain.use - by))
-
+            self._undo.note(lambda element=element: held.put(element))  # type: ignore[misc]
+            self._undo.hold(table, element, -1)
 
 class _Gone(NftError):
     """What is not there: no error for `destroy`."""

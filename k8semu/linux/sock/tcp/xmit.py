@@ -37,7 +37,6 @@ def _headers(options: int) -> Callable[..., bytes]:
     return Struct(f"!16sHHHBBH8sHHIIHHHH{options}s").pack
 
 
-
 # --- route, MSS -------------------------------------------------------------------------------
 
 

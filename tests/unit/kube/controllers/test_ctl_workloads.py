@@ -170,6 +170,25 @@ def test_a_deleted_pod_of_a_statefulset_comes_back_under_its_name(master: Master
     assert again["metadata"]["uid"] != uid
 
 
+def test_a_statefulsets_pods_mount_a_claim_each_by_the_name_of_its_template(master: Master) -> None:
+    sets = workload("StatefulSet", replicas=2, volumeClaimTemplates=[{"metadata": {"name": "data"}}])
+    inner = sets["spec"]["template"]["spec"]
+    inner["volumes"] = [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    inner["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    master.create("statefulsets", sets)
+    assert [each["spec"]["volumes"] for each in master.pods()] == [
+        [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-account-{n}"}}, {"name": "tmp", "emptyDir": {}}]
+        for n in (0, 1)
+    ]
+
+
+def test_a_statefulset_that_mounts_what_it_neither_has_nor_claims_is_refused(master: Master) -> None:
+    sets = workload("StatefulSet", volumeClaimTemplates=[{"metadata": {"name": "data"}}])
+    sets["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "date", "mountPath": "/data"}]
+    with pytest.raises(ApiError, match=r'volumeMounts\[0\].name: Not found: "date"'):
+        master.create("statefulsets", sets)
+
+
 def test_a_daemonset_has_a_pod_on_each_node_that_it_selects(master: Master) -> None:
     master.create("daemonsets", workload("DaemonSet"))
     assert [each["spec"]["nodeName"] for each in master.pods()] == ["host1", "host2"]

@@ -15,9 +15,9 @@ NOBODY = bytes.fromhex("020000000099")
 class Switch:
     """A bridge with ports p0, p1, p2 and a namespace behind each."""
 
-    def __init__(self, ageing_time: int = 300) -> None:
+    def __init__(self, **settings: int) -> None:
         lab = Lab("sw", "s0", "s1", "s2")
-        lab.tell("sw", BridgeAdd(name="br0", address="02:00:00:00:00:aa", ageing_time=ageing_time))
+        lab.tell("sw", BridgeAdd(name="br0", address="02:00:00:00:00:aa", **settings))
         lab.tell("sw", LinkSet(name="br0", up=True))
         for i in range(3):
             lab.veth("sw", f"p{i}", f"s{i}", "eth0", master="br0")
@@ -53,6 +53,24 @@ def test_an_entry_ages_after_the_ageing_time_without_a_frame_from_it() -> None:
     assert switch.frame(1, NOBODY, STATION) == [0]
     switch.wait(2)
     assert switch.frame(1, NOBODY, STATION) == [0, 2], "frames to it do not keep it"
+
+
+def test_a_station_is_remembered_for_five_minutes_unless_the_bridge_was_told_otherwise() -> None:
+    switch = Switch()
+    switch.frame(0, STATION, NOBODY)
+    switch.wait(299.9)
+    assert switch.frame(1, NOBODY, STATION) == [0]
+    switch.wait(0.2)
+    assert switch.frame(1, NOBODY, STATION) == [0, 2]
+
+
+def test_a_station_that_goes_on_sending_is_not_forgotten() -> None:
+    switch = Switch(ageing_time=10)
+    switch.frame(0, STATION, NOBODY)
+    switch.wait(9)
+    switch.frame(0, STATION, NOBODY)
+    switch.wait(9)
+    assert switch.frame(1, NOBODY, STATION) == [0]
 
 
 def test_a_static_entry_does_not_age_but_moves_with_its_station() -> None:

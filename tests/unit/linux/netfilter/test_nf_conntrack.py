@@ -8,9 +8,12 @@ from nf_fakes import FakeNet, drop_text, echo, icmp_error, tcp, udp
 
 from k8semu.errors import CommandError
 from k8semu.linux.core.skb import CtInfo, Skb
+from k8semu.wire.addr import ip_aton
+from k8semu.wire.build import ip_build
 
 TRACK = "*nat\nCOMMIT\n"
 A, B = "172.17.0.2:40000", "172.17.1.3:80"
+OSPF = 89
 
 
 def state(skb: Skb) -> str:
@@ -95,10 +98,21 @@ def test_udp_becomes_a_stream_after_two_seconds() -> None:
         "udp      17 30 src=172.17.0.2 dst=172.17.1.3 sport=40000 dport=80 "
         "src=172.17.1.3 dst=172.17.0.2 sport=80 dport=40000 mark=0 use=1\n"
     )
-    net.wait(3)
+    net.wait(1.9)
+    net.forward(udp(A, B))
+    assert net.netfilter.conntrack.list().startswith("udp      17 30 src")
+    net.wait(0.2)
     net.forward(udp(B, A))
     assert net.netfilter.conntrack.list().startswith("udp      17 120 src")
     assert "[ASSURED]" in net.netfilter.conntrack.list()
+
+
+def test_a_protocol_without_ports_is_remembered_for_ten_minutes() -> None:
+    net = FakeNet(TRACK)
+    net.forward(ip_build(ip_aton("172.17.0.2"), ip_aton("172.17.1.3"), OSPF, 0))
+    assert net.netfilter.conntrack.list() == (
+        "unknown  89 600 src=172.17.0.2 dst=172.17.1.3 [UNREPLIED] src=172.17.1.3 dst=172.17.0.2 mark=0 use=1\n"
+    )
 
 
 def test_entries_expire_when_somebody_looks() -> None:

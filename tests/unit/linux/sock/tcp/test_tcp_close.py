@@ -30,7 +30,15 @@ def test_nothing_waits_for_time_wait_to_end() -> None:
     client.sk.close()
     rig.run(0.01)
     assert rig.world.clock.next_due() is None
-    rig.run(61)
+
+
+def test_time_wait_lasts_a_minute() -> None:
+    rig = Rig()
+    client, _ = rig.connect(close_on_eof=True)
+    client.sk.close()
+    rig.run(59.9)
+    assert rig.states() == ("TIME_WAIT", "-")
+    rig.run(0.2)
     assert rig.states() == ("-", "-")
 
 

@@ -56,6 +56,32 @@ def test_peer_without_options_is_spoken_to_without() -> None:
     assert bytes(server.received) == b"x" * 3000
 
 
+def test_a_peer_that_names_no_mss_gets_536_bytes_at_a_time_from_who_called() -> None:
+    rig = Rig()
+    rig.wire.fate = lambda number, frame: []
+    sk, client = rig.a.socket()
+    sk.connect(B, 80)
+    (syn,) = rig.wire.frames
+    isn = int.from_bytes(syn[38:42], "big")
+    rig.wire.arrive(bytes(lay_out((B, A, 80, sk.sport), 7, isn + 1, SYN | ACK, 65000)))
+    assert client.events == ["connected"]
+    client.write(b"x" * 2000)
+    assert [line for line in rig.log if "a>b . 1:" in line][-1].startswith("a>b . 1:537 ")
+
+
+def test_a_peer_that_names_no_mss_gets_536_bytes_at_a_time_from_who_was_called() -> None:
+    rig = Rig()
+    rig.wire.fate = lambda number, frame: []
+    _, server = rig.b.listen(80)
+    flow = (A, B, 40000, 80)
+    rig.wire.arrive(bytes(lay_out(flow, 7, 0, SYN, 65000)))
+    (synack,) = rig.wire.frames
+    isn = int.from_bytes(synack[38:42], "big")
+    rig.wire.arrive(bytes(lay_out(flow, 8, isn + 1, ACK, 65000)))
+    server.child.write(b"x" * 2000)
+    assert [line for line in rig.log if "b>a . 1:" in line][-1].startswith("b>a . 1:537 ")
+
+
 def test_syn_is_sent_again_as_linux_6_does_until_it_times_out() -> None:
     rig = Rig()
     times: list[int] = []
