@@ -68,6 +68,13 @@ class MountError(InputError):
     WORDS = "MountVolume.SetUp failed for volume"
 
 
+class ContainerConfigError(InputError):
+    """A container cannot be made, since its environment names what is not there, in the kubelet's words. Its Pod
+    waits: the kubelet tries again."""
+
+    REASON = "CreateContainerConfigError"
+
+
 class OutputError(K8semuError):
     """Standard output cannot be written. `reader_left`: it is a pipe that nobody reads any more."""
 

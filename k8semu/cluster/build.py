@@ -15,7 +15,7 @@ from k8semu.cluster.master import Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
-from k8semu.errors import CniError, MountError, ScenarioError
+from k8semu.errors import CniError, ContainerConfigError, MountError, ScenarioError
 from k8semu.kube import addons
 from k8semu.kube.api.cache import controller_of
 from k8semu.kube.api.conditions import condition
@@ -121,7 +121,8 @@ class Built:
         return names
 
 
-AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", MountError.WORDS: "spec.volumes"}
+AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", MountError.WORDS: "spec.volumes",
+            ContainerConfigError.REASON: "spec.containers"}  # fmt: skip
 """What the scheduler says, and what is at fault in the Pod's manifest."""
 SLEEP_FROM = 100
 """A cluster of so many nodes lets them sleep: most of them never see a packet."""
@@ -336,7 +337,9 @@ def _check_pods(master: Master, kubelets: Kubelets) -> None:
         error = kubelets.failed.get((meta["namespace"], meta["name"]))
         if error is not None:
             why, hint = error.what, error.hint
-            if isinstance(error, CniError):
+            if isinstance(error, ContainerConfigError):
+                why = f"{error.REASON}: {why}"
+            elif isinstance(error, CniError):
                 why, hint = f"CNI error {error.code}: {error.msg}", f"node {pod['spec']['nodeName']}"
         elif not pod["spec"].get("nodeName"):
             held = condition(pod, "PodScheduled") or {}

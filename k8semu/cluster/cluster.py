@@ -91,6 +91,7 @@ class Cluster:
         """Told of each program that watches objects: its pid, and their kinds."""
         self.dns_servers: tuple[str, ...] = ("10.96.0.10",)  # what the kubelets are told: --cluster-dns
         self.dns_domain = "cluster.local"
+        self.service_cidr = "10.96.0.0/12"                  # of ClusterIPs; the Master says it
         self.dns_runs = False                               # new Pods ask it for names, instead of knowing `hosts`
         self.crashes: list[tuple[str, BaseException]] = []
         self.compared = False

@@ -8,8 +8,8 @@ Differs: containers start at once; no image pulls, probes, or restarts.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 from k8semu.apps.shell.docker import Container
 from k8semu.cluster.journal import Program
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MUSL_IMAGES = ("alpine", "busybox", "curl")
 """Images whose C library is musl."""
+BUSYBOX_IMAGES = ("busybox", "alpine")
 
 
 def netns_of(pod: Pod) -> str:
@@ -34,17 +35,83 @@ def netns_of(pod: Pod) -> str:
     return meta.name if meta.namespace == "default" else f"{meta.namespace}.{meta.name}"
 
 
+JSON = dict[str, Any]
+
+
+class Known:
+    """What the API server said when a Pod started: what is said later, its containers never hear of.
+
+    `services` are those of its namespace, `api` is the Service `kubernetes`, if there is one; `named` holds by
+    (plural, name) what its containers' environments name.
+    """
+
+    __slots__ = ("api", "named", "pod", "services")
+
+    def __init__(self, pod: JSON, services: tuple[JSON, ...], api: JSON | None) -> None:
+        self.pod, self.services, self.api = pod, services, api
+        self.named: dict[tuple[str, str], JSON | None] = {}
+
+
 class PodMachine(Machine):
     """A running Pod. `sandbox` is there once its node is awake."""
 
     sandbox: Container
 
-    def __init__(self, cluster: Cluster, pod: Pod, node: Node, mounted: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, pod: Pod, node: Node, known: Known, mounted: dict[str, str] | None = None
+    ) -> None:
         super().__init__(cluster, node.netns_name if pod.spec.host_network else netns_of(pod), pod.metadata.name)
         self.pod = pod
         self.node = node
+        self.known = known
         self.mounted = mounted or {}
         """Files from volumes."""
+
+    @property
+    def nodename(self) -> str:
+        """Kubernetes: pkg/kubelet/kubelet_pods.go GeneratePodHostNameAndDomain(), util.GetNodenameForKernel()"""
+        spec = self.pod.spec
+        if spec.host_network:
+            return self.node.nodename
+        return self.fqdn if spec.set_hostname_as_fqdn else self._host
+
+    @property
+    def _host(self) -> str:
+        """Without a domain. Linux: __NEW_UTS_LEN"""
+        name = self.pod.spec.hostname or self.hostname
+        return name if len(name) < 64 else name[:63].rstrip("-.")
+
+    @property
+    def fqdn(self) -> str:
+        """``web-0.web.default.svc.cluster.local`` where a Pod has a subdomain."""
+        spec = self.pod.spec
+        if spec.host_network or not spec.subdomain:
+            return self._host if not spec.host_network else self.node.fqdn
+        return f"{self._host}.{spec.subdomain}.{self.pod.metadata.namespace}.svc.{self.cluster.dns_domain}"
+
+    @property
+    def busybox(self) -> bool:
+        return any(base_name(container.image) in BUSYBOX_IMAGES for container in self.pod.spec.containers)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a command in the first container finds."""
+        return self.env_of(self.pod.spec.containers[0].name)
+
+    def env_of(self, container: str) -> dict[str, str]:
+        """The environment that a container started with."""
+        from k8semu.kube.kubelet.environment import Place, environment  # late: few ask
+
+        pod, api, named = self.known.pod, self.known.api, self.known.named
+        if api is None:
+            from k8semu.kube.api.bootstrap import service_of_api_server
+
+            api = service_of_api_server(self.cluster.service_cidr)
+        services = self.known.services if self.pod.spec.enable_service_links else ()
+        told = (api, *(service for service in services if service is not api))
+        part = next(part for part in pod["spec"]["containers"] if part["name"] == container)
+        place = Place(self.address, self.node.address, self.nodename)
+        return environment(pod, part, told, lambda plural, name: named.get((plural, name)), place)
 
     @property
     def files(self) -> dict[str, str]:
@@ -75,12 +142,14 @@ def _uid(namespace: str, name: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
-def run_pod(cluster: Cluster, node: Node, pod: Pod, mounted: dict[str, str] | None = None) -> PodMachine:
+def run_pod(
+    cluster: Cluster, node: Node, pod: Pod, known: Known, mounted: dict[str, str] | None = None
+) -> PodMachine:
     """SyncPod for a new Pod with the files `mounted` into it; CniError if the network cannot take it.
 
     On a sleeping node only its address is sure: all else is done when it wakes, in the same order.
     """
-    machine = PodMachine(cluster, pod, node, mounted)
+    machine = PodMachine(cluster, pod, node, known, mounted)
     now = cluster.clock.now
     if pod.spec.host_network:
         machine.address = node.address
@@ -110,7 +179,10 @@ def _bring_up(machine: PodMachine, now: int) -> None:
 def _start_containers(machine: PodMachine) -> None:
     pod = machine.pod
     for container in pod.spec.containers:
-        start = launch(container, pod.metadata.name, pod.metadata.annotations, machine.fields, machine.files)
+        start = launch(
+            container, pod.metadata.name, pod.metadata.annotations, machine.fields, machine.files,
+            partial(machine.env_of, container.name),
+        )  # fmt: skip
         if start is not None:
             pid = f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}"
             args, api = start.args, machine.cluster.api_url
@@ -144,12 +216,26 @@ def _sandbox(machine: PodMachine) -> None:
         raise
 
 
+def _hosts(machine: PodMachine) -> str:
+    """A Pod's /etc/hosts. Kubernetes: pkg/kubelet/kubelet_pods.go managedHostsFileContent(), nodeHostsFileContent()"""
+    spec, names = machine.pod.spec, machine.fqdn
+    if spec.host_network:
+        text = "# Kubernetes-managed hosts file (host network).\n" + machine.node.files["/etc/hosts"]
+    else:
+        names += f"\t{machine._host}" if spec.subdomain else ""
+        text = (
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+            "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+            f"{machine.address}\t{names}\n"
+        )
+    if spec.host_aliases:
+        text += "\n# Entries added by HostAliases.\n"
+        text += "".join(f"{alias['ip']}\t{chr(9).join(alias.get('hostnames') or ())}\n" for alias in spec.host_aliases)
+    return text
+
+
 def _write_files(machine: PodMachine) -> None:
-    name, ip = machine.hostname, machine.address
-    machine.files["/etc/hosts"] = (
-        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        f"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
-    )
+    machine.files["/etc/hosts"] = _hosts(machine)
     machine.files.update(machine.mounted)
     spec, cluster = machine.pod.spec, machine.cluster
     machine.files["/etc/resolv.conf"] = resolv_conf_text(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from k8semu.apps.program import Program
 from k8semu.cluster.runtime import EmulatedRuntime
-from k8semu.kube.images import base_name
 from k8semu.kube.kubelet.sandbox import current_runtime
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 FIRST_EPHEMERAL, EPHEMERAL = 32768, 28232
 """Linux: net.ipv4.ip_local_port_range"""
-BUSYBOX_IMAGES = ("busybox", "alpine")
 
 
 class KubeletServers:
@@ -54,11 +52,11 @@ class KubeletServers:
         if node.name not in self._running:
             return
         meta = machine.pod.metadata
-        images = [base_name(container.image) for container in machine.pod.spec.containers]
+        names = [container.name for container in machine.pod.spec.containers]
         sandbox = {
             "namespace": meta.namespace, "name": meta.name, "id": machine.sandbox.id, "netns": machine.netns_name,
-            "hostname": machine.hostname, "containers": [container.name for container in machine.pod.spec.containers],
-            "files": machine.files, "busybox": any(image in BUSYBOX_IMAGES for image in images),
+            "hostname": machine.nodename, "containers": names, "env": {name: machine.env_of(name) for name in names},
+            "files": machine.files, "busybox": machine.busybox,
         }  # fmt: skip
         self.cluster.feed(_pid(node), {"type": what, "sandbox": sandbox})
 

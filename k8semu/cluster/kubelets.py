@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from k8semu.cluster.kubelet import PodMachine, end_programs, netns_of, run_pod, stop_pod
-from k8semu.errors import CniError, InputError, MountError
+from k8semu.cluster.kubelet import Known, PodMachine, end_programs, netns_of, run_pod, stop_pod
+from k8semu.errors import CniError, ContainerConfigError, InputError, MountError
 from k8semu.kube.objects import ObjectMeta, Pod, PodSpec
 from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from k8semu.cluster.node import Node
     from k8semu.kube.api.cache import Cache
     from k8semu.kube.api.meta import Stamps
-    from k8semu.kube.api.registry import Event
+    from k8semu.kube.api.registry import Event, Registry
 
 JSON = dict[str, Any]
 Key = tuple[str, str]
@@ -58,8 +58,9 @@ class Kubelets:
 
     def __init__(
         self, cluster: Cluster, registry: Api, nodes: dict[str, Node], settle: Callable[[], object],
-        machines: dict[str, PodMachine] | None = None,
+        machines: dict[str, PodMachine] | None = None, objects: Registry | None = None,
     ) -> None:  # fmt: skip
+        """`objects`: where Services, Secrets and ConfigMaps are read, if not in `registry`."""
         self.cluster, self.registry, self.nodes, self.settle = cluster, registry, nodes, settle
         self.machines: dict[str, PodMachine] = {} if machines is None else machines
         self.failed: dict[Key, InputError] = {}
@@ -69,10 +70,13 @@ class Kubelets:
         self._due: dict[Key, None] = {}
         self._starting: dict[Key, None] = {}                  # Pods that are not ready for the first time yet
         self._like: tuple[JSON, PodSpec] = ({}, PodSpec(containers=[]))   # the last spec, and what it is, typed
+        self._services: dict[str, tuple[JSON, ...]] = {}      # by namespace, until one changes
         registry.subscribe("pods", self._heard)
+        kept = registry if objects is None else objects
+        self._objects = kept.caches
+        kept.subscribe("services", lambda event: self._services.clear())
         for plural in MOUNTED:
-            if plural in registry.caches:
-                registry.subscribe(plural, self._heard_of_files)
+            kept.subscribe(plural, self._heard_of_files)
 
     def _heard(self, event: Event) -> None:
         pod, old = event.object, event.old
@@ -86,7 +90,7 @@ class Kubelets:
     def _heard_of_files(self, event: Event) -> None:
         """Pods that wait for the files of a Secret or ConfigMap try again."""
         for key in [key for key, error in self.failed.items() if key[0] == event.object["metadata"]["namespace"]]:
-            if isinstance(self.failed[key], MountError):
+            if isinstance(self.failed[key], (MountError, ContainerConfigError)):
                 del self.failed[key]
                 self._due[key] = None
 
@@ -96,7 +100,21 @@ class Kubelets:
             return None
         from k8semu.cluster.volumes import mounted  # late: few Pods have any
 
-        return mounted(pod, lambda plural, name: self.registry.caches[plural].get(pod.metadata.namespace, name))
+        return mounted(pod, lambda plural, name: self._objects[plural].get(pod.metadata.namespace, name))
+
+    def _known(self, pod: Pod, obj: JSON) -> Known:
+        """What its containers will be told; ContainerConfigError if one's environment names what is not there."""
+        namespace = pod.metadata.namespace
+        cache = self._objects["services"]
+        services = self._services.get(namespace)
+        if services is None:
+            services = self._services[namespace] = tuple(cache.list(namespace))
+        known = Known(obj, services, cache.get("default", "kubernetes"))
+        if any(container.names_objects for container in pod.spec.containers):
+            from k8semu.kube.kubelet.environment import look_up  # late: few Pods have any
+
+            look_up(obj, lambda plural, name: self._objects[plural].get(namespace, name), known.named)
+        return known
 
     def work(self) -> bool:
         """Do what was heard since the last time; whether there was anything."""
@@ -129,9 +147,11 @@ class Kubelets:
         if name in self._ending or node is None:
             return                           # the one before is still there; its end brings this one up
         try:
-            machine = run_pod(self.cluster, node, pod, self._files(pod))
-        except (CniError, MountError) as error:
+            machine = run_pod(self.cluster, node, pod, self._known(pod, obj), self._files(pod))
+        except (CniError, MountError, ContainerConfigError) as error:
             self.failed[key] = error
+            if isinstance(error, ContainerConfigError):
+                self._waits(key, obj, node, error)
             return
         self.machines[name] = machine
         self._pods[key] = (obj["metadata"]["uid"], machine)
@@ -144,6 +164,13 @@ class Kubelets:
         if delay:
             self._starting[key] = None
             self.cluster.clock.post(delay * NS_PER_S, self._ready, key, machine)
+
+    def _waits(self, key: Key, obj: JSON, node: Node, error: ContainerConfigError) -> None:
+        """Say of a Pod why its containers do not start, as `kubectl get pods` shows it."""
+        from k8semu.kube.pod_status import waiting
+
+        status = waiting(obj, node.address, error.REASON, error.what, self.registry.stamps.now())
+        self.registry.update("pods", {**obj, "status": status}, "status", trusted=True)
 
     def _typed(self, obj: JSON) -> Pod:
         """The Pod that an object says. The Pods of a workload follow one another, and share what they ask for."""

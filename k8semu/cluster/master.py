@@ -45,6 +45,7 @@ class Master:
     def __init__(self, cluster: Cluster, nodes: dict[str, Node], service_cidr: str, *, instant: bool = True) -> None:
         self.clock = cluster.clock
         self._nodes = nodes
+        cluster.service_cidr = service_cidr
         ranges = Ranges(service_cidrs=(service_cidr,))
         self.registry = Registry(cluster.clock, cluster.world.random, ranges, provision=True)
         self.plane = ControlPlane(self.registry, cluster.clock)

@@ -31,10 +31,33 @@ class Machine:
         self._files: dict[str, str] | None = None     # once somebody looks
 
     @property
+    def nodename(self) -> str:
+        """Its host name, as programs on it are told. Linux: uname(2)"""
+        return self.hostname
+
+    @property
+    def fqdn(self) -> str:
+        """What its /etc/hosts says of its host name first."""
+        return self.nodename
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a command that is run on it."""
+        from k8semu.kube.kubelet.environment import HOME, PATH
+
+        return {"PATH": PATH, "HOME": HOME}
+
+    @property
+    def busybox(self) -> bool:
+        """Are its commands those of busybox?"""
+        return False
+
+    @property
     def files(self) -> dict[str, str]:
         """What can be read on it, by path."""
         if self._files is None:
-            self._files = {"/etc/hostname": f"{self.hostname}\n"}
+            own = f"{self.address}\t{self.nodename}\n" if self.address else ""
+            self._files = {"/etc/hostname": f"{self.nodename}\n", "/etc/hosts": f"127.0.0.1\tlocalhost\n{own}"}
         return self._files
 
     @property

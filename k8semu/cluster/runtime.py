@@ -25,7 +25,8 @@ class _Inside:
     containers: list[Container] | None = None
 
     def __init__(self, net: NetNs, sandbox: Sandbox) -> None:
-        self.net, self.hostname, self.files = net, sandbox.hostname, sandbox.files
+        self.net, self.nodename, self.files, self.busybox = net, sandbox.hostname, sandbox.files, sandbox.busybox
+        self.env: dict[str, str] = {}   # what looks at it is answered without the machine
 
 
 class EmulatedRuntime:

@@ -10,6 +10,7 @@ All they say is in the capture, as plain HTTP/1.1.
 Kubernetes: cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy}
 Differs: no TLS and no authentication, so that what is said can be read. kube-proxy syncs at once, not at
          most once a second. A kubelet renews no Lease: that a node is silent the Master is told by the scenario.
+         What a kubelet reads of Services, Secrets and ConfigMaps for a Pod that starts, it asks nobody.
 Not modelled: the kernel twin does not run these programs, as it is the emulator's own kernel that a kubelet and
          a kube-proxy program here; it is told what they did.
 """
@@ -145,7 +146,8 @@ async def kubelet(node: str) -> None:
 
     pods = Reflector(client, "pods", told, fieldSelector=f"spec.nodeName={node}")
     api.caches["pods"] = pods.cache
-    kubelets = Kubelets(wire.cluster, api, {node: here}, lambda: kubelets.work(), wire.machines)
+    kubelets = Kubelets(wire.cluster, api, {node: here}, lambda: kubelets.work(), wire.machines,
+                        wire.master.registry)
     kubelets.on_pod.append(wire.servers.tell)
     try:
         async with asyncio.TaskGroup() as tasks:

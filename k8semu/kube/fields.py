@@ -30,11 +30,17 @@ METADATA = _names(
 )
 OBJECT = _names("apiVersion kind spec status", metadata=METADATA)
 PORT = _names("containerPort hostPort hostIP protocol name")
+_KEY, _WHOLE = _names("name key optional"), _names("name optional")
+_VALUE_FROM = _names(
+    "fileKeyRef", fieldRef=_names("apiVersion fieldPath"), resourceFieldRef=_names("containerName resource divisor"),
+    configMapKeyRef=_KEY, secretKeyRef=_KEY,
+)  # fmt: skip
 CONTAINER = _names(
-    "name image command args env envFrom workingDir resources volumeMounts volumeDevices livenessProbe",
+    "name image command args workingDir resources volumeMounts volumeDevices livenessProbe",
     "readinessProbe startupProbe lifecycle imagePullPolicy stdin stdinOnce tty securityContext",
     "terminationMessagePath terminationMessagePolicy resizePolicy restartPolicy restartPolicyRules",
-    ports=[PORT],
+    ports=[PORT], env=[_names("name value", valueFrom=_VALUE_FROM)],
+    envFrom=[_names("prefix", configMapRef=_WHOLE, secretRef=_WHOLE)],
 )
 POD_SPEC = _names(
     "ephemeralContainers nodeName nodeSelector hostNetwork hostPID hostIPC hostname hostUsers hostAliases subdomain",

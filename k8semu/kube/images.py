@@ -10,14 +10,14 @@
 
 The annotation ``k8semu/program: package.module:function`` names the user's own asyncio program instead, and
 ``k8semu/args`` its keyword arguments, a JSON object. In their texts ``$(POD_NAME)``, ``$(POD_NAMESPACE)``,
-``$(POD_IP)``, ``$(NODE_NAME)``, ``$(HOST_IP)`` and the container's own env are filled in, as Kubernetes does in
+``$(POD_IP)``, ``$(NODE_NAME)``, ``$(HOST_IP)`` and the container's environment are filled in, as Kubernetes does in
 a container's args. Both annotations can be for one container: ``k8semu/program.CONTAINER``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 from zlib import crc32
@@ -78,7 +78,7 @@ def expand(value: Any, known: Mapping[str, str]) -> Any:
     Kubernetes: third_party/forked/golang/expansion/expand.go
     """
     if isinstance(value, str):
-        return re.sub(r"\$\$|\$\(([^()]*)\)", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), value)
+        return re.sub(r"\$\$|\$\(([^)]*)\)", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), value)
     if isinstance(value, list):
         return [expand(item, known) for item in value]
     if isinstance(value, dict):
@@ -105,16 +105,18 @@ def own_program(container: str, annotations: Mapping[str, str]) -> Launch | None
 
 def launch(
     container: Container, pod: str, annotations: dict[str, str], known: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None, env: Callable[[], Mapping[str, str]] = dict,
 ) -> Launch | None:  # fmt: skip
     """What `container` of Pod `pod` starts; None if it only sleeps.
 
-    `known`: what the Pod's fields are; `files`: what its volumes bring. InputError.
+    `known`: what the Pod's fields are; `files`: what its volumes bring; `env`: asked for the container's environment
+    where something of it is named. InputError.
     """
     own = own_program(container.name, annotations)
     if own:
-        names = {**(known or {}), **{variable.name: variable.value for variable in container.env}}
-        return Launch(own.function, expand(own.args, names))
+        return Launch(own.function, expand(own.args, {**(known or {}), **env()}))
+    if any("$(" in word for word in (*container.command, *container.args)):
+        container = _expanded(container, env())
     image = base_name(container.image)
     if image in SLEEPERS:
         return None
@@ -141,6 +143,12 @@ def launch(
     if not ports:
         return None
     return Launch("k8semu.apps.http_echo:http_echo", {"name": pod, "ports": ports, **_tls(said, files or {})})
+
+
+def _expanded(container: Container, env: Mapping[str, str]) -> Container:
+    """With its command line as the runtime is told it. Kubernetes: ExpandContainerCommandAndArgs()"""
+    command, args = expand(container.command, env), expand(container.args, env)
+    return msgspec.structs.replace(container, command=command, args=args)
 
 
 def _name_servers(files: Mapping[str, str]) -> list[str]:

@@ -37,6 +37,8 @@ class ContainerPort(KubeObject, kw_only=True):
 class EnvVar(KubeObject, kw_only=True):
     name: str
     value: str = ""
+    value_from: dict[str, Any] | None = None
+    """Read where it is needed: see `kube.kubelet.environment`."""
 
 
 class Probe(KubeObject, kw_only=True):
@@ -93,9 +95,15 @@ class Container(KubeObject, kw_only=True):
     args: list[str] = []
     ports: list[ContainerPort] = []
     env: list[EnvVar] = []
+    env_from: list[dict[str, Any]] = []
     volume_mounts: list[VolumeMount] = []
     readiness_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
+
+    @property
+    def names_objects(self) -> bool:
+        """Does its environment take something from elsewhere, that may not be there?"""
+        return bool(self.env_from) or any(variable.value_from is not None for variable in self.env)
 
     @property
     def pre_stop_sleep(self) -> int:
@@ -120,6 +128,11 @@ class PodSpec(KubeObject, kw_only=True):
     node_name: str = ""
     node_selector: dict[str, str] = {}
     host_network: bool = False
+    hostname: str = ""
+    subdomain: str = ""
+    set_hostname_as_fqdn: bool = field(default=False, name="setHostnameAsFQDN")
+    enable_service_links: bool = True
+    host_aliases: list[dict[str, Any]] = []
     dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = "ClusterFirst"
     dns_config: PodDnsConfig | None = None
     volumes: list[Volume] = []

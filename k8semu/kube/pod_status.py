@@ -38,6 +38,23 @@ def running(pod: JSON, addresses: list[str], host: str, now: str, ready: bool = 
     }  # fmt: skip
 
 
+def waiting(pod: JSON, host: str, reason: str, message: str, now: str) -> JSON:
+    """The status of a Pod whose containers cannot be made: ``CreateContainerConfigError``."""
+    before = pod.get("status") or {}
+    conditions = before.get("conditions") or []
+    for kind in KINDS:
+        ready = kind in ("Initialized", "PodScheduled")
+        why = ("", "") if ready else ("ContainersNotReady", _unready(pod))
+        conditions = set_condition(conditions, kind, "True" if ready else "False", now, *why)
+    states = [
+        {"name": part["name"], "image": part.get("image", ""), "imageID": "", "ready": False, "started": False,
+         "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}, "lastState": {}}
+        for part in pod["spec"]["containers"]
+    ]  # fmt: skip
+    return {**before, "phase": "Pending", "conditions": conditions, "hostIP": host, "hostIPs": _host_ips(host),
+            "startTime": before.get("startTime", now), "containerStatuses": states}  # fmt: skip
+
+
 @lru_cache(maxsize=256)
 def _all_true(now: str) -> list[JSON]:
     """All conditions hold since now: one list for all Pods of which that is so."""

@@ -16,11 +16,14 @@ from k8semu.kube.addons import own_labels
 from k8semu.kube.images import ARGS_ANNOTATION, PROGRAM_ANNOTATION, own_program
 from k8semu.kube.objects import PodSpec, Workload, full_name
 from k8semu.scenario.check_steps import check_program, check_steps
+from k8semu.scenario.convert import WrongValue, convert
 from k8semu.wire.addr import IP_ANY, Interface, Prefix, ip_aton, ip_is_loopback, ip_is_multicast, ip_ntoa
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
 
     from k8semu.errors import ScenarioError
+    from k8semu.kube.objects import Container
     from k8semu.scenario.load import Loaded
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
@@ -296,6 +299,28 @@ def _check_pod(loaded: Loaded, key: str, spec: PodSpec, labels: dict[str, dict[s
             path = f"spec.containers[{i}].name"
             raise wrong(f"container {container.name!r} is there already", path, "names of their own")
         names.add(container.name)
+        if container.names_objects:
+            _check_env(container, f"spec.containers[{i}]", wrong)
+    for i, alias in enumerate(spec.host_aliases):
+        _check_typed("HostAlias", alias, f"spec.hostAliases[{i}]", wrong)
+
+
+def _check_env(container: Container, path: str, wrong: Callable[[str, str, str], ScenarioError]) -> None:
+    """The types of what the kubelet reads when it starts the container."""
+    for i, variable in enumerate(container.env):
+        if variable.value_from is not None:
+            _check_typed("EnvSource", variable.value_from, f"{path}.env[{i}].valueFrom", wrong)
+    for i, source in enumerate(container.env_from):
+        _check_typed("EnvFrom", source, f"{path}.envFrom[{i}]", wrong)
+
+
+def _check_typed(name: str, value: object, path: str, wrong: Callable[[str, str, str], ScenarioError]) -> None:
+    from k8semu.kube.api.shapes import environment  # late: few manifests have any of these
+
+    try:
+        convert(value, getattr(environment, name))
+    except WrongValue as error:
+        raise wrong(error.what, f"{path}{error.path}", error.hint) from None
 
 
 def _check_programs(loaded: Loaded, key: str, spec: PodSpec, annotations: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from k8semu.cni.spec import Args, Code
 from k8semu.errors import CniError, CommandError, InputError, K8semuError
 from k8semu.kube.api.conditions import condition
 from k8semu.kube.api.status import ApiError
-from k8semu.kube.images import base_name, expand
+from k8semu.kube.images import expand
 from k8semu.linux.core.commands import BridgePortSet, LinkFault, LinkSet
 from k8semu.scenario import model
 from k8semu.sim.clock import NS_PER_S
@@ -106,13 +106,6 @@ def _resolv_conf(machine: Machine) -> str:
     return machine.files.get("/etc/resolv.conf", "")
 
 
-def _has_busybox(machine: Machine) -> bool:
-    """Are the machine's commands those of busybox?"""
-    return isinstance(machine, PodMachine) and any(
-        base_name(container.image) in ("busybox", "alpine") for container in machine.pod.spec.containers
-    )
-
-
 async def listen(built: Built, action: model.Listen) -> Any:
     return await _call(built, action.from_, "nc", "k8semu.apps.sockets:listen", {"port": action.port})
 
@@ -157,7 +150,8 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
         if argv[0] in SHELLS and argv[1:2] != ["-c"] and not stdin:
             return Output("", 2, f"{argv[0]}: there is nobody to type: give the command itself, or -c\n")
         if argv[0] in SHELLS:
-            return await shell(argv[1:], stdin.encode(), lambda words, _: command_output(built, machine, words))
+            return await shell(argv[1:], stdin.encode(), lambda words, _: command_output(built, machine, words),
+                               where.env)  # fmt: skip
     if argv and argv[0] == "kubectl":
         from k8semu.apps.kubectl.words import LASTING
         from k8semu.scenario.kubectl_steps import kubectl_program
@@ -168,7 +162,7 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
         result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:], stdin))
         return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0] in NETWORK_COMMANDS:
-        program = program_of(argv, _resolv_conf(where), _has_busybox(where), where.files)
+        program = program_of(argv, _resolv_conf(where), where.busybox, where.files)
         if isinstance(program, Output):
             return program
         result = await built.cluster.call(where.netns_name, argv[0], program)
@@ -352,8 +346,9 @@ def _outside(built: Built) -> dict[str, str]:
 
 
 def _pending(built: Built) -> dict[str, str]:
-    """The names of the Pods that no node has taken, and why not."""
-    found = {}
+    """The names of the Pods that no node has taken, or whose containers do not start, and why not."""
+    failed = built.master.kubelets.failed if built.master.kubelets is not None else {}
+    found = {name: error.what for (_, name), error in failed.items()}
     for pod in built.master.registry.list("pods"):
         if not pod["spec"].get("nodeName"):
             held = condition(pod, "PodScheduled")

@@ -100,7 +100,7 @@ def test_a_shell_runs_commands_one_after_the_other_and_says_what_it_does_not_do(
     assert sh("false && echo no || echo yes") == (0, "yes\n", "")
     assert sh("nosuch; true") == (0, "", "sh: nosuch: not found\n")
     assert sh("") == (0, "", "")
-    for line, what in (("ip addr | grep inet", "|"), ("echo $HOME", "$HOME"), ("A=1 true", "A=1"), ("echo `id`", "`")):
+    for line, what in (("ip addr | grep inet", "|"), ("echo $?", "$?"), ("A=1 true", "A=1"), ("echo `id`", "`")):
         assert sh(line) == (2, "", f"sh: {what} is not modelled\n")
-    assert sh("echo '$HOME'") == (0, "$HOME\n", "")
+    assert sh("echo $HOME '$HOME'") == (0, "/root $HOME\n", "")
     assert k8semu("exec", HERE, "web", "--", "sh").err.startswith("sh: there is nobody to type")

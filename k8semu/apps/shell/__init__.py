@@ -7,7 +7,9 @@
     iptables   iptables, iptables-save
     conntrack  conntrack -L, -C, -D
     nft        nft list ruleset
-    sysctl, docker, files (cat, hostname)
+    sysctl, docker, files (cat)
+    itself     env, printenv, hostname, uname
+    sh         sh -c: ; && ||, and variables
 
     network    commands that send packets, as programs: ping, curl, traceroute; `words`: getopt
 

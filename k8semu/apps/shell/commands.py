@@ -31,14 +31,22 @@ def _program(module: str, function: str = "run") -> Answer:
     return run
 
 
-def _file_program(function: str) -> Answer:
-    """One that looks at the machine's files."""
+def _machine_program(module: str, function: str) -> Answer:
+    """One that looks at the machine: its files, its names."""
 
     def run(machine: Machine, args: list[str]) -> Output:
-        output: Output = getattr(import_module("k8semu.apps.shell.files"), function)(machine, args)
+        output: Output = getattr(import_module(f"k8semu.apps.shell.{module}"), function)(machine, args)
         return output
 
     return run
+
+
+def _hostname(machine: Machine, args: list[str]) -> Output:
+    from k8semu.apps.shell.itself import hostname
+
+    own = [str(own.iface).partition("/")[0] for dev in machine.net.devs.values() for own in dev.addresses
+           if dev.name != "lo"]  # fmt: skip
+    return hostname(machine, args, own)
 
 
 def _docker(machine: Machine, args: list[str]) -> Output:
@@ -52,11 +60,12 @@ PROGRAMS: dict[str, Answer] = {
     "iptables-save": _program("iptables", "save"),
     "sysctl": _program("sysctl"),
     "docker": _docker,
-    "hostname": _file_program("hostname"),
+    "hostname": _hostname,
+    **{name: _machine_program("itself", name) for name in ("env", "printenv", "uname")},
     "echo": lambda machine, args: Output(" ".join(args) + "\n"),
     "true": lambda machine, args: Output(""),
     "false": lambda machine, args: Output("", 1),
-    "cat": _file_program("cat"),
+    "cat": _machine_program("files", "cat"),
 }
 """A program's name, and who answers for it. The program's own errors are part of its answer."""
 

@@ -1,4 +1,4 @@
-"""`cat` and `hostname`: what is written on a machine, and what its kernel shows as files.
+"""`cat`: what is written on a machine, and what its kernel shows as files.
 
 Linux: kernel/sysctl.c, net/netfilter/xt_recent.c recent_seq_show()
 """
@@ -59,16 +59,3 @@ def _recent(net: NetNs, name: str) -> str | None:
             f" oldest_pkt: {len(stamps)} {', '.join(stamps)}\n"
         )
     return "".join(rows)
-
-
-def hostname(machine: Machine, args: list[str]) -> Output:
-    """`hostname [-i|-I]`: the name, its address, or all addresses."""
-    own = [str(own.iface).partition("/")[0] for dev in machine.net.devs.values() for own in dev.addresses
-           if dev.name != "lo"]  # fmt: skip
-    if args == ["-I"]:
-        return Output("".join(f"{address} " for address in own) + "\n")
-    if args == ["-i"] and own:
-        return Output(f"{own[0]}\n")
-    if args:
-        return Output("", 1, "hostname: you must be root to change the host name\n")
-    return Output(machine.hostname + "\n")

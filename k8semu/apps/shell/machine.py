@@ -15,7 +15,17 @@ class Machine(Protocol):
     @property
     def net(self) -> NetNs: ...
     @property
-    def hostname(self) -> str: ...
+    def nodename(self) -> str:
+        """Its host name."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of what is typed."""
+
+    @property
+    def busybox(self) -> bool:
+        """Its commands are busybox's."""
+
     @property
     def containers(self) -> list[Container] | None:
         """What `docker ps` lists; None where there is no container runtime."""

@@ -14,15 +14,18 @@ JSON = dict[str, Any]
 NAME = "kubernetes"
 
 
+def service_of_api_server(cidr: str, port: int = 6443) -> JSON:
+    """Its object: the first address of the range."""
+    meta = {"name": NAME, "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}}
+    ports = [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]
+    spec = {"clusterIP": str(ipaddress.ip_network(cidr)[1]), "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
 def publish_api_server(registry: Registry, cidr: str, addresses: list[str], port: int = 6443) -> JSON:
     """default/kubernetes: the first address of the range, and behind it the API servers' own addresses."""
-    meta = {"name": NAME, "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}}
-    first = str(ipaddress.ip_network(cidr)[1])
     ports = [{"name": "https", "protocol": "TCP", "port": port}]
-    service = registry.create("services", {
-        "apiVersion": "v1", "kind": "Service", "metadata": meta,
-        "spec": {"clusterIP": first, "ports": [{**ports[0], "port": 443, "targetPort": port}]},
-    })  # fmt: skip
+    service = registry.create("services", service_of_api_server(cidr, port))
     skip = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     registry.create("endpoints", {
         "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": NAME, "namespace": "default", "labels": skip},

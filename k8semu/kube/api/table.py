@@ -73,6 +73,8 @@ def _pod(pod: JSON, now: int) -> list[Any]:
         reason = "Error"
     elif status.get("phase") == "Pending" and spec.get("nodeName") and not states:
         reason = "ContainerCreating" if is_true(pod, "PodScheduled") else "Pending"
+    for state in reversed(states):
+        reason = ((state.get("state") or {}).get("waiting") or {}).get("reason") or reason
     if "deletionTimestamp" in pod["metadata"]:
         reason = "Terminating"
     ready = sum(bool(state.get("ready")) for state in states)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
+from k8semu.kube.images import expand
 from k8semu.kube.ingress.configure import Options
 from k8semu.kube.ingress.state import Key
 from k8semu.kube.objects import Container
@@ -72,9 +73,9 @@ def _flags(words: list[str]) -> dict[str, str]:
 
 def flags_of(container: Container, known: Mapping[str, str]) -> dict[str, str]:
     """The flags on a container's command line; `known` is what `$(NAME)` stands for."""
-    names = {**{variable.name: variable.value for variable in container.env}, **known}
-    words = [*container.command, *container.args]
-    return _flags([re.sub(r"\$\(([^()]*)\)", lambda m: names.get(m[1], m[0]), word) for word in words])
+    plain = {variable.name: variable.value for variable in container.env if variable.value_from is None}
+    names = {**plain, **known}
+    return _flags(expand([*container.command, *container.args], names))
 
 
 def launch_args(container: Container, controller: str, pod: str, known: Mapping[str, str]) -> dict[str, Any]:

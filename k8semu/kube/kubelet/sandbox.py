@@ -31,6 +31,8 @@ class Sandbox(msgspec.Struct):
     busybox: bool = False
     """Its commands are busybox's."""
     gone: bool = False
+    env: dict[str, dict[str, str]] = {}
+    """The environment of each container."""
 
 
 class Runtime(Protocol):

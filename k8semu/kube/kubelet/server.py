@@ -102,7 +102,7 @@ class KubeletServer:
         elif not command or not streams:
             await _say(client, 400, "you must specify at least 1 of stdin, stdout, stderr, and a command\n")
         else:
-            await self._lead_on(client, method, headers, Exec(sandbox, command, streams))
+            await self._lead_on(client, method, headers, Exec(sandbox, command, names[2], streams))
 
     async def _port_forward(self, client: Http1, method: bytes, headers: Headers, names: list[str]) -> None:
         sandbox = self.sandboxes.get(*names)

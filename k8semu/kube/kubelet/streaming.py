@@ -52,6 +52,7 @@ class Exec(msgspec.Struct):
 
     sandbox: Sandbox
     command: list[str]
+    container: str
     streams: list[str]
     """Which of stdin, stdout, stderr (and resize) the client will make."""
 
@@ -156,7 +157,7 @@ class StreamingServer:
         stdin = await streams["stdin"].read_all() if "stdin" in streams else b""
         await asyncio.sleep(START)
         try:
-            done = await execute(self.runtime, asked.sandbox, asked.command, stdin)
+            done = await execute(self.runtime, asked.sandbox, asked.command, stdin, asked.container)
         except NoSuchCommand as error:
             said = "error executing command in container: failed to exec in container: OCI runtime"
             return b"", b"", failure(f"{said} exec failed: unable to start container process: {error}: unknown")

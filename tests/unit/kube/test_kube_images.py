@@ -56,7 +56,7 @@ def test_an_annotation_names_the_users_own_program() -> None:
 def test_arguments_are_json_with_the_pods_fields_filled_in() -> None:
     args = '{"ip": "$(POD_IP)", "ports": [80, "$(PORT)"], "n": {"a": 1}}'
     own = {"k8semu/program": "shop.main:serve", "k8semu/args": args}
-    found = launch(container("busybox", env=[{"name": "PORT", "value": "81"}]), "web", own, {"POD_IP": "172.17.0.2"})
+    found = launch(container("busybox"), "web", own, {"POD_IP": "172.17.0.2"}, env=lambda: {"PORT": "81"})
     assert found == Launch("shop.main:serve", {"ip": "172.17.0.2", "ports": [80, "81"], "n": {"a": 1}})
     own["k8semu/args.side"] = '{"port": 1}'
     assert launch(container("busybox", name="side"), "web", own) == Launch("shop.main:serve", {"port": 1})
@@ -75,6 +75,12 @@ def test_arguments_that_are_no_json_object_are_refused(text: str) -> None:
 )
 def test_names_are_filled_in_as_in_a_containers_args(text: str, expanded: str) -> None:
     assert expand(text, {"A": "1"}) == expanded
+
+
+def test_a_servers_flags_are_filled_in_from_its_environment() -> None:
+    server = container("agnhost", args=["netexec", "--http-port=$(PORT)"])
+    found = launch(server, "web", {}, env=lambda: {"PORT": "81"})
+    assert found == Launch("k8semu.apps.http_echo:http_echo", {"name": "web", "ports": [81]})
 
 
 def test_docker_ps_shows_the_manifests_command() -> None:

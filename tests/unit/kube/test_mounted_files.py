@@ -106,7 +106,8 @@ def scenario(folder: Path, *steps: JSON, secret: str = "tls", later: bool = Fals
     client = _pod("client", "curl", [], {"configMap": {"name": "ca"}}, "/ca")
     trusted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca"},
                "data": {"ca.crt": certificates.authority()}}  # fmt: skip
-    apply = [{"apply": [server]}, {"apply": [held], "expect": {"started": ["shop"]}}] if later else []
+    waits: JSON = {"apply": [server], "expect": {"pending": ["shop"]}}
+    apply = [waits, {"apply": [held], "expect": {"started": ["shop"]}}] if later else []
     spec = {"nodes": [{"name": "host1", "address": "10.100.0.2/24", "podCIDR": "172.17.0.0/24"}],
             "names": {"shop.example": "172.17.0.3"}, "steps": [*apply, *steps]}  # fmt: skip
     head = {"apiVersion": "k8semu/v1", "kind": "Scenario", "spec": spec}

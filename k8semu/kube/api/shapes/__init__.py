@@ -97,7 +97,7 @@ def shape_of(plural: str) -> type[AnyShape]:
     return shape
 
 
-def wrong_shape(shape: type[AnyShape], kind: str, obj: Any) -> str:
+def wrong_shape(shape: type[Shape], kind: str, obj: Any) -> str:
     """Which field has a wrong type, as Go's JSON decoder says it; '' when all are right."""
     try:
         convert(obj, shape)

@@ -41,6 +41,8 @@ class Probe(Shape):
 class Env(Shape):
     name: Text = None
     value: Text = None
+    value_from: Any = None
+    """See `environment`: few have one, and each type takes time to make."""
 
 
 class VolumeMount(Shape):
@@ -79,6 +81,7 @@ class Container(Shape):
     args: Strings = None
     ports: list[ContainerPort] | None = None
     env: list[Env] | None = None
+    env_from: list[Any] | None = None
     volume_mounts: list[VolumeMount] | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
@@ -119,6 +122,9 @@ class PodSpec(Shape):
     host_network: Flag = None
     hostname: Text = None
     subdomain: Text = None
+    set_hostname_as_fqdn: Flag = field(default=None, name="setHostnameAsFQDN")
+    enable_service_links: Flag = None
+    host_aliases: list[Any] | None = None
     restart_policy: Text = None
     dns_policy: Text = None
     termination_grace_period_seconds: Number = None

@@ -109,6 +109,10 @@ def _containers(path: str, containers: list[JSON], spec: JSON) -> Errors:
         errors += _ports(f"{here}.ports", part.get("ports") or [], bool(spec.get("hostNetwork")))
         for key in PROBES:
             errors += _probe(f"{here}.{key}", part.get(key))
+        if part.get("env") or part.get("envFrom"):
+            from k8semu.kube.api.strategies.container_env import validate_env  # late: few have one
+
+            errors += validate_env(here, part)
     return errors
 
 
