@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def run_all(
             import json
 
             result = run(loaded, Path(output), form=form, seed=seed)
-            sys.stdout.write(json.dumps(as_plain(result)) + "\n")
+            sys.stdout.write(json.dumps(as_plain(result, loaded.inert)) + "\n")
             sys.stdout.flush()
         else:
             from k8semu.scenario.story import Story
@@ -56,8 +56,12 @@ def _apart(scenarios: list[Any]) -> None:
             raise InputError(what, hint="other names, or a run of its own for each, with its -o DIR")
 
 
-def as_plain(result: Any) -> dict[str, Any]:
-    """The stable JSON form of a run; `failures` and `crashes`, lists of sentences, only where there are any."""
+def as_plain(result: Any, inert: Sequence[str] = ()) -> dict[str, Any]:
+    """The stable JSON form of a run.
+
+    Lists of sentences, only where there are any: `failures` of a step, `crashes` of programs, and `withoutEffect`,
+    what the file has that does nothing here (`inert`).
+    """
     plain = {
         "scenario": result.scenario, "ok": result.ok, "frames": result.frames, "capture": result.capture,
         "steps": [
@@ -66,4 +70,5 @@ def as_plain(result: Any) -> dict[str, Any]:
             for step in result.steps
         ],
     }  # fmt: skip
-    return plain | ({"crashes": result.crashes} if result.crashes else {})
+    told = {"withoutEffect": list(inert), "crashes": result.crashes}
+    return plain | {key: value for key, value in told.items() if value}

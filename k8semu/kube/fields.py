@@ -119,3 +119,20 @@ def _in(value: Any, known: Any, path: str) -> Unknown | None:
             close = close or near(key[:80], sorted(known), 1, NEAR)
             return Unknown(f"{path}.{key}", key, close[0] if close else "")
     return next((wrong for key, inner in value.items() if (wrong := _in(inner, known.get(key), f"{path}.{key}"))), None)
+
+
+def without_effect(manifest: dict[str, Any]) -> list[str]:
+    """Fields of a Pod or workload that decide what runs where in a real cluster, and not here."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] in WORKLOADS:
+        spec = (spec.get("template") or {}).get("spec") or {}
+    elif manifest["kind"] != "Pod":
+        return []
+    found = ["initContainers"] if spec.get("initContainers") else []
+    for key, rules in (spec.get("affinity") or {}).items():
+        if isinstance(rules, dict) and rules.get("requiredDuringSchedulingIgnoredDuringExecution"):
+            found.append(f"affinity.{key}")
+    rules = spec.get("topologySpreadConstraints") or []
+    if any(isinstance(rule, dict) and rule.get("whenUnsatisfiable") != "ScheduleAnyway" for rule in rules):
+        found.append("topologySpreadConstraints")
+    return found

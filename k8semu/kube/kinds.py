@@ -25,6 +25,8 @@ NOT_YET = ("Endpoints", "NetworkPolicy")
 """Kinds that have an effect on a real cluster's network, and not yet here."""
 SILENT = ("ServiceAccount",)
 """Kinds that only serve others; nobody wonders that they do nothing by themselves."""
+POD_MAKERS = ("Job", "CronJob", "ReplicationController")
+"""Kinds whose Pods a real cluster would make."""
 KINDS = (*TYPES, *LATER, *NOT_YET, *SILENT)
 
 
@@ -33,3 +35,30 @@ def type_of(kind: str) -> Any:
     if kind in LATER:
         return getattr(import_module(LATER[kind]), kind)
     return TYPES.get(kind, AnyObject)
+
+
+def group_of(api_version: str) -> str:
+    """The API group: ``apps`` of apps/v1, '' of v1."""
+    return api_version.rpartition("/")[0]
+
+
+def is_foreign(api_version: str, kind: str) -> bool:
+    """Is it a custom resource? Its group is a domain, and its Service (Knative has one) is not Kubernetes'.
+
+    A kind of ours under a mistyped group of Kubernetes (``network.k8s.io``) is none: it is a mistake.
+    """
+    group = group_of(api_version)
+    if "." not in group or group in ("discovery.k8s.io", "networking.k8s.io"):
+        return False
+    return kind not in KINDS or not group.endswith(".k8s.io")
+
+
+def why_inert(api_version: str, kind: str) -> str:
+    """Why an object of a kind that is read as AnyObject does nothing, '' where nobody would wonder."""
+    if is_foreign(api_version, kind):
+        return "a custom resource, not modelled"
+    if kind in SILENT:
+        return ""
+    if kind in POD_MAKERS:
+        return "its Pods are not made"
+    return "not modelled yet" if kind in NOT_YET else "no effect on the network"

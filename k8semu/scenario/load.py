@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from k8semu.errors import InputError, ScenarioError, near
-from k8semu.kube.fields import unknown
-from k8semu.kube.kinds import KINDS, NOT_YET, SILENT, KubeKind, type_of
+from k8semu.kube.fields import unknown, without_effect
+from k8semu.kube.kinds import KINDS, KubeKind, group_of, is_foreign, type_of, why_inert
 from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload, full_name
 from k8semu.scenario.check import check
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
@@ -220,7 +220,9 @@ def _scenario(loaded: Loaded, doc: dict[Any, Any]) -> Scenario:
         raise loaded.error(error.what, error.path.lstrip("."), error.hint) from None
     for i, step in enumerate(scenario.spec.steps):
         for j, manifest in enumerate(step.apply or []):
-            read_object(loaded, manifest, Place(0, f"{'' if loaded.bare else '.spec'}.steps[{i}].apply[{j}]"))
+            place = Place(0, f"{'' if loaded.bare else '.spec'}.steps[{i}].apply[{j}]")
+            thing = read_object(loaded, manifest, place)
+            _say_inert(loaded, manifest, thing, f" (step {i + 1})")
     return scenario
 
 
@@ -234,11 +236,17 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
             _manifest(loaded, item, Place(place.document, f"{place.prefix}.items[{number}]"))
         return
     thing = read_object(loaded, doc, place)
+    foreign = is_foreign(doc["apiVersion"], thing.kind)
     key = f"{thing.kind} {full_name(thing.metadata)}"
+    if foreign:
+        key = f"{thing.kind}.{group_of(doc['apiVersion'])} {full_name(thing.metadata)}"
     if key in loaded.places:
         first = line_of(loaded.text, loaded.places[key].document, parts(loaded.places[key].prefix))
         raise loaded.error_at(place, f"{key} is there already", ".metadata.name", f"see line {first}")
     loaded.places[key] = place
+    _say_inert(loaded, doc, thing)
+    if foreign:
+        return
     loaded.manifests.append(doc)
     if isinstance(thing, Pod):
         loaded.pods.append(thing)
@@ -246,9 +254,16 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         loaded.workloads.append(thing)
     else:
         loaded.objects.append(thing)
-        if isinstance(thing, AnyObject) and thing.kind not in SILENT:
-            why = "not modelled yet" if thing.kind in NOT_YET else "no effect on the network"
-            loaded.inert.append(f"{thing.kind} {thing.metadata.name}: {why}")
+
+
+def _say_inert(loaded: Loaded, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:
+    """Note what an object does not do."""
+    if isinstance(thing, AnyObject):
+        why = why_inert(thing.api_version, thing.kind)
+    else:
+        why = ", ".join(without_effect(doc))
+    if why:
+        loaded.inert.append(f"{thing.kind} {thing.metadata.name}{where}: {why}")
 
 
 def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
@@ -261,26 +276,42 @@ def read_object(loaded: Loaded, doc: Any, place: Place) -> KubeKind:
     kind = doc["kind"]
     if kind == "Scenario":
         _fail(loaded, place, "a second scenario", ".kind", "one Scenario, in the first document")
+    if is_foreign(doc["apiVersion"], kind):
+        return _any_object(doc)
     if kind not in KINDS:
         close = near(kind, KINDS, 1, 0.8)
         close = close or [known for known in KINDS if sorted(known.lower()) == sorted(kind.lower())]
         if close:
             _fail(loaded, place, f"unknown kind {kind!r}", ".kind", f"did you mean {close[0]}?")
     if wrong := unknown(doc):
-        hint = f"did you mean {wrong.meant}?" if wrong.meant else f"a {kind} has no such field here"
+        _version_first(loaded, doc, place)
+        one = f"an {kind}" if kind[0] in "AEIOU" else f"a {kind}"
+        hint = f"did you mean {wrong.meant}?" if wrong.meant else f"{one} has no such field here"
         _fail(loaded, place, f"unknown key {wrong.key!r:.80}", wrong.path, hint)
     try:
         thing: KubeKind = convert(doc, type_of(kind))
     except WrongValue as error:
         if kind not in KINDS:   # of a kind that does nothing here, only the name matters
-            return AnyObject(api_version=doc["apiVersion"], kind=kind, metadata=ObjectMeta(name=_any_name(doc)))
+            return _any_object(doc)
         _fail(loaded, place, error.what, error.path, error.hint)
     return thing
 
 
-def _any_name(doc: dict[Any, Any]) -> str:
+def _version_first(loaded: Loaded, doc: dict[str, Any], place: Place) -> None:
+    """A version that is gone has other fields: it is the mistake, and they are not."""
+    try:
+        convert(doc, type_of(doc["kind"]))
+    except WrongValue as error:
+        if error.path == ".apiVersion":
+            _fail(loaded, place, error.what, error.path, error.hint)
+
+
+def _any_object(doc: dict[Any, Any]) -> AnyObject:
+    """What is kept of an object that does nothing here: its name."""
     meta = doc.get("metadata")
-    return str(meta.get("name", "?")) if isinstance(meta, dict) else "?"
+    meta = meta if isinstance(meta, dict) else {}
+    named = ObjectMeta(name=str(meta.get("name", "?")), namespace=str(meta.get("namespace", "default")))
+    return AnyObject(api_version=doc["apiVersion"], kind=doc["kind"], metadata=named)
 
 
 def _fail(loaded: Loaded, place: Place, what: str, path: str, hint: str = "") -> NoReturn:

@@ -199,6 +199,13 @@ def test_json_says_of_a_step_what_was_otherwise(tmp_path: Path) -> None:
     assert (said.code, failed["failures"], "failures" in waited) == (1, ["received: expected 0, got 1"], False)
 
 
+def test_json_says_what_has_no_effect(tmp_path: Path) -> None:
+    path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
+    path.write_text(f"{path.read_text()}---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: migrate}}\n")
+    said = k8semu("run", str(path), "--json", "-o", str(tmp_path / "out"))
+    assert json.loads(said.out)["withoutEffect"] == ["Job migrate: its Pods are not made"]
+
+
 def test_json_says_which_program_crashed(tmp_path: Path) -> None:
     path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
     crash = "metadata: {name: web, annotations: {k8semu/program: 'cli_programs:crash'}}"

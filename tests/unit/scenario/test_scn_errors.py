@@ -51,6 +51,15 @@ MISTAKES = [
     Mistake("two merge keys", "a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a\n", 4, "", "<<: [*a, *b]"),
     Mistake("a wrong value by an alias", HEAD + "spec:\n  nodes:\n    - &n {name: a, address: 10.0.0.2/24}\n"
             "    - *n\n", 6, "spec.nodes[1].name", "'a' is there already"),
+    Mistake("a version that is gone, and its fields", "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\n"
+            "metadata: {name: x}\nspec: {backend: {serviceName: web}}\n", 1, "documents[0].apiVersion",
+            "did you mean networking.k8s.io/v1?"),
+    Mistake("a mistyped group", "apiVersion: network.k8s.io/v1\nkind: Ingress\nmetadata: {name: x}\n", 1,
+            "documents[0].apiVersion", "did you mean networking.k8s.io/v1?"),
+    Mistake("a mistyped group without dots", "apiVersion: app/v1\nkind: Deployment\nmetadata: {name: x}\n", 1,
+            "documents[0].apiVersion", "did you mean apps/v1?"),
+    Mistake("a field that an Ingress lacks", "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: x}\n"
+            "spec: {foo: 1}\n", 4, "documents[0].spec.foo", "an Ingress has no such field"),
     Mistake("a pipe where no shell is", steps("exec: {on: client, command: ip route | grep default}"), 5,
             "spec.steps[0].exec.command", "'|' is for a shell"),
     Mistake("two commands where no shell is", steps("exec: {on: client, command: ip route; ip addr}"), 5,

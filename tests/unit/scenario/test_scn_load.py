@@ -60,8 +60,49 @@ def test_what_has_no_effect_is_listed() -> None:
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     )
     loaded = parse(text, "f.yaml", "f")
-    assert loaded.inert == ["NetworkPolicy account: not modelled yet", "CronJob tick: no effect on the network"]
+    assert loaded.inert == ["NetworkPolicy account: not modelled yet", "CronJob tick: its Pods are not made"]
     assert [thing.kind for thing in loaded.objects] == ["NetworkPolicy", "CronJob", "ConfigMap", "Namespace"]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        ("serving.knative.dev/v1", "Service"), ("apps.kruise.io/v1beta1", "StatefulSet"), ("longhorn.io/v1", "Node"),
+        ("cilium.io/v2", "CiliumNetworkPolicy"), ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
+    ],
+)  # fmt: skip
+def test_a_custom_resource_is_none_of_the_kinds_that_it_is_called_like(version: str, kind: str) -> None:
+    custom = f"---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: client}}\nspec: {{image: {{x: 1}}}}\n"
+    own = "---\napiVersion: v1\nkind: Service\nmetadata: {name: client}\nspec: {ports: [{port: 80}]}\n"
+    loaded = parse(POD + custom + own, "f.yaml", "f")
+    assert loaded.inert == [f"{kind} client: a custom resource, not modelled"]
+    assert [manifest["kind"] for manifest in loaded.manifests] == ["Pod", "Service"]
+
+
+def test_what_decides_where_pods_run_and_is_not_modelled_is_listed() -> None:
+    must = "{requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname}]}"
+    may = "{preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1}]}"
+    text = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n"
+        "  template:\n    metadata: {labels: {app: web}}\n    spec:\n"
+        f"      affinity: {{podAntiAffinity: {must}, podAffinity: {may}}}\n"
+        "      initContainers: [{name: i, image: busybox}]\n"
+        "      topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]\n"
+        "      containers: [{name: c, image: nginx}]\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec:\n"
+        "  topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]\n"
+        "  containers: [{name: c, image: nginx}]\n"
+    )
+    assert parse(text, "f.yaml", "f").inert == [
+        "Deployment web: initContainers, affinity.podAntiAffinity", "Pod one: topologySpreadConstraints",
+    ]  # fmt: skip
+
+
+def test_what_a_step_applies_without_effect_is_listed_with_its_step() -> None:
+    job = "{apiVersion: batch/v1, kind: Job, metadata: {name: migrate}}"
+    assert parse(f"steps:\n- wait: 1\n- apply: [{job}]\n{'---'}\n{POD}", "f.yaml", "f").inert == [
+        "Job migrate (step 2): its Pods are not made"
+    ]
 
 
 def test_fields_that_only_a_real_cluster_uses_are_passed_over() -> None:
