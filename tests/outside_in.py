@@ -89,7 +89,6 @@ NODE_ADDRESSES: list[tuple[str, dict[str, Any], dict[str, Seen]]] = [
 BRIDGE2, TUNNEL2, SLB = "172.17.1.1", "172.17.1.0", "10.100.0.254"
 CLOSED = "ECONNRESET"
 """The load balancer takes the connection, and closes it at once: no node is well."""
-FROM_ANYWHERE = ("outside", "the node", "another node", "Pod on the node", "Pod on another node")
 
 LOAD_BALANCER: list[tuple[str, str, str, str, Seen]] = [
     # forwarding, policy, the Pod is, the client is, which address the Pod sees (or how it fails)

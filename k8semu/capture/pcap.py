@@ -136,8 +136,6 @@ class PcapFolder(Whole):
         self._folder.abort()
 
 
-Packer = Callable[[int, bytes | bytearray, int], tuple[int, bytes]]
-
 _FORMS = {
     MAGIC_MICRO.to_bytes(4, "little"): ("<", 1000),
     MAGIC_MICRO.to_bytes(4, "big"): (">", 1000),

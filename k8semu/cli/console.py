@@ -49,10 +49,6 @@ class Terminal:
 
             self._rich = Console(theme=Theme(STYLES), highlight=False, soft_wrap=True)
 
-    @property
-    def is_terminal(self) -> bool:
-        return self._rich is not None
-
     def line(self, *pieces: tuple[str, str] | str) -> None:
         """Write one line of pieces: text, or (style, text)."""
         self._wipe()

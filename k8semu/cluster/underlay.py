@@ -34,7 +34,6 @@ class Underlay:
         self._devices: dict[str, int] = {}
         self.ports: dict[tuple[str, str], str] = {}   # (machine, device) -> its switch port
         self.gateways: dict[Prefix, str] = {}         # network -> the router's address in it
-        self._router = False
         cluster.add_netns(UNDERLAY)
         cluster.tell(UNDERLAY, Sysctl(name="net.bridge.bridge-nf-call-iptables", value=0))
 

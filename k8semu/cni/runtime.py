@@ -11,7 +11,6 @@ Shown: /var/lib/cni/results/NET-CONTAINER-eth0 on the node
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -23,9 +22,6 @@ from k8semu.cni.spec import Args, Code, ConfigList, Result, error_json
 from k8semu.errors import CniError
 
 __all__ = ["CniRuntime", "Plugin", "error_json"]
-
-CACHE = "/var/lib/cni/results"
-_PORT_MAPPING = ("hostPort", "containerPort", "protocol", "hostIP")
 
 
 class Plugin(Protocol):
@@ -114,23 +110,6 @@ class CniRuntime:
     def _cached(self, args: Args) -> tuple[Args, Result | None]:
         """The arguments and the result of ADD, if there was one."""
         return self.results.get((args.container_id, args.ifname), (args, None))
-
-    def cache_files(self) -> dict[str, str]:
-        """What libcni keeps on disk: path and text. Kubernetes: libcni/api.go cachedInfo."""
-        name = self.config.name
-        conf = base64.b64encode(msgspec.json.encode(self.config.json())).decode()
-        return {
-            f"{CACHE}/{name}-{args.container_id}-{args.ifname}": msgspec.json.encode({
-                "kind": "cniCacheV1", "containerId": args.container_id, "config": conf, "ifName": args.ifname,
-                "networkName": name, "netns": args.path, **_capability_args(args), "result": result.json(),
-            }).decode()
-            for args, result in self.results.values()
-        }  # fmt: skip
-
-
-def _capability_args(args: Args) -> dict[str, object]:
-    rows = [dict(zip(_PORT_MAPPING, mapping, strict=True)) for mapping in args.port_mappings]
-    return {"capabilityArgs": {"portMappings": rows}} if rows else {}
 
 
 def _for(plugin: Plugin, args: Args) -> Args:

@@ -37,7 +37,6 @@ FLAGS = {
 }  # fmt: skip
 """Flags of servers that say where and how they serve."""
 SLEEPERS = ("busybox", "alpine", "curl", "netshoot", "debian", "ubuntu", "pause")
-ECHOERS = ("tcp-echo", "udp-echo")
 
 INGRESS_CONTROLLERS = {
     "nginx-ingress-controller": "k8s.io/ingress-nginx", "ingress-nginx": "k8s.io/ingress-nginx",

@@ -50,7 +50,6 @@ class Nud(StrEnum):
 FIXED = (Nud.PERMANENT, Nud.NOARP)
 CONNECTED = (Nud.REACHABLE, *FIXED)
 VALID = (*CONNECTED, Nud.STALE, Nud.DELAY, Nud.PROBE)
-IN_TIMER = (Nud.INCOMPLETE, Nud.DELAY, Nud.PROBE)
 
 
 class Neighbour:

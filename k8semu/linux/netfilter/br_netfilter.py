@@ -1,7 +1,7 @@
 """Bridged IPv4 frames through the iptables hooks, as if they were routed.
 
     port ─▶ pre_routing ─▶ FDB ─┬▶ forward ─▶ post_routing ─▶ port
-                                └▶ local_in ─▶ IP, which skips PREROUTING
+                                └▶ IP, whose tables pass over PREROUTING
 
 The hooks see the bridge as device in and out, the ports only through `-m physdev`. If PREROUTING
 gives a frame another destination, its way is looked up: behind the same bridge it gets the MAC of
@@ -103,10 +103,6 @@ class BrNetfilter:
         else:
             for piece in self.net.ipv4.fragments.pieces(skb, mtu):
                 okfn(piece)
-
-    def local_in(self, skb: Skb, bridge: NetDevice, okfn: OkFn) -> None:
-        """A frame for the machine itself: IP's own hooks follow."""
-        okfn(skb)
 
     def dev_xmit(self, skb: Skb) -> bool:
         """The bridge device is asked to send `skb`: has it waited here for a MAC? Then its way goes on.

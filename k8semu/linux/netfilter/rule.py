@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
 
 class Verdict(IntEnum):
-    """What a rule or chain decides. DROP: the caller ends the packet; STOLEN: it has ended already."""
+    """What a rule or chain decides. DROP: the caller ends the packet."""
 
     ACCEPT = 1
     DROP = 2
     RETURN = 3
-    STOLEN = 4
 
 
 class Pkt:

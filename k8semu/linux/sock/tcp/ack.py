@@ -96,7 +96,6 @@ def store_ts_recent(sk: TcpSock, tsval: int) -> None:
     """Remember the peer's timestamp if it is not older. Linux: tcp_replace_ts_recent(), tcp_paws_check()."""
     if (tsval - sk.ts_recent & MASK) < 0x80000000:
         sk.ts_recent = tsval
-        sk.ts_recent_at = sk.clock.now
 
 
 def _update_window(sk: TcpSock, seq: int, ack: int, window: int) -> bool:

@@ -267,7 +267,6 @@ def rcv_synsent(sk: TcpSock, skb: Skb, h: Header) -> None:
 def _take_syn(sk: TcpSock, h: Header, opts: Options) -> None:
     """What a peer's SYN says about it."""
     settings = sk.net.sysctl
-    sk.irs = h.seq
     sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = h.seq + 1
     sk.snd_wl1 = h.seq
     sk.ts_ok = opts.ts is not None and settings.integer("net.ipv4.tcp_timestamps") != 0

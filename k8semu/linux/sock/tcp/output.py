@@ -78,11 +78,6 @@ def send_syn(sk: TcpSock, flags: int) -> int:
 # --- data -------------------------------------------------------------------------------------
 
 
-def queued(sk: TcpSock) -> int:
-    """Bytes in the send buffer, sent and not."""
-    return len(sk.buf)
-
-
 def is_writeable(sk: TcpSock) -> bool:
     """Is at least a third of the buffer free? Linux: sk_stream_is_writeable()."""
     return sk.sndbuf - len(sk.buf) >= len(sk.buf) >> 1
@@ -295,7 +290,6 @@ def send_fin(sk: TcpSock) -> None:
         sk.unsent[-1].flags |= FIN
     else:
         sk.unsent.append(Unsent(sk.write_seq, sk.write_seq, FIN))
-    sk.fin_seq = sk.write_seq
     sk.write_seq += 1
     push_pending(sk, push=True)
 

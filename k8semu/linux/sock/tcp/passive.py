@@ -41,7 +41,6 @@ def create_child(req: RequestSock) -> TcpSock:
     sent = Sent(sk.iss, sk.iss + 1, SYN | ACK, sk.clock.now)
     sent.tries = 1  # its round trip is taken from the timestamp
     sk.rtx.append(sent)
-    sk.irs = req.rcv_isn
     sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = req.rcv_isn + 1
     sk.rcv_wnd, sk.rcv_wscale = req.rcv_wnd, req.rcv_wscale if req.wscale is not None else 0
     sk.rcv_ssthresh = sk.rcv_wnd

@@ -53,6 +53,5 @@ AFTER_CLOSE = {
 """Where closing our direction leads, with a FIN. Linux: net/ipv4/tcp.c new_state[]."""
 
 CAN_SEND = frozenset((State.ESTABLISHED, State.CLOSE_WAIT))
-CAN_RECEIVE = frozenset((State.ESTABLISHED, State.FIN_WAIT1, State.FIN_WAIT2))
 CAN_TRANSMIT = frozenset((State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT1, State.CLOSING, State.LAST_ACK))
 """Queued data and FIN still go out."""

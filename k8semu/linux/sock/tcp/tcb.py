@@ -81,13 +81,11 @@ class Tcb:
         "err",
         "err_soft",
         "fin_received",
-        "fin_seq",
         "flow",
         "header_sum",
         "high_seq",
         "ident",
         "in_notify",
-        "irs",
         "iss",
         "keep_cnt",
         "keep_idle",
@@ -173,7 +171,6 @@ class Tcb:
         "ts_offset",
         "ts_ok",
         "ts_recent",
-        "ts_recent_at",
         "ttl",
         "unsent",
         "user_timeout",
@@ -237,7 +234,6 @@ class Tcb:
         self.rack_at = 0                          # when the latest delivered segment was sent
         self.sndbuf = int(str(net.sysctl.get("net.ipv4.tcp_wmem")).split()[1])
         self.nospace = False
-        self.fin_seq: int | None = None
         self.mss_clamp = self.mss_cache = 536
         self.advmss = 1460
         self.pmtu = 0
@@ -254,7 +250,7 @@ class Tcb:
         self.flow = flow
 
     def _init_receive(self, net: Net) -> None:
-        self.irs = self.rcv_nxt = self.rcv_wup = self.rcv_wnd = self.copied_seq = 0
+        self.rcv_nxt = self.rcv_wup = self.rcv_wnd = self.copied_seq = 0
         self.rcv_wscale = self.rcv_ssthresh = self.window_clamp = 0
         self.rcvbuf = int(str(net.sysctl.get("net.ipv4.tcp_rmem")).split()[1])
         self.rcv_mss = 536
@@ -264,7 +260,7 @@ class Tcb:
         self.ack_seq_ooo: tuple[int, int] | None = None    # duplicate to report (RFC 2883)
         self.fin_received = False
         self.ts_ok = self.sack_ok = False
-        self.ts_offset = self.ts_recent = self.ts_recent_at = 0
+        self.ts_offset = self.ts_recent = 0
         self.drs_space = self.drs_seq = self.drs_time = 0
         self.quick = 0
         self.pingpong = self.ack_pending = self.ack_now = False
