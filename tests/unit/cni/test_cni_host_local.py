@@ -112,3 +112,16 @@ def test_giving_back_twice_is_no_error_and_check_finds_what_is_not_held() -> Non
     ipam.delete(args("a"))
     with pytest.raises(CniError, match="Failed to find address added by container a"):
         ipam.check(args("a"))
+
+
+@pytest.mark.parametrize(("first_end", "clash"), [("10.0.0.19", False), ("10.0.0.20", True), ("10.0.0.255", True)])
+def test_ranges_of_a_set_that_share_an_address_are_refused(first_end: str, clash: bool) -> None:
+    subnet = "10.0.0.0/24" if first_end != "10.0.0.255" else "10.0.0.0/16"
+    first = {"subnet": subnet, "rangeStart": "10.0.0.10", "rangeEnd": first_end}
+    second = {"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.20", "rangeEnd": "10.0.0.30"}
+    for ranges in ([first, second], [second, first]):
+        if clash:
+            with pytest.raises(CniError, match="overlap"):
+                allocator(*ranges)
+        else:
+            assert allocator(*ranges)

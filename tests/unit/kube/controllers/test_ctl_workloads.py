@@ -95,6 +95,21 @@ def test_a_rolling_update_waits_for_readiness(master: Master) -> None:
     assert images(master).count("nginx:2") > 2
 
 
+def test_a_deployment_is_available_with_as_many_pods_as_an_update_has_to_leave(master: Master) -> None:
+    """4 Pods, 25 %: three are enough, two are not."""
+    master.create("deployments", workload("Deployment", replicas=4))
+    said = []
+    for name in master.names()[:2]:
+        master.ready(name, False)
+        status = master.registry.get("deployments", "default", "account")["status"]
+        said.append((status["availableReplicas"], *(
+            (each["status"], each["reason"]) for each in status["conditions"] if each["type"] == "Available"
+        )))  # fmt: skip
+    assert said == [
+        (3, ("True", "MinimumReplicasAvailable")), (2, ("False", "MinimumReplicasUnavailable")),
+    ]  # fmt: skip
+
+
 def test_recreate_stops_all_before_it_starts_any(master: Master) -> None:
     master.create("deployments", workload("Deployment", replicas=2, strategy={"type": "Recreate"}))
     master.lingering = True

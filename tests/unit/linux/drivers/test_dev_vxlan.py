@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from netlab import Emulated, Lab, framed, icmp_echo, mac, mac_bytes, two_nodes
+from netlab import Emulated, Lab, arp, framed, icmp_echo, mac, mac_bytes, two_nodes
 
 from k8semu.linux.core.commands import FdbAdd, FdbDel, LinkSet, VxlanAdd
 from k8semu.linux.core.drop import Drop
@@ -76,12 +76,22 @@ def test_a_frame_that_carries_our_own_mac_has_gone_round() -> None:
 @pytest.mark.parametrize(("outer", "inner", "result"), [(3, 1, 3), (3, 2, 3), (1, 2, 1), (2, 1, 1), (0, 2, 2)])
 def test_congestion_marks_are_carried_inwards(outer: int, inner: int, result: int) -> None:
     world = nodes()
-    seen: list[int] = []
-    world.nets["h2"].devs["flannel.1"].tap = lambda skb, *_: seen.append(skb.data[15])
+    seen: list[bytes] = []
+    world.nets["h2"].devs["flannel.1"].tap = lambda skb, *_: seen.append(bytes(skb.data[14:34]))
     packet = icmp_echo("172.17.0.2", "172.17.1.3", tos=inner)
     frame = framed(packet, mac_bytes("h1", "flannel.1"), mac_bytes("h2", "flannel.1"))
     arrive(world, (15, bytes([outer])), inner=frame)
-    assert seen[0] == result
+    assert seen[0][1] == result
+    assert checksum(seen[0]) == 0
+
+
+def test_a_frame_that_is_no_ip_has_no_place_for_a_congestion_mark_and_passes() -> None:
+    world = nodes()
+    seen: list[bytes] = []
+    world.nets["h2"].devs["flannel.1"].tap = lambda skb, *_: seen.append(bytes(skb.data))
+    question = arp(1, mac_bytes("h1", "flannel.1"), "172.17.0.0", "172.17.1.0")
+    arrive(world, (15, b"\3"), inner=question)
+    assert seen[:1] == [question]
 
 
 def test_a_mac_that_nobody_told_of_has_no_remote_until_there_is_one_for_all_others() -> None:
