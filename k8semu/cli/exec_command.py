@@ -24,6 +24,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     ip addr|link|route|neigh|rule    bridge fdb|link    ss -tln    sysctl    docker ps
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
     iptables-restore < rules.txt          what a real node saved, read and put in force
+    sh < commands.txt                     ip route add …, line by line; ip -batch -, ipset restore, nft -f -
     kubectl get|exec, curl http://master:6443/…    where there is no API server, a node `master` joins with one
     """
     from k8semu.scenario.defaults import add_api_server, asks_api
@@ -51,6 +52,10 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
 
 def _stdin(words: list[str]) -> str:
     """What a command that reads its standard input finds there."""
-    if words[:1] != ["iptables-restore"] or sys.stdin is None or sys.stdin.isatty():
+    from k8semu.apps.shell.fed import reads_stdin
+    from k8semu.apps.shell.sh import SHELLS
+
+    reads = reads_stdin(words) or (words[0] in SHELLS and words[1:2] != ["-c"])
+    if not reads or sys.stdin is None or sys.stdin.isatty():
         return ""
     return sys.stdin.buffer.read().decode(errors="replace")

@@ -107,6 +107,7 @@ class Call(Entry, frozen=True, kw_only=True):
 class Exec(Entry, frozen=True, kw_only=True):
     netns: str
     argv: tuple[str, ...]
+    stdin: str = ""
     result: Any = None
     """Its `output` and `code`."""
 

@@ -10,15 +10,15 @@ from typing import Any
 NOT_FOUND = 127
 
 
-async def execute(argv: list[str], timeout: float = 60.0) -> dict[str, Any]:
-    """Run `argv` in the namespace: exit status `code`, and the `output` a terminal would show (errors last)."""
+async def execute(argv: list[str], timeout: float = 60.0, stdin: str = "") -> dict[str, Any]:
+    """Run `argv` in the namespace, where it reads `stdin`: its `code`, and the `output` of a terminal, errors last."""
     import os
     import subprocess
 
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            argv, input=stdin, capture_output=True, text=True,
             timeout=timeout, check=False, env={**os.environ, "LC_ALL": "C", "COLUMNS": "500", "PATH": path},
         )  # fmt: skip
     except FileNotFoundError:

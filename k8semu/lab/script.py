@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from k8semu.apps.shell.ip_words import changes
 from k8semu.cluster import journal as j
 from k8semu.cluster.journal import Entry, Journal, Program
 from k8semu.cluster.underlay import UNDERLAY
@@ -123,6 +124,13 @@ def _call(entry: j.Call) -> str:
     return _program(entry.netns, entry.program) + (_try(entry.netns, *argv) if argv else "")
 
 
+def _exec(entry: j.Exec) -> str:
+    """What changed the machine is done; what only looked is there to try."""
+    if changes(entry.argv) and not (entry.result or {}).get("code"):
+        return f"ip netns exec {shlex.quote(entry.netns)} {shlex.join(entry.argv)}\n"
+    return _try(entry.netns, *entry.argv)
+
+
 def _step(entry: j.Step) -> str:
     return f"\n# === step {entry.number}: {' '.join(entry.name.split())}\n"
 
@@ -138,6 +146,6 @@ _WRITERS: dict[type[Entry], Callable[[Any], str]] = {
     j.Feed: lambda entry: f"# {entry.pid} is told {json.dumps(entry.message)}\n",
     j.Step: _step,
     j.Call: _call,
-    j.Exec: lambda entry: _try(entry.netns, *entry.argv),
+    j.Exec: _exec,
     j.Wait: lambda entry: f"# nothing is done for {entry.seconds:g} s\n",
 }

@@ -206,7 +206,7 @@ class _Replay:
             time.sleep(entry.seconds)
 
     def _exec(self, entry: j.Exec) -> None:
-        program = Program(function=EXECUTE, args={"argv": list(entry.argv)})
+        program = Program(function=EXECUTE, args={"argv": list(entry.argv), "stdin": entry.stdin})
         self._result(entry.netns, program, entry.result)
 
     def _call(self, entry: j.Call) -> None:

@@ -21,7 +21,7 @@ from k8semu.linux.core.net import Net
 from k8semu.linux.drivers.loopback import LoopbackDevice
 from k8semu.linux.drivers.veth import VethDevice
 from k8semu.linux.ipv4 import devinet
-from k8semu.linux.ipv4.fib import SCOPES, Route, Rule, table_id
+from k8semu.linux.ipv4.fib import ERROR_TYPES, SCOPES, Route, Rule, table_id
 from k8semu.linux.ipv4.stack import Ipv4
 from k8semu.linux.netfilter.netfilter import Netfilter
 from k8semu.linux.sock.sockets import Sockets
@@ -237,6 +237,8 @@ class NetNs(Net):
         dev = self.dev(cmd.dev) if cmd.dev else None
         if cmd.type == "unicast":
             dev = self._nexthop_dev(via, dev, cmd.onlink)
+        elif cmd.type in ("local", "broadcast") and dev is None:
+            raise CommandError("RTNETLINK answers: No such device")
         default_scope = "global" if via is not None or cmd.type != "unicast" else "link"
         scope = cmd.scope or default_scope
         if scope not in SCOPES:
@@ -246,12 +248,14 @@ class NetNs(Net):
         src = _address(cmd.src) if cmd.src else None
         if src is not None and self.ipv4.addr_type(src) != "local":
             raise CommandError("Error: Invalid prefsrc address.", hint=f"{cmd.src} is not an address of {self.name}")
+        if cmd.type in (*ERROR_TYPES, "throw"):
+            dev = None
         route = Route(
-            dst, dev if cmd.type == "unicast" else None, type=cmd.type, via=via, src=src, scope=scope,
+            dst, dev, type=cmd.type, via=via, src=src, scope=scope,
             metric=cmd.metric, proto=cmd.proto, onlink=cmd.onlink, mtu=cmd.mtu, table=table_id(cmd.table),
             origin=cmd.origin,
         )  # fmt: skip
-        self.ipv4.fib.add(route, cmd.replace)
+        self.ipv4.fib.add(route, cmd.replace, cmd.append)
 
     def _nexthop_dev(self, via: bytes | None, dev: NetDevice | None, onlink: bool) -> NetDevice:
         """Which device leads to the next hop? Linux: fib_check_nh()."""
@@ -277,7 +281,11 @@ class NetNs(Net):
         if cmd.dev:
             self.dev(cmd.dev)
         for route in self.ipv4.fib.table(table_id(cmd.table)).find(_prefix(cmd.dst)):
-            if (via is None or route.via == via) and (not cmd.dev or (route.dev and route.dev.name == cmd.dev)):
+            if (via is None or route.via == via) and (not cmd.dev or (route.dev and route.dev.name == cmd.dev)) and (
+                (not cmd.metric or route.metric == cmd.metric) and cmd.type in ("", route.type)
+                and (not cmd.src or route.src == _address(cmd.src)) and cmd.proto in ("", route.proto)
+                and cmd.scope in ("", route.scope)
+            ):  # fmt: skip
                 self.ipv4.fib.remove(route)
                 return
         raise CommandError("RTNETLINK answers: No such process", hint=f"there is no such route to {cmd.dst}")
@@ -288,12 +296,13 @@ class NetNs(Net):
             Rule(
                 cmd.priority, table_id(cmd.table), None if cmd.src == "all" else _prefix(cmd.src),
                 _prefix(cmd.dst) if cmd.dst else None, int(mark, 0) if mark else 0,
-                int(mask, 0) if mask else (0xFFFFFFFF if mark else 0), cmd.iif,
+                int(mask, 0) if mask else (0xFFFFFFFF if mark else 0), cmd.iif, cmd.oif, cmd.action, cmd.invert,
+                cmd.suppress_prefixlength,
             )
         )  # fmt: skip
 
     def _rule_del(self, cmd: c.RuleDel) -> None:
-        self.ipv4.fib.remove_rule(cmd.priority, table_id(cmd.table))
+        self.ipv4.fib.remove_rule(cmd.priority, table_id(cmd.table), cmd.rule)
 
     def _neigh_add(self, cmd: c.NeighAdd) -> None:
         """Linux: net/core/neighbour.c neigh_add()."""

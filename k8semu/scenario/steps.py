@@ -169,11 +169,21 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
         return Output(result["output"], result["code"], result["errors"])
     if argv and argv[0].rpartition("/")[2] == "iptables-restore":
         return _restore(built, where, argv[1:], stdin)
-    output = answer(where, argv)
-    if argv and argv[0] in REAL_COMMANDS:
+    fed_output = _fed(where, argv, stdin)
+    output = answer(where, argv) if fed_output is None else fed_output
+    if argv and (argv[0] in REAL_COMMANDS or fed_output is not None):
         result = {"output": output.shown, "code": output.code}
-        built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), result=result))
+        built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), stdin=stdin, result=result))
     return output
+
+
+def _fed(where: Machine, argv: list[str], stdin: str) -> Output | None:
+    """What a program says that reads commands: `ip -batch -`, `ipset restore`, `nft -f -`."""
+    if not argv or argv[0].rpartition("/")[2] not in ("ip", "bridge", "ipset", "nft", "ipvsadm"):
+        return None
+    from k8semu.apps.shell.fed import fed
+
+    return fed(where.net, argv, stdin, where.files)
 
 
 def _restore(built: Built, machine: Machine, args: list[str], stdin: str) -> Output:

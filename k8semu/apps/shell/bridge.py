@@ -1,7 +1,8 @@
 """`bridge`: forwarding databases and ports, as iproute2 prints them.
 
 Shown: bridge [-s] fdb [show] [br BRIDGE] [dev DEV] [dynamic], bridge [-d] link [show] [dev DEV]
-Not modelled: -j, bridge vlan, bridge mdb, and every verb that changes something
+       bridge fdb add|append|replace|del …, bridge link set …
+Not modelled: -j, bridge vlan, bridge mdb
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from k8semu.apps.shell.ip_words import Options, Told, device, selector, usage, verb
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
+from k8semu.errors import CommandError
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
 from k8semu.linux.core.dev import Iff, NetDevice
 from k8semu.linux.drivers.veth import VethDevice
@@ -47,7 +49,15 @@ def run(net: NetNs, argv: list[str]) -> Output:
         raise UsageError(f'Object "{words[0]}" is unknown, try "bridge help".')
     if name not in _VERBS:
         raise UsageError(f"bridge: `bridge {name}` is not modelled", 1)
+    from k8semu.apps.shell.ip_change import changed
+
     rest = words[1:]
+    try:
+        done = changed(net, f"bridge {name}", rest)
+    except CommandError as error:
+        raise UsageError(error.what) from None
+    if done is not None:
+        return done
     if verb("bridge", name, rest, _VERBS[name]) != "show":
         raise UsageError("bridge: `bridge fdb get` is not modelled", 1)
     if name == "fdb":

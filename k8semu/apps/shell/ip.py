@@ -6,11 +6,12 @@
     ip_route    ip route, ip rule
     ip_neigh    ip neigh
     ip_json     what -j prints instead
+    ip_change   what add, del, set … change
 
 Shown: ip addr, ip -br addr, ip -o -4 addr, ip link, ip -d link, ip -s link, ip route [show|get], ip neigh, ip rule,
-       ip -j addr|link|route|neigh
+       ip -j addr|link|route|neigh; ip addr|link|route|rule|neigh add|del|replace|flush|set …
 Differs: on a veth, `link-netnsid` numbers the other namespaces in the order of the links to them.
-Not modelled: -j with -d, other objects, and every verb that changes something.
+Not modelled: -j with -d, other objects.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def run(net: NetNs, argv: list[str]) -> Output:
         other = choose(words[0], _NOT_MODELLED)
         what = f"ip: `ip {other}` is not modelled" if other else f'Object "{words[0]}" is unknown, try "ip help".'
         raise UsageError(what, 1)
+    from k8semu.apps.shell.ip_change import changed
+
+    done = changed(net, f"ip {name}", words[1:])
+    if done is not None:
+        return done
     if options.json:
         from k8semu.apps.shell.ip_json import as_json
 

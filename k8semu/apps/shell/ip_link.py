@@ -28,8 +28,10 @@ _KNOWN = ("dev", "master", "type")
 
 
 def shown_name(dev: NetDevice) -> str:
-    """``eth0@if7``: the far end of a veth is known by its index."""
-    return f"{dev.name}@if{dev.peer.ifindex}" if isinstance(dev, VethDevice) and dev.peer else dev.name
+    """``eth0@if7``: the far end of a veth is known by its index, and here by its name."""
+    if not isinstance(dev, VethDevice) or dev.peer is None:
+        return dev.name
+    return f"{dev.name}@{dev.peer.name if dev.peer.net is dev.net else f'if{dev.peer.ifindex}'}"
 
 
 def flag_words(dev: NetDevice) -> list[str]:
@@ -39,6 +41,8 @@ def flag_words(dev: NetDevice) -> list[str]:
         words.insert(0, "NO-CARRIER")
     if dev.up:
         words += ["UP", "LOWER_UP"] if dev.carrier else ["UP"]
+    if isinstance(dev, VethDevice) and dev.peer is not None and dev.peer.net is dev.net and not dev.peer.up:
+        words.append("M-DOWN")
     return words
 
 

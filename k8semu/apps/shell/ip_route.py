@@ -15,8 +15,10 @@ from k8semu.linux.ipv4.fib import TABLE_MAIN, TABLE_NAMES, Route, Rule, table_id
 from k8semu.linux.ipv4.route import Refusal, RouteError, Rtable
 from k8semu.linux.netns import NetNs
 from k8semu.sim.clock import NS_PER_S
+from k8semu.trace.steps import FibStep
 from k8semu.wire.addr import Prefix, ip_aton, ip_ntoa
 
+ALL_HOSTS = bytes((224, 0, 0, 1))
 _ROUTE_KEYS = ("dev", "table", "via", "proto", "scope", "type", "match", "root", "exact")
 _TYPES = ("unicast", "local", "broadcast", "multicast", "throw", "unreachable", "prohibit", "blackhole", "nat")
 _SCOPES = ("host", "link", "global", "nowhere", "site")
@@ -170,9 +172,16 @@ def _detailed(row: str) -> str:
     return " ".join(words) + " "
 
 
-def _coming_in(net: NetNs, daddr: bytes, saddr: bytes, iif: NetDevice) -> Rtable:
+def _mark(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UsageError(f'Error: argument "{text}" is wrong: invalid mark\n') from None
+
+
+def _coming_in(net: NetNs, daddr: bytes, saddr: bytes, iif: NetDevice, mark: int) -> Rtable:
     """The way of a packet that `iif` receives. Linux: net/ipv4/route.c inet_rtm_getroute()"""
-    found = net.ipv4.routing.input(daddr, saddr, iif, 0)
+    found = net.ipv4.routing.input(daddr, saddr, iif, mark)
     if isinstance(found, Refusal):
         off = errno.EHOSTUNREACH if "forwarding is off" in found.detail else errno.EINVAL
         raise RouteError(found.errno or (errno.EXDEV if found.reason is Drop.IP_RPFILTER else off))
@@ -184,29 +193,34 @@ def _route_get(net: NetNs, words: list[str]) -> list[str]:
         words = words[1:]
     if not words:
         raise UsageError("need at least a destination address", 1)
-    chosen = selector(words, ("from", "oif", "iif"), bare="to")
+    chosen = selector(words, ("from", "oif", "iif", "mark"), bare="to")
     daddr = get_address(chosen["to"])
-    if "oif" in chosen:
-        raise UsageError("ip: `ip route get … oif` is not modelled", 1)
+    mark = _mark(chosen.get("mark", "0"))
+    oif = device(net, chosen["oif"]) if "oif" in chosen else None
     saddr = get_address(chosen["from"]) if "from" in chosen else None
     iif = device(net, chosen["iif"]) if "iif" in chosen else None
     try:
         if iif is not None:
-            rt = _coming_in(net, daddr, saddr or bytes(4), iif)
+            rt = _coming_in(net, daddr, saddr or bytes(4), iif, mark)
         else:
-            rt = net.ipv4.route_output(daddr) if saddr is None else net.ipv4.route_output(daddr, saddr)
+            rt = net.ipv4.route_output(daddr, saddr, oif, mark)
     except RouteError as error:
         raise UsageError(f"RTNETLINK answers: {error.strerror}", 2) from None
-    local = "local " if rt.type == "local" else "broadcast " if rt.type == "broadcast" else ""
+    heard = "<local,mc> " if daddr == ALL_HOSTS else "<mc> "
+    kinds = {"local": "<local> ", "broadcast": "<local,brd> ", "multicast": heard}
+    local = f"{rt.type} " if rt.type in kinds else ""
     via = f" via {ip_ntoa(rt.gateway)}" if rt.gateway else ""
     asked = f" from {chosen['from']}" if saddr is not None else ""
     src = f" src {ip_ntoa(rt.saddr)}" if saddr is None and iif is None else ""
-    kind = {"local": "<local> ", "broadcast": "<local,brd> "}.get(rt.type, "")
-    flags = f"    cache {kind}"
+    dev = f" dev {rt.dev.name}"
+    if isinstance(rt.step, FibStep) and rt.step.table not in ("main", "local", "default"):
+        dev += f" table {rt.step.table}"
+    marked = f" mark {mark if mark < 16 else hex(mark)}" if mark else ""
+    flags = f"    cache {kinds.get(rt.type, '')}"
     if iif is not None:     # the way of a packet that comes in: no source is chosen, and nobody sends it
-        return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name} ", f"{flags}iif {iif.name} "]
+        return [f"{local}{ip_ntoa(daddr)}{asked}{via}{dev}{marked} ", f"{flags}iif {iif.name} "]
     flags += _learned(net, daddr)
-    return [f"{local}{ip_ntoa(daddr)}{asked}{via} dev {rt.dev.name}{src} uid 0 ", flags]
+    return [f"{local}{ip_ntoa(daddr)}{asked}{via}{dev}{src}{marked} uid 0 ", flags]
 
 
 def get_address(text: str) -> bytes:

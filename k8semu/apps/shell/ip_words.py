@@ -1,7 +1,6 @@
 """The words of an `ip` command line: options before the object, a verb, and what to choose.
 
-Every word is understood, or it is an error in iproute2's words; what changes a machine is refused,
-since a scenario does that.
+Every word is understood, or it is an error in iproute2's words.
 
 Linux: iproute2 ip/ip.c, lib/utils.c
 """
@@ -101,6 +100,19 @@ class Options:
         return joined
 
 
+def changes(argv: Sequence[str]) -> bool:
+    """Does a command line change the machine: ``ip route add …``, ``iptables -A …``, ``sysctl -w …``?"""
+    program, words = argv[0].rpartition("/")[2], argv[1:]
+    if program in ("ip", "bridge"):
+        verb = [word for word in words if not word.startswith("-")][1:2]
+        return bool(verb) and choose(verb[0], (*SHOW, "get", "help")) is None and choose(verb[0], CHANGES) is not None
+    if program == "iptables":
+        return not any(word in ("-L", "-S", "-C", "-V", "--list", "--list-rules", "--check") for word in words)
+    if program == "conntrack":
+        return any(word in ("-D", "-F", "--delete", "--flush") for word in words)
+    return program == "sysctl" and any("=" in word for word in words)
+
+
 def not_complete() -> NoReturn:
     raise UsageError('Command line is not complete. Try option "help"')
 
@@ -117,8 +129,6 @@ def verb(program: str, thing: str, words: list[str], others: Sequence[str] = ())
     found = choose(word, others)
     if found is not None:
         return found
-    if choose(word, CHANGES):
-        raise UsageError(f"{program} {thing} {word}: only shown here; a scenario's steps change a machine", 1)
     raise UsageError(f'Command "{word}" is unknown, try "{program} {thing} help".')
 
 

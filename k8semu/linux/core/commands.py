@@ -217,7 +217,7 @@ class AddrDel(Command, frozen=True, kw_only=True):
 
 
 class RouteAdd(Command, frozen=True, kw_only=True):
-    """A route. `type` is unicast, blackhole, unreachable or prohibit."""
+    """A route. `type` is unicast, local, broadcast, blackhole, unreachable, prohibit or throw."""
 
     dst: str
     via: str = ""
@@ -231,10 +231,11 @@ class RouteAdd(Command, frozen=True, kw_only=True):
     mtu: int = 0
     proto: str = "boot"
     replace: bool = False
+    append: bool = False
 
     def words(self) -> list[str]:
         return [
-            "ip", "route", "replace" if self.replace else "add",
+            "ip", "route", "replace" if self.replace else "append" if self.append else "add",
             *([self.type] if self.type != "unicast" else []), self.dst,
             *_opt("via", self.via), *_opt("dev", self.dev), *_opt("src", self.src), *_opt("scope", self.scope),
             *(["proto", self.proto] if self.proto != "boot" else []),
@@ -245,20 +246,32 @@ class RouteAdd(Command, frozen=True, kw_only=True):
 
 
 class RouteDel(Command, frozen=True, kw_only=True):
-    """A route is withdrawn."""
+    """A route is withdrawn: the first to `dst` that has all that is said."""
 
     dst: str
     via: str = ""
     dev: str = ""
     table: str = "main"
+    metric: int = 0
+    type: str = ""
+    src: str = ""
+    proto: str = ""
+    scope: str = ""
 
     def words(self) -> list[str]:
-        table = ["table", self.table] if self.table != "main" else []
-        return ["ip", "route", "del", self.dst, *_opt("via", self.via), *_opt("dev", self.dev), *table]
+        return [
+            "ip", "route", "del", *([self.type] if self.type else []), self.dst,
+            *_opt("via", self.via), *_opt("dev", self.dev), *_opt("src", self.src), *_opt("scope", self.scope),
+            *_opt("proto", self.proto), *(["metric", str(self.metric)] if self.metric else []),
+            *(["table", self.table] if self.table != "main" else []),
+        ]  # fmt: skip
 
 
 class RuleAdd(Command, frozen=True, kw_only=True):
-    """A policy routing rule: which table to look in."""
+    """A policy routing rule: which table to look in, or by `action` that there is no way.
+
+    `action` is '', prohibit, blackhole or unreachable; a route no longer than `suppress_prefixlength` does not count.
+    """
 
     priority: int
     table: str
@@ -267,22 +280,32 @@ class RuleAdd(Command, frozen=True, kw_only=True):
     fwmark: str = ""
     """``0x4000/0x4000``."""
     iif: str = ""
+    oif: str = ""
+    action: str = ""
+    invert: bool = False
+    suppress_prefixlength: int | None = None
 
     def words(self) -> list[str]:
         return [
-            "ip", "rule", "add", "priority", str(self.priority), "from", self.src, *_opt("to", self.dst),
-            *_opt("fwmark", self.fwmark), *_opt("iif", self.iif), "lookup", self.table,
+            "ip", "rule", "add", *(["not"] if self.invert else []), "priority", str(self.priority), "from", self.src,
+            *_opt("to", self.dst), *_opt("fwmark", self.fwmark), *_opt("iif", self.iif), *_opt("oif", self.oif),
+            *([self.action] if self.action else ["lookup", self.table]),
+            *_opt("suppress_prefixlength", self.suppress_prefixlength),
         ]  # fmt: skip
 
 
 class RuleDel(Command, frozen=True, kw_only=True):
-    """A policy routing rule goes: the first of that priority and table."""
+    """A policy routing rule goes: the first of that priority and table, or action."""
 
     priority: int
     table: str
+    action: str = ""
+    rule: str = ""
+    """As `ip rule` shows it, where several have that priority and table."""
 
     def words(self) -> list[str]:
-        return ["ip", "rule", "del", "priority", str(self.priority), "lookup", self.table]
+        what = [self.action] if self.action else ["lookup", self.table]
+        return ["ip", "rule", "del", "priority", str(self.priority), *what]
 
 
 class NeighAdd(Command, frozen=True, kw_only=True):

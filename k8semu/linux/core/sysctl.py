@@ -38,6 +38,7 @@ class DevConf(msgspec.Struct):
     src_valid_mark: int = 0
     drop_unicast_in_l2_multicast: int = 0
     drop_gratuitous_arp: int = 0
+    promote_secondaries: int = 0
 
 
 class NeighConf(msgspec.Struct):

@@ -42,11 +42,21 @@ def add_address(ipv4: Ipv4, dev: NetDevice, text: str, scope: str, broadcast: st
         if any(a.iface == iface for a in dev.addresses):
             raise CommandError("Error: ipv4: Address already assigned.", hint=f"{dev.name} has {text} already")
         address.secondary = _primary(dev, iface) is not None
-    last = not dev.addresses or address.secondary or not dev.addresses[-1].secondary
-    dev.addresses.insert(len(dev.addresses) if last else sum(not a.secondary for a in dev.addresses), address)
+    dev.addresses.insert(_place(dev, address), address)
     ipv4.local_addrs.setdefault(iface.addr, dev)
     _add_routes(ipv4, dev, address)
     ipv4.fib.changed()
+
+
+def _place(dev: NetDevice, address: IfAddr) -> int:
+    """Where it goes among the device's: a primary one behind the last of those whose scope is as narrow or narrower.
+
+    Linux: __inet_insert_ifa()
+    """
+    if address.secondary:
+        return len(dev.addresses)
+    narrow = (not a.secondary and SCOPES[a.scope] >= SCOPES[address.scope] for a in dev.addresses)
+    return max((at + 1 for at, before in enumerate(narrow) if before), default=0)
 
 
 def _primary(dev: NetDevice, iface: Interface) -> IfAddr | None:
@@ -95,7 +105,10 @@ def _add_prefix_routes(ipv4: Ipv4, dev: NetDevice, address: IfAddr) -> None:
 
 
 def del_address(ipv4: Ipv4, dev: NetDevice, text: str) -> None:
-    """`ip addr del`. Linux: __inet_del_ifa(). Differs: secondary addresses of the network go with the primary."""
+    """`ip addr del`. A primary's secondaries go with it, or with promote_secondaries the first takes its place.
+
+    Linux: __inet_del_ifa()
+    """
     try:
         iface = Interface.parse(text)
     except ValueError:
@@ -103,12 +116,18 @@ def del_address(ipv4: Ipv4, dev: NetDevice, text: str) -> None:
     found = next((a for a in dev.addresses if a.iface == iface), None)
     if found is None:
         raise CommandError("Error: ipv4: Address not found.", hint=f"{dev.name} has no {text}")
-    gone = [found]
-    if not found.secondary:
-        gone += [a for a in dev.addresses if a.secondary and a.iface.network == iface.network]
-    for address in gone:
+    heirs = [a for a in dev.addresses if a.secondary and a.iface.network == iface.network and not found.secondary]
+    promote = bool(heirs) and bool(dev.conf.promote_secondaries or ipv4.net.sysctl.conf_all.promote_secondaries)
+    for address in [found, *heirs]:
         dev.addresses.remove(address)
         _del_routes(ipv4, dev, address)
+    if promote:
+        heirs[0].secondary = False
+        dev.addresses.insert(_place(dev, heirs[0]), heirs[0])
+        dev.addresses += heirs[1:]
+        for address in heirs:
+            ipv4.local_addrs.setdefault(address.iface.addr, dev)
+            _add_routes(ipv4, dev, address)
     if not dev.addresses:  # Linux: fib_disable_ip(): nothing of IP is left here
         _remove(ipv4, ipv4.fib.of_device(dev))
         ipv4.arp.table.flush(dev)

@@ -28,6 +28,7 @@ TABLE_NAMES = {TABLE_LOCAL: "local", TABLE_MAIN: "main", TABLE_DEFAULT: "default
 _TABLE_IDS = {name: number for number, name in TABLE_NAMES.items()}
 
 SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+ANYWHERE = Prefix(bytes(4), 0)
 ERROR_TYPES = ("unreachable", "prohibit", "blackhole")
 
 
@@ -109,8 +110,11 @@ class FibTable:
             self.order = [(p, prefix_mask(p), self.by_plen[p]) for p in sorted(self.by_plen, reverse=True)]
         return bucket
 
-    def add(self, route: Route, replace: bool = False) -> None:
-        """Add a route; 'File exists' if there is one of the same prefix and metric. Linux: fib_table_insert()."""
+    def add(self, route: Route, replace: bool = False, append: bool = False) -> None:
+        """Add a route; 'File exists' if there is one of the same prefix and metric. Linux: fib_table_insert().
+
+        With `append` it goes behind those, unless one of them is quite the same.
+        """
         bucket, key = self._bucket(route.dst.plen), int.from_bytes(route.dst.addr, "big")
         routes = bucket.get(key)
         if routes is None:
@@ -120,7 +124,7 @@ class FibTable:
         if same and replace:
             routes[routes.index(same[0])] = route
             return
-        if same and (route.proto != "kernel" or route.table == TABLE_MAIN or any(
+        if same and (((route.proto != "kernel" or route.table == TABLE_MAIN) and not append) or any(
             r.type == route.type and r.via == route.via and r.dev is route.dev and r.scope == route.scope for r in same
         )):
             raise CommandError("RTNETLINK answers: File exists", hint=f"there is a route to {route.dst} already")
@@ -166,25 +170,63 @@ class Rule(msgspec.Struct, frozen=True):
     mark: int = 0
     mask: int = 0
     iif: str = ""
+    oif: str = ""
+    action: str = ""
+    """'' looks in the table; prohibit, blackhole and unreachable are answers themselves."""
+    invert: bool = False
+    suppress_prefixlength: int | None = None
 
-    def matches(self, daddr: bytes, saddr: bytes | None, mark: int, iif: NetDevice | None) -> bool:
+    def matches(
+        self, daddr: bytes, saddr: bytes | None, mark: int, iif: NetDevice | None, oif: NetDevice | None = None
+    ) -> bool:
+        """Linux: net/core/fib_rules.c fib_rule_match()."""
+        return self._matches(daddr, saddr, mark, iif, oif) is not self.invert
+
+    def _matches(
+        self, daddr: bytes, saddr: bytes | None, mark: int, iif: NetDevice | None, oif: NetDevice | None
+    ) -> bool:
         if self.src is not None and (saddr is None or saddr not in self.src):
             return False
         if self.dst is not None and daddr not in self.dst:
             return False
         if mark & self.mask != self.mark & self.mask:
             return False
+        if self.oif and (oif is None or oif.name != self.oif):
+            return False
         return not self.iif or (iif.name if iif is not None else "lo") == self.iif
 
+    @property
+    def fwmark(self) -> str:
+        """``0x1/0xff``, as `ip rule` shows it."""
+        if not self.mask:
+            return ""
+        return f"{self.mark:#x}" + (f"/{self.mask:#x}" if self.mask != 0xFFFFFFFF else "")
+
+    @property
+    def answer(self) -> Route | None:
+        """What an `action` comes to: an unreachable destination is one without a route. Linux: fib4_rule_action()."""
+        return None if self.action == "unreachable" else Route(ANYWHERE, None, type=self.action)
+
     def __str__(self) -> str:
-        words = [f"{self.priority}:\tfrom", str(self.src) if self.src else "all"]
+        words = [f"{self.priority}:\t{'not ' if self.invert else ''}from", _shown(self.src) if self.src else "all"]
         if self.dst is not None:
-            words += ["to", str(self.dst)]
+            words += ["to", _shown(self.dst)]
         if self.mask:
-            words += ["fwmark", f"{self.mark:#x}" + (f"/{self.mask:#x}" if self.mask != 0xFFFFFFFF else "")]
+            words += ["fwmark", self.fwmark]
         if self.iif:
             words += ["iif", self.iif]
-        return " ".join([*words, "lookup", TABLE_NAMES.get(self.table, str(self.table))])
+        if self.oif:
+            words += ["oif", self.oif]
+        if self.action:
+            return " ".join([*words, self.action])
+        words += ["lookup", TABLE_NAMES.get(self.table, str(self.table))]
+        if self.suppress_prefixlength is not None:
+            words += ["suppress_prefixlength", str(self.suppress_prefixlength)]
+        return " ".join(words)
+
+
+def _shown(prefix: Prefix) -> str:
+    return ip_ntoa(prefix.addr) if prefix.plen == 32 else str(prefix)
 
 
 DEFAULT_RULES = [Rule(0, TABLE_LOCAL), Rule(32766, TABLE_MAIN), Rule(32767, TABLE_DEFAULT)]
@@ -205,8 +247,8 @@ class Fib:
             table = self.tables[number] = FibTable(number)
         return table
 
-    def add(self, route: Route, replace: bool = False) -> None:
-        self.table(route.table).add(route, replace)
+    def add(self, route: Route, replace: bool = False, append: bool = False) -> None:
+        self.table(route.table).add(route, replace, append)
         self.changed()
 
     def remove(self, route: Route) -> None:
@@ -220,9 +262,10 @@ class Fib:
         self.rules.sort(key=lambda r: r.priority)
         self.changed()
 
-    def remove_rule(self, priority: int, table: int) -> None:
-        """Linux: net/core/fib_rules.c fib_nl_delrule()."""
-        found = next((rule for rule in self.rules if (rule.priority, rule.table) == (priority, table)), None)
+    def remove_rule(self, priority: int, table: int, text: str = "") -> None:
+        """Take the rule away that shows as `text`, or the first. Linux: net/core/fib_rules.c fib_nl_delrule()."""
+        those = [rule for rule in self.rules if (rule.priority, rule.table) == (priority, table)]
+        found = next((rule for rule in those if not text or str(rule) == text), None)
         if found is None:
             raise CommandError("RTNETLINK answers: No such file or directory")
         self.rules.remove(found)
@@ -245,10 +288,14 @@ class Fib:
         """The route for a packet, or None. Linux: fib_lookup()."""
         number = int.from_bytes(daddr, "big")
         for rule in self.rules:
-            if not rule.matches(daddr, saddr, mark, iif):
+            if not rule.matches(daddr, saddr, mark, iif, oif):
                 continue
+            if rule.action:
+                return rule.answer
             table = self.tables.get(rule.table)
             route = table.lookup(number, oif) if table is not None else None
-            if route is not None:
+            if route is None or route.type == "throw":
+                continue
+            if rule.suppress_prefixlength is None or route.dst.plen > rule.suppress_prefixlength:
                 return route
         return None

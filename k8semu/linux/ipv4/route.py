@@ -127,7 +127,7 @@ class Routing:
                 source = saddr or ipv4.select_addr(oif, daddr)
                 return Rtable(kind, oif, None, source, 0, FibStep(ip_ntoa(daddr), f"{kind} dev {oif.name}"), generation)
         route = fib.lookup(daddr, saddr, oif, mark)
-        if route is None and oif is not None and daddr != IP_BROADCAST:
+        if oif is not None and daddr != IP_BROADCAST and (route is None or route.type in ERROR_TYPES):
             # Linux assumes that what is asked for on a device is on link there.
             step = FibStep(ip_ntoa(daddr), f"no route; assumed on link at {oif.name}")
             return Rtable("unicast", oif, None, saddr or ipv4.select_addr(oif, daddr), 0, step, generation)
@@ -172,7 +172,7 @@ class Routing:
             step = FibStep(ip_ntoa(daddr), f"multicast dev {iif.name}")
             return Rtable("multicast", net.devs["lo"], None, daddr, 0, step, generation)
         if daddr == IP_BROADCAST or (saddr == IP_ANY and daddr == IP_ANY):
-            refused = None if saddr == IP_ANY else self._validate_source(saddr, iif, None, mark)[0]
+            refused = None if saddr == IP_ANY else self._validate_source(saddr, daddr, iif, None, mark)[0]
             if refused is not None:
                 return refused
             step = FibStep(ip_ntoa(daddr), f"broadcast dev {iif.name}")
@@ -192,7 +192,7 @@ class Routing:
             return Refusal(Drop.IP_INNOROUTES, f"no route to {ip_ntoa(daddr)}", errno.ENETUNREACH)
         step = fib_step(daddr, route)
         if route.type in ("local", "broadcast"):
-            refused, _ = self._validate_source(saddr, iif, None, mark)
+            refused, _ = self._validate_source(saddr, daddr, iif, None, mark)
             return refused or Rtable(route.type, net.devs["lo"], None, daddr, 0, step, generation)
         if not forwarding:
             return Refusal(Drop.IP_INADDRERRORS, f"not ours, and forwarding is off on {iif.name}", 0, step)
@@ -206,7 +206,7 @@ class Routing:
         """Linux: __mkroute_input()."""
         out = route.dev
         assert out is not None
-        refused, on_link = self._validate_source(saddr, iif, out, mark)
+        refused, on_link = self._validate_source(saddr, daddr, iif, out, mark)
         if refused is not None:
             return refused
         gateway = self.ipv4.redirects.gateway(route, daddr)
@@ -217,7 +217,7 @@ class Routing:
         return rt
 
     def _validate_source(
-        self, saddr: bytes, iif: NetDevice, out: NetDevice | None, mark: int
+        self, saddr: bytes, daddr: bytes, iif: NetDevice, out: NetDevice | None, mark: int
     ) -> tuple[Refusal | None, bool]:
         """Is `saddr` plausible on `iif`? Also: is it on link there? Linux: fib_validate_source().
 
@@ -233,7 +233,7 @@ class Routing:
                 return Refusal(Drop.IP_LOCAL_SOURCE, f"source {ip_ntoa(saddr)} is our own"), False
             return None, False
         counts = iif.conf.src_valid_mark or every.src_valid_mark
-        route = self.ipv4.fib.lookup(saddr, None, None, mark if counts else 0, iif)
+        route = self.ipv4.fib.lookup(saddr, daddr, None, mark if counts else 0, iif)
         if route is None:
             if strict:
                 return Refusal(Drop.IP_RPFILTER, f"no route back to {ip_ntoa(saddr)}"), False
