@@ -94,7 +94,7 @@ class Lab:
         self.steps.append(("wait", seconds))
 
     def show(self, netns: str, command: str) -> None:
-        """Note what `ip …` or `bridge …` prints."""
+        """Note what `ip …`, `bridge …` or `iptables …` prints."""
         self.steps.append(("show", netns, command))
 
     # --- common pieces ------------------------------------------------------------------------
@@ -188,10 +188,10 @@ class Emulated:
             frames.append(("--", b""))
 
     def _show(self, netns: str, command: str) -> None:
-        from k8semu.apps.shell import bridge, ip
+        from k8semu.apps.shell import bridge, ip, iptables
 
         program, *words = command.split()
-        out = (ip if program == "ip" else bridge).run(self.nets[netns], words)
+        out = {"ip": ip, "bridge": bridge, "iptables": iptables}[program].run(self.nets[netns], words)
         self.seen.shown.append(out.text)
 
 

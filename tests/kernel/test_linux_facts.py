@@ -15,6 +15,7 @@ import labs_corners
 import labs_neighbours
 import labs_packets
 import labs_routing
+import labs_rules
 import labs_tunnels
 import pytest
 from facts import ATTEMPTS, finish_real, report, start_real
@@ -22,7 +23,7 @@ from netlab import Lab
 
 pytestmark = pytest.mark.kernel
 
-MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels, labs_corners)
+MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels, labs_corners, labs_rules)
 
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:

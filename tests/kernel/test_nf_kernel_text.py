@@ -59,6 +59,22 @@ FILTER = r"""
 -p tcp --dport http -j RETURN
 -s 255.255.255.0/255.0.255.0
 -j FOO
+-m iprange --src-range 10.0.0.1-10.0.0.5 ! --dst-range 1.1.1.1-2.2.2.2 -j DROP
+-m iprange --dst-range 1.1.1.1 -j DROP
+-m mac ! --mac-source 02:00:00:00:00:aB -j DROP
+-m length --length 100:200 -j DROP
+-m length ! --length 100 -j DROP
+-m length --length 100: -j DROP
+-m ttl --ttl-eq 1 -j DROP
+-m ttl ! --ttl-eq 1 -j DROP
+-m ttl --ttl-lt 5 -j DROP
+-m ttl --ttl-gt 5 -j DROP
+-m tos --tos 0x10 -j DROP
+-m tos ! --tos 0x10/0x3f -j DROP
+-m dscp ! --dscp 10 -j DROP
+-m dscp --dscp-class EF -j DROP
+-p tcp -m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss 1400:1500 -j TCPMSS --set-mss 1360
+-p tcp -m tcpmss ! --mss 1400 -j TCPMSS --clamp-mss-to-pmtu
 """
 MANGLE = """
 -j MARK --set-xmark 0x4000/0x4000
@@ -72,6 +88,14 @@ MANGLE = """
 -j CONNMARK --restore-mark --mask 0xff
 -j CONNMARK --set-mark 0x3
 -j CONNMARK --set-xmark 0x3/0x4
+-j TTL --ttl-set 64
+-j TTL --ttl-inc 1
+-j TTL --ttl-dec 2
+-j TOS --set-tos 0x10
+-j DSCP --set-dscp 10
+-j DSCP --set-dscp-class AF21
+-j CHECKSUM --checksum-fill
+-m rpfilter --loose --validmark --accept-local --invert -j DROP
 """
 NAT_PRE = """
 -p tcp -j DNAT --to-destination 1.2.3.4:80
@@ -194,6 +218,30 @@ CALLS = """
 -t filter -A FORWARD -j REJECT --reject-with tcp-reset
 -t mangle -A FORWARD -j MARK --set-mark foo
 -t mangle -A FORWARD -m mark --mark foo
+-A FORWARD -m iprange -j DROP
+-A FORWARD -m iprange --src-range x-1.1.1.1 -j DROP
+-A FORWARD -m mac -j DROP
+-A FORWARD -m mac --mac-source xx -j DROP
+-A FORWARD -m length -j DROP
+-A FORWARD -m length --length 70000 -j DROP
+-A FORWARD -m ttl -j DROP
+-A FORWARD -m ttl --ttl-eq 300 -j DROP
+-A FORWARD -m tos --tos 0x100 -j DROP
+-A FORWARD -m dscp -j DROP
+-A FORWARD -m dscp --dscp 64 -j DROP
+-A FORWARD -m dscp --dscp-class ZZ -j DROP
+-A OUTPUT -m owner -j DROP
+-A FORWARD -p tcp -m tcpmss -j DROP
+-t mangle -A FORWARD -j TCPMSS --set-mss 1000
+-t mangle -A FORWARD -p tcp --syn -j TCPMSS
+-t mangle -A FORWARD -p tcp --syn -j TCPMSS --set-mss 70000
+-t mangle -A FORWARD -j TTL
+-t mangle -A FORWARD -j TTL --ttl-set 256
+-t mangle -A FORWARD -j TOS
+-t mangle -A FORWARD -j DSCP
+-t mangle -A FORWARD -j DSCP --set-dscp 64
+-t mangle -A FORWARD -j CHECKSUM
+-A OUTPUT -m owner ! --uid-owner root -j RETURN
 -A INPUT -o eth0
 -A OUTPUT -i eth0
 -A

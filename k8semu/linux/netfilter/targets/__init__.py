@@ -2,6 +2,7 @@
 
     verdict  ACCEPT, DROP, RETURN, LOG         reject  REJECT
     mark     MARK, CONNMARK, NOTRACK, CT       nat     DNAT, SNAT, MASQUERADE, REDIRECT
+    mangle   TCPMSS, TTL, TOS, DSCP, CHECKSUM
 
 Linux: net/netfilter/xt_*.c, net/ipv4/netfilter/ipt_REJECT.c
 """
@@ -16,6 +17,8 @@ TARGETS: Extensions[type[Target]] = Extensions(__name__, {
     "REJECT": "reject:RejectTarget", "MARK": "mark:MarkTarget", "CONNMARK": "mark:ConnmarkTarget",
     "NOTRACK": "mark:NotrackTarget", "CT": "mark:CtTarget", "DNAT": "nat:DnatTarget", "SNAT": "nat:SnatTarget",
     "MASQUERADE": "nat:MasqueradeTarget", "REDIRECT": "nat:RedirectTarget",
+    "TCPMSS": "mangle:TcpmssTarget", "TTL": "mangle:TtlTarget", "TOS": "mangle:TosTarget",
+    "DSCP": "mangle:DscpTarget", "CHECKSUM": "mangle:ChecksumTarget",
 })  # fmt: skip
 
 __all__ = ["TARGETS"]
