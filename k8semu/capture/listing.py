@@ -16,14 +16,14 @@ from pathlib import Path
 from k8semu.capture.frame import DIRECTION_NAMES, LINKTYPE_RAW, Frame, seconds
 from k8semu.capture.reader import read_frames
 from k8semu.capture.whole import WholeFile
-from k8semu.wire.dissect import Isns, summary
+from k8semu.wire.summary import Isns, summary
 from k8semu.wire.tls import TlsStreams
 
 BUFFER = 1 << 16
 
 
 def frame_line(frame: Frame, isns: Isns | None = None, tls: TlsStreams | None = None) -> str:
-    """One frame's line, without its comments; `isns` and `tls` as in `wire.dissect.summary`."""
+    """One frame's line, without its comments; `isns` and `tls` as in `wire.summary.summary`."""
     number = f"#{frame.packet_id} " if frame.packet_id is not None else ""
     text = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns, tls)
     return f"{seconds(frame.time)} {frame.interface} {DIRECTION_NAMES[frame.direction]:<3} {number}{text}"

@@ -98,7 +98,7 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     from k8semu.scenario.run import run
     from k8semu.trace.hop import Recorder
     from k8semu.trace.steps import Originate
-    from k8semu.wire.dissect import Isns, summary
+    from k8semu.wire.summary import Isns, summary
     from k8semu.wire.tls import TlsStreams
 
     recorder = Recorder()

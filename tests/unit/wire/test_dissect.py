@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8semu.wire.dissect import Isns, fields, summary
+from k8semu.wire.dissect import fields
 from k8semu.wire.scapy_layers import ARP, ICMP, IP, TCP, UDP, VXLAN, Ether, Packet
+from k8semu.wire.summary import Isns, summary
 
 MACS = {"src": "02:42:ac:11:00:02", "dst": "02:42:ac:11:00:03"}
 ETHER = Ether(**MACS)
