@@ -125,6 +125,17 @@ def test_a_permanent_entry_is_neither_asked_about_nor_changed_by_what_others_say
     assert asker.entry("172.17.0.9").ha == bytes.fromhex("020000000099")
 
 
+def test_who_looks_before_taking_an_address_is_told_by_its_owner_and_by_nobody_else() -> None:
+    """Duplicate address detection (RFC 5227): a request from 0.0.0.0."""
+    asker = Asker()
+    looking, mine = asker.world.nets["py"].devs["eth0"], mac_bytes("px", "eth0")
+    for target in ("172.17.0.9", "172.17.0.2"):
+        looking.inject(arp(1, mac_bytes("py", "eth0"), "0.0.0.0", target))
+        asker.wait(0.1)
+    answers = [f for d, f in asker.world.seen.taps["px/eth0"] if d == "out" and f[12:14] == ARP and f[21] == 2]
+    assert answers == [arp(2, mine, "172.17.0.2", "0.0.0.0", mac_bytes("py", "eth0"), mac_bytes("py", "eth0"))]
+
+
 def test_of_two_answers_within_a_second_the_first_counts() -> None:
     asker = Asker()
     asker.ping("172.17.0.3")

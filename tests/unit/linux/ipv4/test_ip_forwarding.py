@@ -150,9 +150,9 @@ def test_a_timestamp_request_is_answered_with_ms_since_midnight() -> None:
     world = played(two_nodes(overlay=False))
     world._wait(1)
     now = world.world.clock.now // 1_000_000
-    message = icmp_build(13, 0, 0x0001_0002, b"\0\0\0\7" + bytes(8))
+    message = icmp_build(13, 0, 0x0102_0304, b"\0\0\0\7" + bytes(8))
     send(world, ip_build(ip_aton(X), ip_aton("172.17.0.1"), 1, len(message)) + message)
     reply = next(f for d, f in world.seen.taps["px/eth0"] if d == "in" and f[12:14] == b"\x08\x00" and f[34] == 14)
     times = [int.from_bytes(reply[at : at + 4], "big") for at in (42, 46, 50)]
-    assert (reply[38:42], checksum(reply[34:54])) == (b"\0\1\0\2", 0)
+    assert (reply[38:42], checksum(reply[34:54])) == (b"\1\2\3\4", 0)
     assert times == [7, now, now]
