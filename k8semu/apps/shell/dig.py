@@ -62,7 +62,7 @@ def parse_options(words: list[str]) -> Options:
             _switch(options, word[1:])
         elif word.startswith("-") and len(word) > 1:
             named = _dashed(options, word, rest) or named
-        elif not named and (not options.typed or _rtype(word) is None) and _rtype(word) is None:
+        elif not named and _rtype(word) is None:
             options.name, named = word, True
         elif _rtype(word) is not None:
             options.rtype, options.typed = _rtype(word) or 0, True

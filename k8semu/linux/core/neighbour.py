@@ -11,7 +11,8 @@ A packet that meets INCOMPLETE waits in the entry's queue; FAILED gives its wait
 
 Linux: net/core/neighbour.c neigh_event_send(), neigh_timer_handler(), neigh_update()
 Shown: `ip neigh`
-Differs: REACHABLE becomes STALE when it is next looked at, not by a timer; no garbage collection.
+Differs: REACHABLE becomes STALE when it is next looked at, not by a timer; how long it lasts is drawn for each entry
+         each time (Linux: for each device, every five minutes); no garbage collection.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Neighbour:
         return NeighStep(self.dev.name, ip_ntoa(self.addr), what, self.origin)
 
     def set_state(self, state: Nud) -> None:
+        """Another state; each time it becomes REACHABLE, for another time. Linux: neigh_rand_reach_time()."""
         if state is self.state:
             return
         self.state = state

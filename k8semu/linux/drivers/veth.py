@@ -33,6 +33,7 @@ class VethDevice(NetDevice):
         return self.peer is not None and self.up and self.peer.up
 
     def xmit(self, skb: Skb) -> None:
+        """To the far end, after the link's delay. Linux: veth_xmit(), veth_forward_skb()."""
         peer = self.peer
         assert peer is not None  # or this end would not be active
         if self.loss and self.net.random(f"loss/{self.name}").unit() < self.loss:

@@ -89,6 +89,10 @@ class Routing:
     # --- output -------------------------------------------------------------------------------
 
     def output(self, daddr: bytes, saddr: bytes | None, oif: NetDevice | None, mark: int) -> Rtable:
+        """The way of a packet of our own, looked up once until a table changes; RouteError if there is none.
+
+        Linux: ip_route_output_flow()
+        """
         if self._generation != self.ipv4.fib.generation:
             self._check_cache()
         key = (daddr, saddr, oif.ifindex if oif is not None else 0, mark)
