@@ -31,7 +31,7 @@ from k8semu.errors import K8semuError
 from k8semu.lab.builder import Builder
 from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import LIBC, OWN_ETC
-from k8semu.lab.private import MS_BIND, die_with_parent, mount
+from k8semu.lab.private import MS_BIND, MS_PRIVATE, die_with_parent, mount
 from k8semu.lab.sniffer import sniff
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Supervisor:
             inside.write_text(content)
             if not known and outside.exists():
                 mount(str(inside), str(outside), "none", MS_BIND)
+                # /run is shared, and so would this be: what each program mounts over it would multiply in all
+                mount("none", str(outside), "", MS_PRIVATE)
 
     def _settle_links(self) -> None:
         self.builder.settle_links()
