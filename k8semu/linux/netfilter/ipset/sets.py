@@ -4,7 +4,7 @@ Linux: net/netfilter/ipset/ip_set_core.c
 Shown: `ipset list`, `ipset save`
 Differs: elements are listed in the order in which they were added (the kernel's is that of a hash whose
          seed it draws); `Size in memory` counts a bucket for every element.
-Not modelled: timeouts, counters, comments of elements, other types.
+Not modelled: timeouts but 0 (never), counters, comments of elements, other types.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 
 _SIZE = {
     "hash:ip": (216, 40), "hash:ip,port": (216, 48), "hash:ip,port,ip": (208, 56), "hash:ip,port,net": (464, 56),
+    "hash:net": (456, 48),
 }  # fmt: skip
 """An empty set, and each bucket with an element, in bytes (64-bit Linux 6.x)."""
+_WITH_TIMEOUT = {"hash:ip": 64, "hash:net": 64}
+"""A bucket where elements have a timeout; of other types not known."""
 _BITMAP = 72
 
 
 class IpSet:
-    """A set. `header` is what `ipset list` prints of its options."""
+    """A set. `header` is what `ipset list` prints of its options; `timeouts`: its elements may have one."""
 
-    __slots__ = ("_plens", "elements", "header", "kind", "maxelem", "name", "ports")
+    __slots__ = ("_plens", "elements", "header", "kind", "maxelem", "name", "ports", "timeouts")
 
-    def __init__(self, name: str, kind: SetType, header: str, maxelem: int, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, name: str, kind: SetType, header: str, maxelem: int, ports: tuple[int, int], timeouts: bool = False
+    ) -> None:
         self.name, self.kind, self.header, self.maxelem, self.ports = name, kind, header, maxelem, ports
-        self.elements: dict[Element, None] = {}
+        self.timeouts = timeouts
+        self.elements: dict[Element, bool] = {}   # True: a hole in a larger network (nomatch)
         self._plens: dict[int, int] = {}   # prefix length -> how many elements have it
 
     @property
@@ -41,15 +47,19 @@ class IpSet:
         if not self.kind.hash:
             return _BITMAP + (self.ports[1] - self.ports[0]) // 8 + 1
         empty, bucket = _SIZE[self.kind.name]
+        if self.timeouts:
+            bucket = _WITH_TIMEOUT.get(self.kind.name, bucket)
         return empty + len(self.elements) * bucket
 
     @property
     def members(self) -> list[Element]:
         return list(self.elements) if self.kind.hash else sorted(self.elements)
 
-    def add(self, element: Element) -> None:
-        self.elements[element] = None
-        if self.kind.parts[-1] == "net":
+    def add(self, element: Element, nomatch: bool = False) -> None:
+        """Linux: mtype_add(); one that is there already gets the new flag."""
+        there = element in self.elements
+        self.elements[element] = nomatch
+        if self.kind.parts[-1] == "net" and not there:
             plen = element[-1][1]
             self._plens[plen] = self._plens.get(plen, 0) + 1
 
@@ -65,15 +75,24 @@ class IpSet:
         self.elements = {}
         self._plens = {}
 
-    def holds(self, p: Pkt, dirs: Sequence[str]) -> bool:
-        """Is the packet in the set? Linux: ip_set_test()."""
+    def text(self, element: Element) -> str:
+        """An element as `ipset list` prints it."""
+        timeout = " timeout 0" if self.timeouts else ""
+        return f"{self.kind.text(element)}{timeout}{' nomatch' if self.elements[element] else ''}"
+
+    def holds(self, p: Pkt, dirs: Sequence[str], nomatch: bool = False) -> bool:
+        """Is the packet in the set? With `nomatch`, of networks: is it in a hole? Linux: ip_set_test()."""
         element = self.kind.of(p, dirs)
         if element is None:
             return False
         if self.kind.parts[-1] != "net":
             return element in self.elements
         *rest, address = element
-        return any((*rest, network_of(address, plen)) in self.elements for plen in self._plens)
+        for plen in sorted(self._plens, reverse=True):   # the smallest network decides: mtype_test_cidrs()
+            hole = self.elements.get((*rest, network_of(address, plen)))
+            if hole is not None:
+                return hole is nomatch
+        return False
 
 
 class IpSets:
@@ -93,10 +112,10 @@ class IpSets:
             for match in rule.matches
         )  # fmt: skip
 
-    def holds(self, name: str, p: Pkt, dirs: Sequence[str]) -> bool:
-        """Is a packet in the set called `name`?"""
+    def holds(self, name: str, p: Pkt, dirs: Sequence[str], nomatch: bool = False) -> bool:
+        """Is a packet in the set called `name`, or (`nomatch`) in a hole of it?"""
         found = self.sets.get(name)
-        return found is not None and found.holds(p, dirs)
+        return found is not None and found.holds(p, dirs, nomatch)
 
     def run(self, args: Sequence[str], stdin: str = "") -> str:
         """One `ipset` call: what it prints; CommandError in its words."""

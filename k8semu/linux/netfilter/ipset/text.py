@@ -17,7 +17,7 @@ import msgspec
 
 from k8semu.errors import CommandError
 from k8semu.linux.netfilter.ipset.sets import IpSet
-from k8semu.linux.netfilter.ipset.types import TYPES, Element, SetType, SyntaxFault, TooMany, digits
+from k8semu.linux.netfilter.ipset.types import TYPES, Element, Refusal, SetType, SyntaxFault, TooMany, digits
 
 if TYPE_CHECKING:
     from k8semu.linux.netfilter.ipset.sets import IpSets
@@ -36,7 +36,9 @@ _NEEDS = {"create": 2, "add": 2, "del": 2, "test": 2, "rename": 2, "swap": 2}
 _ORDINAL = ("first", "second")
 _MAX_NAME = 31
 _NO_SET = "The set with the given name does not exist"
-_HASH_OPTIONS = {"family": "inet", "hashsize": "1024", "maxelem": "65536", "bucketsize": "12", "initval": ""}
+_HASH_OPTIONS = {
+    "family": "inet", "hashsize": "1024", "maxelem": "65536", "timeout": "", "bucketsize": "12", "initval": "",
+}  # fmt: skip
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -182,8 +184,8 @@ def _create(sets: IpSets, call: Call) -> None:
         sets.sets[name] = IpSet(name, kind, f"range {low}-{high}", high - low + 1, (low, high))
         return
     options["initval"] = options["initval"] or f"{sets.net.random('ipset').bits(32):#010x}"
-    header = " ".join(f"{key} {value}" for key, value in options.items())
-    sets.sets[name] = IpSet(name, kind, header, int(options["maxelem"]), (0, 0))
+    header = " ".join(f"{key} {value}" for key, value in options.items() if value)
+    sets.sets[name] = IpSet(name, kind, header, int(options["maxelem"]), (0, 0), bool(options["timeout"]))
 
 
 def _options(words: Sequence[str], kind: SetType) -> dict[str, str]:
@@ -195,8 +197,10 @@ def _options(words: Sequence[str], kind: SetType) -> dict[str, str]:
             raise _usage(f"Missing mandatory argument of option `{key}'")
         if key == "family" and value not in ("inet", "-4"):
             raise _refused(f"family {value} is not modelled")
-        if key in ("hashsize", "maxelem", "bucketsize") and not digits(value):
+        if key in ("hashsize", "maxelem", "bucketsize", "timeout") and not digits(value):
             raise _refused(f"Syntax error: '{value}' is invalid as number")
+        if key == "timeout" and int(value):
+            raise _refused(f"timeout {value} is not modelled: only 0 (never)")
         options[key] = value
     if options.get("range") == "":
         raise _usage("Mandatory option `range' is missing")
@@ -216,32 +220,60 @@ def _elements(sets: IpSets, call: Call) -> tuple[IpSet, list[Element]]:
         return held, list(held.kind.parse(call.args[1]))
     except SyntaxFault as fault:
         raise _refused(f"Syntax error: {fault}") from None
+    except Refusal as refusal:
+        raise _refused(str(refusal)) from None
     except TooMany:
         raise _refused("Hash is full, cannot add more elements") from None
+
+
+def _flags(held: IpSet, words: Sequence[str]) -> bool:
+    """What stands behind an element, ``timeout 0 nomatch``: is it a hole?"""
+    nomatch, rest = False, iter(words)
+    for word in rest:
+        if word == "nomatch" and held.kind.parts[-1:] == ("net",):
+            nomatch = True
+        elif word == "timeout" and held.kind.hash:
+            value = next(rest, "")
+            if not value:
+                raise _usage("Missing mandatory argument of option `timeout'")
+            if not digits(value):
+                raise _refused(f"Syntax error: '{value}' is invalid as number")
+            if not held.timeouts:
+                raise _refused("Timeout cannot be used: set was created without timeout support")
+            if int(value):
+                raise _refused(f"timeout {value} is not modelled: only 0 (never)")
+        else:
+            raise _usage(f"Unknown argument: `{word}'")
+    return nomatch
 
 
 def _element(sets: IpSets, call: Call) -> str:
     name, text = call.args[:2]
     held, elements = _elements(sets, call)
+    nomatch = _flags(held, call.args[2:])
     if call.op == "test":
-        if all(element in held.elements for element in elements):
+        if all(held.elements.get(element) is nomatch for element in elements):
             return f"Warning: {text} is in set {name}.\n"
         raise CommandError(f"{text} is NOT in set {name}.")
     for element in elements:
         if not held.kind.hash and not held.ports[0] <= element[0] <= held.ports[1]:
             raise _refused("Element is out of the range of the set")
-        (_add if call.op == "add" else _delete)(held, element, call.exist)
+        if call.op == "add":
+            _add(held, element, nomatch, call.exist)
+        else:
+            _delete(held, element, call.exist)
     return ""
 
 
-def _add(held: IpSet, element: Element, exist: bool) -> None:
+def _add(held: IpSet, element: Element, nomatch: bool, exist: bool) -> None:
     if element in held.elements:
         if exist:
+            held.add(element, nomatch)
             return
         raise _refused("Element cannot be added to the set: it's already added")
     if len(held.elements) >= held.maxelem:
         raise _refused("Hash is full, cannot add more elements")
-    held.add(element)
+    held.add(element, nomatch)
 
 
 def _delete(held: IpSet, element: Element, exist: bool) -> None:
@@ -265,7 +297,7 @@ def _swap(sets: IpSets, first: str, second: str) -> None:
     b = sets.sets.get(second)
     if b is None:
         raise _refused("Sets cannot be swapped: the second set does not exist")
-    if a.kind is not b.kind:
+    if a.kind is not b.kind:   # options may differ
         raise _refused("The sets cannot be swapped: their type does not match")
     a.name, b.name = second, first
     sets.sets[first], sets.sets[second] = b, a
@@ -295,7 +327,7 @@ def _shown(sets: IpSets, call: Call) -> str:
 
 def _saved(one: IpSet) -> str:
     lines = [f"create {one.name} {one.kind.name} {one.header}"]
-    lines += [f"add {one.name} {one.kind.text(element)}" for element in one.members]
+    lines += [f"add {one.name} {one.text(element)}" for element in one.members]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -306,5 +338,5 @@ def _listed(sets: IpSets, one: IpSet, terse: bool) -> str:
         f"Number of entries: {len(one.elements)}",
     ]  # fmt: skip
     if not terse:
-        lines += ["Members:", *(one.kind.text(element) for element in one.members)]
+        lines += ["Members:", *(one.text(element) for element in one.members)]
     return "".join(f"{line}\n" for line in lines)

@@ -4,6 +4,7 @@
     hash:ip,port       1.2.3.4,tcp:80
     hash:ip,port,ip    1.2.3.4,tcp:80,5.6.7.8
     hash:ip,port,net   1.2.3.4,tcp:80,5.6.7.0/24
+    hash:net           1.2.3.0/24
     bitmap:port        80
 
 An element is a tuple of its parts, so that asking a set is one look into a dictionary.
@@ -32,6 +33,10 @@ class SyntaxFault(Exception):
     """An element cannot be understood; the message is ipset's own."""
 
 
+class Refusal(Exception):
+    """The kernel does not take an element; the message is ipset's own."""
+
+
 class TooMany(Exception):
     """A range of more elements than a set holds."""
 
@@ -57,6 +62,8 @@ class SetType:
         if not self.hash:
             return ((port,) for port in _ports(text)[1])
         words = text.split(",")
+        if len(words) == 1 and self.parts == ("net",):
+            return iter(((_network(text, least=0),),))
         if len(words) < self.dimension:
             ordinal = ("Second", "Third")[len(words) - 1]
             raise SyntaxFault(f"{ordinal} element is missing from {text}.")
@@ -79,6 +86,8 @@ class SetType:
         """As `ipset list` prints it."""
         if not self.hash:
             return str(element[0])
+        if self.parts == ("net",):
+            return _network_text(element[0])
         words = [ip_ntoa(element[0])]
         if self.dimension > 1:
             words.append(f"{PROTOCOL_NAMES.get(element[1], element[1])}:{_port_text(element[1], element[2])}")
@@ -110,7 +119,7 @@ TYPES = {
     kind.name: kind
     for kind in (
         SetType("hash:ip", 6), SetType("hash:ip,port", 7), SetType("hash:ip,port,ip", 6),
-        SetType("hash:ip,port,net", 8), SetType("bitmap:port", 3),
+        SetType("hash:ip,port,net", 8), SetType("hash:net", 7), SetType("bitmap:port", 3),
     )
 }  # fmt: skip
 
@@ -159,12 +168,16 @@ def digits(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 10
 
 
-def _network(text: str) -> tuple[bytes, int]:
+def _network(text: str, least: int = 1) -> tuple[bytes, int]:
     address, slash, plen = text.partition("/")
+    if not slash and "-" in text:
+        raise Refusal(f"a range of networks ({text}) is not modelled")
     if not slash:
         return _address(address), 32
-    if not digits(plen) or not 0 < int(plen) <= 32:
-        raise SyntaxFault(f"'{plen}' is out of range 1-32" if digits(plen) else f"'{plen}' is invalid as number")
+    if not digits(plen) or not least <= int(plen) <= 32:
+        raise SyntaxFault(f"'{plen}' is out of range {least}-32" if digits(plen) else f"'{plen}' is invalid as number")
+    if plen.strip("0") == "":
+        raise Refusal("The value of the CIDR parameter of the IP address is invalid")
     return network_of(_address(address), int(plen))
 
 

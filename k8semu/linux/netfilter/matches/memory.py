@@ -298,9 +298,9 @@ class SetMatch(Match, frozen=True):
         return f"{'! ' if self.invert else ''}match-set {self.set_name} {','.join(self.dirs)}{nomatch}"
 
     def compile(self) -> Check | None:
-        """No element is marked `nomatch` here, so --return-nomatch never holds. Linux: set_match_v4()."""
+        """Linux: set_match_v4()."""
         name, dirs, invert, nomatch = self.set_name, self.dirs, self.invert, self.return_nomatch
-        return lambda p: (p.nf.ipset.holds(name, p, dirs) and not nomatch) is not invert
+        return lambda p: p.nf.ipset.holds(name, p, dirs, nomatch) is not invert
 
 
 def missing_set(rules: Iterable[Rule], known: Container[str]) -> str:

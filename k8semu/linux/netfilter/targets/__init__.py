@@ -1,6 +1,6 @@
 """Targets: one small type per `-j NAME`, loaded when a rule first names it, as Linux loads its modules.
 
-    verdict  ACCEPT, DROP, RETURN, LOG         reject  REJECT
+    verdict  ACCEPT, DROP, RETURN, LOG, NFLOG  reject  REJECT
     mark     MARK, CONNMARK, NOTRACK, CT       nat     DNAT, SNAT, MASQUERADE, REDIRECT
     mangle   TCPMSS, TTL, TOS, DSCP, CHECKSUM
 
@@ -14,6 +14,7 @@ from k8semu.linux.netfilter.rule import Target
 
 TARGETS: Extensions[type[Target]] = Extensions(__name__, {
     "ACCEPT": "verdict:Accept", "DROP": "verdict:DropTarget", "RETURN": "verdict:Return", "LOG": "verdict:LogTarget",
+    "NFLOG": "verdict:NflogTarget",
     "REJECT": "reject:RejectTarget", "MARK": "mark:MarkTarget", "CONNMARK": "mark:ConnmarkTarget",
     "NOTRACK": "mark:NotrackTarget", "CT": "mark:CtTarget", "DNAT": "nat:DnatTarget", "SNAT": "nat:SnatTarget",
     "MASQUERADE": "nat:MasqueradeTarget", "REDIRECT": "nat:RedirectTarget",

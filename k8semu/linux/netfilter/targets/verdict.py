@@ -1,6 +1,6 @@
-"""ACCEPT, DROP, RETURN, and LOG (which decides nothing).
+"""ACCEPT, DROP, RETURN, and LOG and NFLOG (which decide nothing).
 
-Linux: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/xt_LOG.c
+Linux: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/xt_LOG.c, xt_NFLOG.c
 """
 
 from __future__ import annotations
@@ -103,3 +103,50 @@ class LogTarget(Target, frozen=True):
 
     def compile(self) -> Action:
         return lambda p: None
+
+
+class NflogTarget(Target, frozen=True):
+    """Hands a copy to whoever listens at a netlink group; nobody does, and the rule's step is the record."""
+
+    name: ClassVar[str] = "NFLOG"
+    options: ClassVar[dict[str, tuple[str, int]]] = {
+        f"--nflog-{word}": (f"--nflog-{word}", 1) for word in ("group", "prefix", "size", "threshold")
+    }
+
+    group: int = 0
+    prefix: str = ""
+    size: int = -1
+    threshold: int = 1
+
+    @classmethod
+    def build(cls, given: Given) -> NflogTarget:
+        prefix = given.get("--nflog-prefix")
+        if len(prefix) > 63:
+            raise UsageError('NFLOG: Maximum prefix length 63 for --nflog-prefix')
+        group = _number(given, "group", 0, 65535)
+        return cls(group, prefix, _number(given, "size", -1, 0xFFFFFFFF), _number(given, "threshold", 1, 65535))
+
+    def text(self) -> str:
+        return f"-j NFLOG{self._options('--')}"
+
+    def listing(self) -> str:
+        return self._options("").strip()
+
+    def _options(self, dashes: str) -> str:
+        """In the order in which iptables prints them. Linux: libxt_NFLOG.c nflog_print()"""
+        said = {
+            "prefix": quote(self.prefix) if self.prefix else "", "group": self.group or "",
+            "size": self.size if self.size >= 0 else "", "threshold": self.threshold if self.threshold != 1 else "",
+        }  # fmt: skip
+        return "".join(f" {dashes}nflog-{word} {value}" for word, value in said.items() if value != "")
+
+    def compile(self) -> Action:
+        return lambda p: None
+
+
+def _number(given: Given, word: str, default: int, most: int) -> int:
+    option = f"--nflog-{word}"
+    text = given.get(option, str(default))
+    if option in given and not (text.isdecimal() and int(text) <= most):
+        raise UsageError(f'NFLOG: bad value for option "{option}", or out of range (0-{most}).\n')
+    return int(text)
