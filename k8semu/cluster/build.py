@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from k8semu.cluster.cluster import Cluster, Process
@@ -24,11 +25,10 @@ from k8semu.kube.api.status import ApiError
 from k8semu.kube.controllers.scheduler import NOT_SELECTED, PORTS_TAKEN
 from k8semu.kube.images import ingress_controller_of
 from k8semu.kube.objects import WORKLOADS
+from k8semu.linux.core.commands import Sysctl
 from k8semu.wire.addr import Interface, Prefix, ip_aton
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from k8semu.cluster.cloud import CloudMachine
     from k8semu.cluster.service_network import ServiceNetwork, ServiceNetworkSpec
     from k8semu.kube.cloud import CloudSpec
@@ -124,6 +124,8 @@ class Built:
 AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", MountError.WORDS: "spec.volumes",
             ContainerConfigError.REASON: "spec.containers"}  # fmt: skip
 """What the scheduler says, and what is at fault in the Pod's manifest."""
+NO_SYSCTLS: Mapping[str, int | str] = {}
+BOOT = "the scenario's sysctls"
 SLEEP_FROM = 100
 """A cluster of so many nodes lets them sleep: most of them never see a packet."""
 
@@ -140,15 +142,20 @@ def build(
     wire: bool = False,
     cloud: CloudSpec | None = None,
     name_server: NameServer | None = None,
+    enforced: bool = False,
+    sysctls: Mapping[str, int | str] = NO_SYSCTLS,
 ) -> Built:
     """Build everything; what is wrong with a manifest is a ManifestError.
 
     `api`: the machine on which an API server listens; `wire`: the control plane talks to it over the node network.
     `cloud`: who serves Services of type LoadBalancer, with a machine that is one of `hosts`.
-    `name_server`: whom CoreDNS asks for what is not the cluster's.
+    `name_server`: whom CoreDNS asks for what is not the cluster's. `enforced`: NetworkPolicies are.
+    `sysctls`: what every node's kernel is told at its boot.
     """
     built = Built(cluster)
     _machines(built, nodes, hosts, router, network)
+    for node in nodes:
+        cluster.tell_all(node.name, [Sysctl(name=key, value=value, origin=BOOT) for key, value in sysctls.items()])
     if name_server is not None:
         _name_server(built, name_server, [*nodes, *hosts])
     if len(nodes) >= SLEEP_FROM:
@@ -166,6 +173,10 @@ def build(
 
         built.services = ServiceNetwork(cluster, list(built.nodes.values()), services)
         master.attach(built.services)
+    if enforced:
+        from k8semu.cluster.policy_network import PolicyNetwork
+
+        master.enforce(PolicyNetwork(cluster, list(built.nodes.values()), cidr))
     _ingresses(master, manifests)
     _check_reserved(manifests, services, bool(api))
     for manifest in manifests:

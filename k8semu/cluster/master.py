@@ -25,6 +25,7 @@ from k8semu.kube.controllers.plane import ControlPlane
 if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
     from k8semu.cluster.node import Node
+    from k8semu.cluster.policy_network import PolicyNetwork
     from k8semu.cluster.service_network import ServiceNetwork
 
 JSON = dict[str, Any]
@@ -50,6 +51,7 @@ class Master:
         self.registry = Registry(cluster.clock, cluster.world.random, ranges, provision=True)
         self.plane = ControlPlane(self.registry, cluster.clock)
         self.services: ServiceNetwork | None = None
+        self.policies: PolicyNetwork | None = None
         self._news = False
         for plural in PROXIED:
             self.registry.subscribe(plural, self._heard)
@@ -92,6 +94,17 @@ class Master:
             for obj in self.registry.list("nodes"):
                 services.heard(obj)
             services.start()
+
+    def enforce(self, policies: PolicyNetwork) -> None:
+        """`policies` knows of NetworkPolicies, and of the Pods and Namespaces that they select; it starts."""
+        from k8semu.cluster.policy_network import WATCHED
+
+        self.policies = policies
+        for plural in WATCHED:
+            for obj in self.registry.list(plural):
+                policies.take(Event("ADDED", obj, None, 0))
+            self.registry.subscribe(plural, policies.take)
+        policies.start()
 
     # --- kubectl --------------------------------------------------------------------------------
 
@@ -185,4 +198,6 @@ class Master:
             self._news = False
             if self.services is not None:
                 self.services.sync()
+        if self.policies is not None:
+            self.policies.sync()
         self.watchers.tell()

@@ -75,6 +75,13 @@ INGRESS_SPEC = _names(
     "ingressClassName", defaultBackend=_BACKEND, tls=[_names("hosts secretName")],
     rules=[_names("host", http=_names(paths=[_names("path pathType", backend=_BACKEND)]))],
 )  # fmt: skip
+_SELECTOR = _names("matchLabels", matchExpressions=[_names("key operator values")])
+_PEER = _names(podSelector=_SELECTOR, namespaceSelector=_SELECTOR, ipBlock=_names("cidr except"))
+_POLICY_PORTS = [_names("protocol port endPort")]
+POLICY_SPEC = _names(
+    "policyTypes", podSelector=_SELECTOR, ingress=[{"from": [_PEER], "ports": _POLICY_PORTS}],
+    egress=[{"to": [_PEER], "ports": _POLICY_PORTS}],
+)  # fmt: skip
 KINDS: dict[str, Known] = {
     "Pod": {**OBJECT, "spec": POD_SPEC},
     **{kind: {**OBJECT, "spec": WORKLOAD_SPEC} for kind in WORKLOADS},
@@ -87,7 +94,7 @@ KINDS: dict[str, Known] = {
     "IngressClass": {**OBJECT, "spec": _names("controller parameters")},
     "Secret": _names("apiVersion kind type data stringData immutable", metadata=METADATA),
     "ConfigMap": _names("apiVersion kind data binaryData immutable", metadata=METADATA),
-    "NetworkPolicy": {**OBJECT, "spec": _names("podSelector policyTypes ingress egress")},
+    "NetworkPolicy": {**OBJECT, "spec": POLICY_SPEC},
     "Node": {**OBJECT, "spec": _names("podCIDR podCIDRs providerID unschedulable taints configSource externalID")},
     "Namespace": {**OBJECT, "spec": _names("finalizers")},
 }

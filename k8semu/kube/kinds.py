@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from k8semu.kube.objects import WORKLOADS, AnyObject, Namespace, NodeObject, Pod, Workload
 
 if TYPE_CHECKING:
+    from k8semu.kube.netpol.objects import NetworkPolicy
     from k8semu.kube.services import EndpointSlice, Service
 
-KubeKind: TypeAlias = "Pod | Workload | NodeObject | Namespace | Service | EndpointSlice | AnyObject"
+KubeKind: TypeAlias = "Pod | Workload | NodeObject | Namespace | Service | EndpointSlice | NetworkPolicy | AnyObject"
 TYPES: dict[str, type[KubeKind]] = {
     "Pod": Pod, "Node": NodeObject, "Namespace": Namespace, **dict.fromkeys(WORKLOADS, Workload),
 }  # fmt: skip
@@ -19,9 +20,10 @@ TYPES: dict[str, type[KubeKind]] = {
 LATER = {
     **dict.fromkeys(("Service", "EndpointSlice"), "k8semu.kube.services"),
     **dict.fromkeys(("Ingress", "IngressClass", "Secret", "ConfigMap"), "k8semu.kube.ingress.objects"),
+    "NetworkPolicy": "k8semu.kube.netpol.objects",
 }
 """Kinds that not every file has: the module of their types, imported with the first one (`type_of`)."""
-NOT_YET = ("Endpoints", "NetworkPolicy")
+NOT_YET = ("Endpoints",)
 """Kinds that have an effect on a real cluster's network, and not yet here."""
 SILENT = ("ServiceAccount",)
 """Kinds that only serve others; nobody wonders that they do nothing by themselves."""

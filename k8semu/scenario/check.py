@@ -58,7 +58,9 @@ def check(loaded: Loaded) -> None:
     _check_api_server(loaded)
     _check_name_server(loaded)
     _check_subnets(loaded)
+    _check_sysctls(loaded)
     _check_plugin(loaded)
+    _check_policies(loaded)
     _check_pods(loaded, machines)
     _check_volumes(loaded)
     _check_node_ports(loaded)
@@ -175,6 +177,19 @@ def has_services(loaded: Loaded) -> bool:
     return spec.control_plane == "wire" or any(m.get("kind") == "Service" for m in (*loaded.manifests, *later))
 
 
+def has_policies(loaded: Loaded) -> bool:
+    """Is there a NetworkPolicy in the file or in a step?"""
+    later = (manifest for step in loaded.scenario.spec.steps for manifest in step.apply or ())
+    said = [(m.get("apiVersion"), m.get("kind")) for m in (*loaded.manifests, *later)]
+    return ("networking.k8s.io/v1", "NetworkPolicy") in said
+
+
+def enforces_policies(loaded: Loaded) -> bool:
+    """Does a controller enforce them? Unless said, as soon as there is one."""
+    said = loaded.scenario.spec.network_policy
+    return said == "kube-router" or (not said and has_policies(loaded))
+
+
 def has_router(loaded: Loaded) -> bool:
     """Is there a router between the machines? Where there are Services, nodes need a default route as they have
     anywhere else: a packet to a ClusterIP is routed before it is translated. Unless a machine has the address."""
@@ -265,6 +280,30 @@ def _check_plugin(loaded: Loaded) -> None:
         raise loaded.error(what, "spec.podNetwork.backend", "vxlan, with directRouting: true where it can be had")
     if network.plugin == "weave" and not network.ip_masq:
         raise loaded.error("weave without masquerading is not modelled", "spec.podNetwork.ipMasq", "true")
+
+
+def _check_sysctls(loaded: Loaded) -> None:
+    """Settings that a node has as soon as it is up, with its eth0."""
+    said = loaded.scenario.spec.sysctls
+    if not said:
+        return
+    from k8semu.linux.core.sysctl import DevConf, NeighConf, SysctlTable
+
+    table = SysctlTable()
+    table.add_dev("eth0", DevConf(), NeighConf())
+    for name, value in said.items():
+        try:
+            table.set(name, value)
+        except InputError as error:
+            raise loaded.error(error.what, "spec.sysctls", "such as net.bridge.bridge-nf-call-iptables: 0") from None
+
+
+def _check_policies(loaded: Loaded) -> None:
+    """Who enforces NetworkPolicies is a part of an instant control plane."""
+    spec = loaded.scenario.spec
+    if spec.control_plane == "wire" and enforces_policies(loaded):
+        what = "NetworkPolicies are not enforced where the control plane is on the wire: that is not modelled"
+        raise loaded.error(what, "spec.controlPlane", "controlPlane: instant, or networkPolicy: none")
 
 
 def _check_pods(loaded: Loaded, machines: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k8semu.scenario.load import Loaded
 
 _MACHINE_KEY = {"exec": "on", "link": "on", "cni": "node", "node": "name", "kill": "pod"}
-DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap", "Namespace")
+DELETED = ("Service", "EndpointSlice", "Ingress", "IngressClass", "Secret", "ConfigMap", "Namespace", "NetworkPolicy")
 """Kinds, besides Pods and workloads, that a step can delete."""
 _HOST_PORT = re.compile(r"^[^\s:]+:(\d{1,5})$")
 _QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""")

@@ -222,7 +222,7 @@ def _scenario(loaded: Loaded, doc: dict[Any, Any]) -> Scenario:
         for j, manifest in enumerate(step.apply or []):
             place = Place(0, f"{'' if loaded.bare else '.spec'}.steps[{i}].apply[{j}]")
             thing = read_object(loaded, manifest, place)
-            _say_inert(loaded, manifest, thing, f" (step {i + 1})")
+            _say_inert(loaded, scenario, manifest, thing, f" (step {i + 1})")
     return scenario
 
 
@@ -244,7 +244,7 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         first = line_of(loaded.text, loaded.places[key].document, parts(loaded.places[key].prefix))
         raise loaded.error_at(place, f"{key} is there already", ".metadata.name", f"see line {first}")
     loaded.places[key] = place
-    _say_inert(loaded, doc, thing)
+    _say_inert(loaded, loaded.scenario, doc, thing)
     if foreign:
         return
     loaded.manifests.append(doc)
@@ -256,9 +256,12 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         loaded.objects.append(thing)
 
 
-def _say_inert(loaded: Loaded, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:
+def _say_inert(loaded: Loaded, scenario: Scenario, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:
     """Note what an object does not do."""
-    if isinstance(thing, AnyObject):
+    if thing.kind == "NetworkPolicy" and not isinstance(thing, AnyObject):
+        said = f"nobody enforces it, as {scenario.spec.pod_network.plugin} alone does not (spec.networkPolicy: none)"
+        why = said if scenario.spec.network_policy == "none" else ""
+    elif isinstance(thing, AnyObject):
         why = why_inert(thing.api_version, thing.kind)
     else:
         why = ", ".join(without_effect(doc))

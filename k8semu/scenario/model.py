@@ -407,6 +407,9 @@ class Spec(Model, kw_only=True):
     said."""
     pod_network: PodNetwork = msgspec.field(default_factory=PodNetwork)
     services: Services = msgspec.field(default_factory=Services)
+    network_policy: Literal["", "kube-router", "none"] = ""
+    """Who enforces NetworkPolicies: kube-router's controller, as k3s runs it beside flannel, as soon as the file or a
+    step brings one; ``none``: nobody, as with flannel alone."""
     load_balancer: LoadBalancer | None = None
     """None: the usual one, if a Service of type LoadBalancer wants one."""
     sysctls: dict[str, int | str] = {}

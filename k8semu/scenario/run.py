@@ -20,7 +20,7 @@ from k8semu.cluster.journal import Step as StepEntry
 from k8semu.cluster.pod_network import PodNetworkSpec
 from k8semu.cluster.underlay import UNDERLAY
 from k8semu.errors import InputError
-from k8semu.scenario.check import has_router, has_services
+from k8semu.scenario.check import enforces_policies, has_router, has_services
 from k8semu.scenario.expect import check
 from k8semu.scenario.load import Loaded
 from k8semu.scenario.model import Scenario, Step, action_of
@@ -91,6 +91,7 @@ class Run:
                 self.cluster, spec.nodes, spec.hosts, has_router(self.loaded), network_of(scenario),
                 self.loaded.manifests, services_of(self.loaded), spec.api_server, spec.control_plane == "wire",
                 _cloud_of(self.loaded), NameServer(spec.name_server, spec.names) if spec.name_server else None,
+                enforces_policies(self.loaded), spec.sysctls,
             )  # fmt: skip
             for name, address in spec.names.items():
                 self.cluster.name(name, address)

@@ -85,6 +85,7 @@ class Story:
         self._ways: dict[Any, int] = {}
         """Ways already told, and in which step."""
         self._problems: list[str] = []
+        self._policies: dict[str, str] = {}
 
     def run(self, loaded: Loaded, out: Path, form: str, seed: int | None) -> RunResult:
         """Run a scenario and tell it."""
@@ -138,6 +139,11 @@ class Story:
             self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
         if built.has_ingresses:
             self._tell_ingresses(built)
+        if built.master.policies is not None:
+            from k8semu.scenario.policies import who_enforces
+
+            self.say("  ", who_enforces(this.loaded.scenario.spec.pod_network.plugin))
+            self._tell_policies("  ")
         for host in built.hosts.values():
             self.say("  ", ("name", host.hostname), *([f" {host.address}"] if host.address else []))
         for told in built.cloud.spec.listeners if built.cloud is not None else ():
@@ -159,6 +165,22 @@ class Story:
             self.say("  ", ("name", name), f" {rows[0]}" if rows else "")
             for row in rows[1:]:
                 self.say("  ", " " * len(name), f" {row}")
+
+    def _tell_policies(self, indent: str) -> None:
+        """Which Pods NetworkPolicies isolate, where that is not what it was."""
+        assert self._run is not None
+        if self._run.built.master.policies is None:
+            return
+        from k8semu.scenario.policies import isolated
+
+        now = isolated(self._run.built)
+        for name, line in now.items():
+            if self._policies.get(name) != line:
+                self.say(indent, ("name", name), f"   {line}")
+        for name in self._policies:
+            if name not in now:
+                self.say(indent, ("name", name), "   is gone")
+        self._policies = now
 
     def _tell_problems(self) -> None:
         """What is wrong with the Ingresses that was not so before."""
@@ -205,6 +227,7 @@ class Story:
             self.say("   ", ("bad", failure))
         if kind in CHANGES:
             self._tell_problems()
+            self._tell_policies("   ")
         if self.trace.hops:
             self._way()
 

@@ -37,6 +37,8 @@ from k8semu.trace.steps import (
 _DECISIVE = (EncapStep, DecapStep, FragStep, IcmpStep, IpvsStep, NatStep, NotModelled)
 _TELLING = ("-j DNAT", "-j SNAT", "-j MASQUERADE", "-j REDIRECT", "-j DROP", "-j REJECT")
 """Rules that change a packet or end it; those that only pass it on are for `explain`."""
+_ALLOWING = "NetworkPolicy "
+"""What those ask for that let a packet pass where others would not: they mark it."""
 
 
 def devices(hop: Hop) -> list[str]:
@@ -59,19 +61,21 @@ def _says(step: Step) -> bool:
     if isinstance(step, FibStep):
         return step.table != "local" and not step.route.startswith("local ")
     if isinstance(step, RuleStep):
+        if step.origin.startswith(_ALLOWING) and " -j MARK " in step.rule:
+            return True
         return any(target in step.rule for target in _TELLING)
     return isinstance(step, _DECISIVE)
 
 
 def hop_lines(hop: Hop) -> tuple[str, list[str]]:
-    """(the devices passed and the end, the reasons) of one hop."""
+    """(the devices passed and the end, the reasons, each once) of one hop."""
     path = devices(hop)
     first, last = hop.steps[0], hop.last
     if isinstance(first, Originate):
         path.insert(0, first.text)
     if isinstance(last, (Deliver, DropStep, Consume)):
         path.append(last.text)
-    return " ▸ ".join(path), [step.text for step in hop.steps if _says(step)]
+    return " ▸ ".join(path), list(dict.fromkeys(step.text for step in hop.steps if _says(step)))
 
 
 def way(hops: Iterable[Hop], leave_out: tuple[str, ...] = ("underlay",)) -> list[tuple[str, str, list[str]]]:

@@ -54,14 +54,14 @@ def test_a_node_without_a_pod_subnet_gets_the_first_free_one() -> None:
 
 def test_what_has_no_effect_is_listed() -> None:
     text = (
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: account}\nspec: {}\n---\n"
+        "apiVersion: v1\nkind: Endpoints\nmetadata: {name: account}\nsubsets: []\n---\n"
         "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n---\n"
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     )
     loaded = parse(text, "f.yaml", "f")
-    assert loaded.inert == ["NetworkPolicy account: not modelled yet", "CronJob tick: its Pods are not made"]
-    assert [thing.kind for thing in loaded.objects] == ["NetworkPolicy", "CronJob", "ConfigMap", "Namespace"]
+    assert loaded.inert == ["Endpoints account: not modelled yet", "CronJob tick: its Pods are not made"]
+    assert [thing.kind for thing in loaded.objects] == ["Endpoints", "CronJob", "ConfigMap", "Namespace"]
 
 
 @pytest.mark.parametrize(

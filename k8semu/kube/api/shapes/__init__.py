@@ -80,7 +80,7 @@ PLACES = {
     "endpoints": "services:EndpointsShape",
     **dict.fromkeys(("deployments", "replicasets", "statefulsets", "daemonsets"), "workloads:WorkloadShape"),
     "ingresses": "ingresses:IngressShape", "ingressclasses": "ingresses:IngressClassShape",
-    "networkpolicies": "ingresses:PolicyShape",
+    "networkpolicies": "policies:PolicyShape",
     "leases": "others:LeaseShape", "events": "others:EventShape", "configmaps": "others:DataShape",
     "secrets": "others:SecretShape",
 }  # fmt: skip

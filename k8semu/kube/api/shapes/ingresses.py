@@ -1,10 +1,9 @@
-"""Ingresses, their classes, and NetworkPolicies."""
+"""Ingresses and their classes."""
 
 from typing import Any
 
 from k8semu.kube.api.shapes import AnyShape, Number, Shape, Strings, Text
 from k8semu.kube.api.shapes.services import BalancerStatus
-from k8semu.kube.api.shapes.workloads import Selector
 
 
 class BackendPort(Shape):
@@ -60,14 +59,3 @@ class ClassSpec(Shape):
 
 class IngressClassShape(AnyShape):
     spec: ClassSpec | None = None
-
-
-class PolicySpec(Shape):
-    pod_selector: Selector | None = None
-    policy_types: Strings = None
-    ingress: list[dict[str, Any]] | None = None
-    egress: list[dict[str, Any]] | None = None
-
-
-class PolicyShape(AnyShape):
-    spec: PolicySpec | None = None

@@ -1,4 +1,4 @@
-"""Nodes, Namespaces, NetworkPolicies: the few rules that they have.
+"""Nodes, Namespaces: the few rules that they have.
 
 Kubernetes: pkg/registry/core/{node,namespace}/strategy.go
 """
@@ -78,9 +78,3 @@ class NamespaceStrategy(Strategy):
 
     def name_errors(self, name: str) -> list[str]:
         return names.dns_label(name)
-
-
-class PolicyStrategy(Strategy):
-    """NetworkPolicies: kept, and counted."""
-
-    has_generation = True

@@ -77,7 +77,7 @@ _MAKE: dict[str, Callable[[Strategies], Strategy]] = {
     "services": Strategies.service, "ingresses": Strategies.ingress, "pods": _plain("pod:PodStrategy"),
     "endpointslices": _plain("endpoints:EndpointSliceStrategy"), "endpoints": _plain("endpoints:EndpointsStrategy"),
     "nodes": _plain("others:NodeStrategy"), "namespaces": _plain("others:NamespaceStrategy"),
-    "networkpolicies": _plain("others:PolicyStrategy"), "ingressclasses": _plain("ingress:IngressClassStrategy"),
+    "networkpolicies": _plain("policy:PolicyStrategy"), "ingressclasses": _plain("ingress:IngressClassStrategy"),
     "secrets": _plain("data:SecretStrategy"), "configmaps": _plain("data:ConfigMapStrategy"),
 }  # fmt: skip
 

@@ -1,0 +1,12 @@
+"""NetworkPolicies as manifests: the rest is the API server's to judge."""
+
+# Annotations are types here, not their text (no `from __future__`): msgspec would compile each text by itself.
+from typing import Literal
+
+from k8semu.kube.objects import KubeObject, ObjectMeta
+
+
+class NetworkPolicy(KubeObject, kw_only=True):
+    api_version: Literal["networking.k8s.io/v1"]
+    kind: Literal["NetworkPolicy"]
+    metadata: ObjectMeta

@@ -1,0 +1,39 @@
+"""NetworkPolicies for a reader: who enforces them, and which Pods each isolates now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8semu.kube.netpol.policy import Policy, Rule
+
+if TYPE_CHECKING:
+    from k8semu.cluster.build import Built
+
+SHOWN = 6
+
+
+def who_enforces(plugin: str) -> str:
+    return f"NetworkPolicies are enforced by kube-router's controller on every node; {plugin} alone enforces none"
+
+
+def isolated(built: Built) -> dict[str, str]:
+    """A line for each NetworkPolicy, by its name."""
+    network = built.master.policies
+    if network is None:
+        return {}
+    names = {machine.address: machine.hostname for machine in built.pods.values()}
+    return {policy.origin: _line(policy, names) for policy in network.policies()}
+
+
+def _line(policy: Policy, names: dict[str, str]) -> str:
+    pods = [names.get(address, address) for address in policy.selected]
+    more = f" and {len(pods) - SHOWN} more" if len(pods) > SHOWN else ""
+    both = (("ingress", policy.ingress), ("egress", policy.egress))
+    allows = ", ".join(f"{way}: {_allows(rules)}" for way, rules in both if rules is not None)
+    return f"isolates {', '.join(pods[:SHOWN]) or 'no Pod'}{more}; {allows}"
+
+
+def _allows(rules: tuple[Rule, ...]) -> str:
+    if not rules:
+        return "allows nothing"
+    return f"allows what {len(rules)} rule{'' if len(rules) == 1 else 's'} say{'s' if len(rules) == 1 else ''}"
