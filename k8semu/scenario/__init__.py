@@ -6,5 +6,6 @@
     load     a file (scenario and manifests) as checked values
     check    does it make sense? names, addresses, subnets; check_steps the steps
     run      build the cluster, take the steps, check what was expected
+    endpoints  why nobody is behind a Service
     story    what happened, for a reader in a terminal
 """

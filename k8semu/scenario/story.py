@@ -127,16 +127,20 @@ class Story:
         self._head(this.loaded)
         self.say()
         self.say(("head", "What is built"))
+        on_time = this.loaded.scenario.spec.control_plane == "instant"     # on the wire, nobody has heard of anything
         for node in built.nodes.values():
             pods = [pod for pod in built.pods.values() if pod.node is node]
             listed = ", ".join(f"{pod.hostname} {pod.address}" for pod in pods[:6])
             more = f" and {len(pods) - 6} more" if len(pods) > 6 else ""
-            none = "none yet" if this.loaded.scenario.spec.control_plane == "wire" else "none"
+            none = "none" if on_time else "none yet"
             self.say("  ", ("name", node.name), f" {node.address}   Pods: {listed or none}{more}")
         for service in built.services.services.values() if built.services is not None else ():
             ports = ", ".join(_port_words(port) for port in service.spec.ports)
             reached = f" {service.spec.cluster_ip}   {ports}{self._outside(this, service)}"
-            self.say("  ", ("name", f"Service {service.metadata.name}"), reached)
+            nobody = self._nobody(built, service) if on_time else ""
+            self.say("  ", ("name", f"Service {service.metadata.name}"), reached, ("reason", nobody and f"   {nobody}"))
+        if built.services is not None and not this.loaded.scenario.spec.services.dns:
+            self.say("  ", ("name", "no cluster DNS"), "   dns: false, so the names of Services have no answer")
         if built.has_ingresses:
             self._tell_ingresses(built)
         if built.master.policies is not None:
@@ -154,8 +158,8 @@ class Story:
         for name in _namespaces_of_nobody(this):
             self.say("  ", ("name", f"Namespace {name}"), "   made by itself: no manifest makes it")
 
-        if this.loaded.scenario.spec.control_plane == "instant":
-            self._tell_problems()  # on the wire, nobody has heard of anything yet
+        if on_time:
+            self._tell_problems()
 
     def _tell_ingresses(self, built: Built) -> None:
         """Where their hosts and paths lead."""
@@ -194,6 +198,11 @@ class Story:
             if problem not in self._problems:
                 self.say("   ", ("reason", problem))
         self._problems = now
+
+    def _nobody(self, built: Built, service: Service) -> str:
+        from k8semu.scenario.endpoints import nobody_behind
+
+        return nobody_behind(built.master.registry.list("endpointslices"), service)
 
     def _outside(self, this: Run, service: Service) -> str:
         """Where a Service of type LoadBalancer is found outside, or why nowhere."""

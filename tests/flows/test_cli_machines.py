@@ -45,6 +45,12 @@ def test_an_unknown_command_is_told_as_a_shell_tells_it() -> None:
     assert (said.code, said.out, said.err) == (127, "", "sh: nosuch: not found\n")
 
 
+def test_a_command_in_one_word_is_told_how_it_would_be_right() -> None:
+    said = k8semu("exec", "node-network", "host1", "--", "curl http://10.100.0.3/ | head -1")
+    assert (said.code, said.out) == (127, "")
+    assert "'curl http://10.100.0.3/ | head -1': not found (the words of a command without quotes" in said.err
+
+
 def test_there_is_no_docker_in_a_pod() -> None:
     assert k8semu("exec", HERE, "client", "--", "docker", "ps").code == 127
     assert "/pause" in k8semu("exec", HERE, "host1", "--", "docker", "ps").out

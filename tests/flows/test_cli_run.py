@@ -74,6 +74,16 @@ def test_a_packet_is_the_programs_own_also_where_arp_goes_through_a_tunnel(tmp_p
     assert "pody       eth0 ▸ consumed: echo request" in ping
 
 
+def test_the_story_says_who_is_behind_no_service_and_that_names_have_no_answer(tmp_path: Path) -> None:
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: shop}\n"
+    service += "spec: {selector: {app: x}, ports: [{port: 80}]}\n"
+    path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
+    path.write_text(path.read_text().replace("spec:\n", "spec:\n  services: {dns: false}\n", 1) + service)
+    said = k8semu("run", str(path), "-o", str(tmp_path / "out"))
+    assert "80/TCP   no endpoint: no ready Pod is labelled app=x\n" in said.out
+    assert "  no cluster DNS   dns: false" in said.out
+
+
 def test_of_a_long_output_the_rows_are_shown_that_were_expected(tmp_path: Path) -> None:
     said = k8semu("run", "service-clusterip", "-o", str(tmp_path)).out
     rules = said.partition("iptables-save -t nat")[2].partition("\n\n")[0]

@@ -75,6 +75,8 @@ def answer(machine: Machine, argv: Sequence[str]) -> Output:
     name = argv[0].rpartition("/")[2]
     if name not in PROGRAMS or (name == "docker" and machine.containers is None):
         hint = " (every device is captured already: see `k8semu run`)" if name in ("tcpdump", "tshark") else ""
+        if " " in argv[0]:      # a whole line in quotes
+            name, hint = repr(argv[0]), " (the words of a command without quotes around them, or sh -c '…')"
         return Output("", NOT_FOUND, f"sh: {name}: not found{hint}\n")
     try:
         return PROGRAMS[name](machine, list(argv[1:]))
