@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8semu.kube.ingress.configure import Config, Options, configure
+from k8semu.kube.ingress.config import Config, Options
+from k8semu.kube.ingress.configure import configure
 from k8semu.kube.ingress.state import State
 
 JSON = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from k8semu.cluster.build import Built
 
 if TYPE_CHECKING:
-    from k8semu.kube.ingress.configure import Config, Options
+    from k8semu.kube.ingress.config import Config, Options
     from k8semu.kube.ingress.objects import Ingress
     from k8semu.kube.ingress.state import State
 

@@ -15,7 +15,7 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from k8semu.kube.ingress.configure import Location
+from k8semu.kube.ingress.config import Location
 from k8semu.kube.ingress.htpasswd import fits
 from k8semu.kube.ingress.limits import Buckets, Counts, Key, Rate
 from k8semu.kube.ingress.settings import Settings

@@ -18,7 +18,7 @@ import h11
 
 from k8semu.apps.ingress.access import Answer
 from k8semu.apps.ingress.upstream import Broken, Connection
-from k8semu.kube.ingress.configure import Upstream
+from k8semu.kube.ingress.config import Upstream
 from k8semu.kube.ingress.headers import HOP_BY_HOP, SET, Client, Lines
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from collections.abc import Collection
 from random import Random
 
 from k8semu.kube.ingress.choosing import Asked, Ring, backend_key, endpoint_key, set_cookie, takes_canary
-from k8semu.kube.ingress.configure import Backend, Location, Upstream
+from k8semu.kube.ingress.config import Backend, Location, Upstream
 from k8semu.kube.ingress.settings import Settings
 
 DECAY = 10.0

@@ -24,7 +24,7 @@ from k8semu.apps.ingress.pages import SENT_AS, page, reason
 from k8semu.apps.ingress.request import LINGER_TIME, ClientGoneError, Request, TooLargeError
 from k8semu.apps.ingress.stream import Reader, within
 from k8semu.kube.ingress.choosing import Asked
-from k8semu.kube.ingress.configure import NO_BACKEND, Location, Server
+from k8semu.kube.ingress.config import NO_BACKEND, Location, Server
 from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
 from k8semu.kube.ingress.matching import BadPathError, normal_path
 from k8semu.kube.ingress.metrics import Done

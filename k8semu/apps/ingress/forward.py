@@ -22,7 +22,7 @@ from k8semu.apps.ingress.request import ClientGoneError
 from k8semu.apps.ingress.tunnel import tunnel
 from k8semu.apps.ingress.upstream import Broken, Connection
 from k8semu.kube.ingress.choosing import Asked
-from k8semu.kube.ingress.configure import Backend, Location, Upstream
+from k8semu.kube.ingress.config import Backend, Location, Upstream
 from k8semu.kube.ingress.headers import Lines, to_client
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from k8semu.apps.registry import http
 from k8semu.apps.watch import watch_events
 from k8semu.kube.images import INGRESS_WATCHES
 from k8semu.kube.ingress.arguments import options_of
-from k8semu.kube.ingress.configure import CONTROLLER, Config, Options, configure
+from k8semu.kube.ingress.config import CONTROLLER, Config, Options
+from k8semu.kube.ingress.configure import configure
 from k8semu.kube.ingress.metrics import Metrics
 from k8semu.kube.ingress.state import State
 

@@ -20,7 +20,7 @@ from k8semu.kube.ingress.headers import Lines
 
 if TYPE_CHECKING:
     from k8semu.apps.ingress.conversation import Conversation
-    from k8semu.kube.ingress.configure import Location
+    from k8semu.kube.ingress.config import Location
 
 LINGER_TIME = 30.0
 """How long a client may go on talking whom we have nothing more to say to."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from k8semu.apps.ingress.pages import PLAIN_ON_TLS, page, reason
 from k8semu.apps.tls import TlsProtocol, server_context
 from k8semu.kube.ingress.certificates import Certificate, NoCertificateError, fake, read
-from k8semu.kube.ingress.configure import Config
+from k8semu.kube.ingress.config import Config
 from k8semu.kube.ingress.matching import find_server
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 import h11
 
 from k8semu.apps.ingress.stream import Reader, connect, within
-from k8semu.kube.ingress.configure import Upstream
+from k8semu.kube.ingress.config import Upstream
 from k8semu.kube.ingress.settings import Globals
 
 READ = 1 << 16

@@ -4,6 +4,7 @@
         │ state       kept up to date by watch events
         ▼
     configure         hosts, their paths, and whom each leads to; what is wrong with an Ingress
+        │             config: all of that as values
         ▼
     matching          which host and path a request means
         ▼

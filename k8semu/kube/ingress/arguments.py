@@ -17,7 +17,7 @@ from typing import Any
 from zlib import crc32
 
 from k8semu.kube.images import expand
-from k8semu.kube.ingress.configure import Options
+from k8semu.kube.ingress.config import Options
 from k8semu.kube.ingress.state import Key
 from k8semu.kube.objects import Container
 

@@ -15,7 +15,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote
 
-from k8semu.kube.ingress.configure import Location, Server
+from k8semu.kube.ingress.config import Location, Server
 from k8semu.kube.ingress.headers import Client
 from k8semu.kube.ingress.settings import Globals
 

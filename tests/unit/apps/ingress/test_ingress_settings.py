@@ -12,8 +12,8 @@ from ingress_objects import ingress, secret
 
 from k8semu.apps.ingress.balancing import Balancer
 from k8semu.kube.ingress.choosing import Asked, set_cookie
-from k8semu.kube.ingress.configure import Backend as Choice
-from k8semu.kube.ingress.configure import Location, Upstream
+from k8semu.kube.ingress.config import Backend as Choice
+from k8semu.kube.ingress.config import Location, Upstream
 from k8semu.kube.ingress.settings import Settings
 from k8semu.scenario.load import parse
 from k8semu.scenario.run import run as play

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ingress_objects import asked, config_of, ingress, service, slice_of, state_of
 
-from k8semu.kube.ingress.configure import Options, Upstream, configure
+from k8semu.kube.ingress.config import Options, Upstream
+from k8semu.kube.ingress.configure import configure
 
 WEB = (
     service("web", "10.96.0.20", ("http", 80), ("admin", 81)),
