@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from k8semu.apps.container_log import ContainerLog
 from k8semu.apps.http_echo import http_echo
 from k8semu.apps.program import Program
 from k8semu.cluster.cluster import load_program
@@ -42,11 +43,21 @@ def service(name: str, port: int, port_name: str = "") -> list[dict[str, Any]]:
 class LocalRuntime:
     """This machine is the Pod."""
 
+    def __init__(self) -> None:
+        times = iter(range(7_250_000_000, 1 << 62, 1_000_000_000))
+        self.written = ContainerLog(lambda: next(times))
+        for text in ("one", "two", "thr\u00e9e"):
+            self.written.line(text)
+
     async def connect(self, netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", port)
 
     async def look(self, sandbox: Sandbox, argv: list[str]) -> dict[str, Any]:
         return {"output": f"{' '.join(argv)} in {sandbox.name}\n", "errors": "", "code": 0}
+
+    def log(self, sandbox: Sandbox, container: str) -> ContainerLog | None:
+        """Container main has written three lines, a second apart; side writes nothing."""
+        return self.written if container == "main" else None
 
     async def call(self, netns: str, program: Program) -> dict[str, Any]:
         result: dict[str, Any] = await load_program(program.function)(**program.args)
@@ -73,7 +84,9 @@ class LiveCluster:
         pod = asyncio.ensure_future(http_echo("web", [self.pod_port]))
         now = Now()
         self.mirror = Mirror(now, Streams(1))
-        sandboxes, runtime = Sandboxes(), StreamingServer(LocalRuntime(), Streams(1)["tokens"])
+        local = LocalRuntime()
+        self.written = local.written
+        sandboxes, runtime = Sandboxes(), StreamingServer(local, Streams(1)["tokens"])
         sandboxes.take({"type": "ADDED", "sandbox": {
             "namespace": "default", "name": "web", "id": "0123abcd", "netns": "web", "hostname": "web",
             "containers": ["main", "side"], "files": {"/etc/hosts": "127.0.0.1\tlocalhost\n"},

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from k8semu.apps.terminal import current_terminal
+
 _BYTES = bytes(range(256))
 _REASON = {200: b"OK", 400: b"Bad Request"}
 
@@ -67,6 +69,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nam
                     out += connection.send(h11.Data(data=body)) or b""
                 out += connection.send(h11.EndOfMessage()) or b""
                 writer.write(out)
+                _log(request, peer, status, len(body))
                 await writer.drain()
                 if connection.our_state is h11.MUST_CLOSE:
                     return
@@ -77,6 +80,15 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nam
         return
     finally:
         writer.close()
+
+
+def _log(request: Any, peer: tuple[str, int], status: int, size: int) -> None:
+    """A line of the access log, if somebody reads it."""
+    said = current_terminal.get()
+    if said is not None and said.access is not None:
+        first = f"{request.method.decode()} {request.target.decode('latin-1')} HTTP/{request.http_version.decode()}"
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        said.access(*peer[:2], first, headers, status, 0 if request.method == b"HEAD" else size)
 
 
 def _wants_close(request: Any) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import h11
@@ -113,6 +113,29 @@ class Relay:
         if server.idle:
             self._idle.setdefault((where.host, where.port, where.tls), []).append(server)
         else:
+            server.close()
+
+    async def stream(self, client: Http1, where: Where, refused: Callable[[int, str], Exception]) -> None:
+        """Ask a server ourselves, and pass its answer on to `client` as it comes. An answer that is none with
+        content is raised, as `refused` makes it of its status and text. NoAnswer, ConnectionError"""
+        server = Http1(*await dial(where.host, where.port, where.tls), h11.CLIENT)
+        self._busy.add(server)
+        try:
+            await server.send(h11.Request(method="GET", target=where.target, headers=where.headers), h11.EndOfMessage())
+            answer = await server.receive()
+            if not isinstance(answer, h11.Response):
+                raise NoAnswer("EOF")
+            if answer.status_code == 200:
+                await _Answering(client, server, answer).run()
+                return
+            said = []
+            while isinstance(event := await server.receive(), h11.Data):
+                said.append(bytes(event.data))
+            raise refused(answer.status_code, b"".join(said).decode("utf-8", "replace").strip())
+        except h11.RemoteProtocolError as error:
+            raise NoAnswer(f"malformed HTTP response: {error}") from None
+        finally:
+            self._busy.discard(server)
             server.close()
 
     # --- another protocol -------------------------------------------------------------------------

@@ -6,12 +6,16 @@ In the emulator a step can look at it while the program goes on; in the kernel t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 
 class Terminal:
     """Standard output and standard error, each as text."""
+
+    access: Callable[..., None] | None = None
+    """Where a server writes its access log, with what an `Access` has; None: nobody reads it."""
 
     def __init__(self) -> None:
         self.output: list[str] = []

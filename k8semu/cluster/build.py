@@ -161,6 +161,7 @@ def build(
     if len(nodes) >= SLEEP_FROM:
         for node in built.nodes.values():
             cluster.sleepers.put(node.net)
+    cluster.keeps_logs = bool(api)
     if api in built.nodes:
         _control_plane(built.nodes[api])
     setup(cluster, network, list(built.nodes.values()))

@@ -30,6 +30,7 @@ from k8semu.sim.program import OpenFiles, current_files, current_program, curren
 from k8semu.sim.world import World
 
 if TYPE_CHECKING:
+    from k8semu.apps.container_log import ContainerLog
     from k8semu.apps.resolver import Libc
     from k8semu.trace.hop import TraceSink
 
@@ -66,9 +67,9 @@ class Process:
 
     __slots__ = ("feed", "files", "netns", "pid", "program", "task", "terminal")
 
-    def __init__(self, pid: str, netns: str, program: Program) -> None:
+    def __init__(self, pid: str, netns: str, program: Program, terminal: Terminal | None = None) -> None:
         self.pid, self.netns, self.program = pid, netns, program
-        self.files, self.feed, self.terminal = OpenFiles(), Feed(), Terminal()
+        self.files, self.feed, self.terminal = OpenFiles(), Feed(), terminal or Terminal()
         self.task: asyncio.Task[Any]
 
 
@@ -94,6 +95,9 @@ class Cluster:
         self.service_cidr = "10.96.0.0/12"                  # of ClusterIPs; the Master says it
         self.dns_runs = False                               # new Pods ask it for names, instead of knowing `hosts`
         self.crashes: list[tuple[str, BaseException]] = []
+        self.logs: dict[str, ContainerLog] = {}             # what containers wrote: namespace/Pod/container -> log
+        self.keeps_logs = False                             # somebody may ask for them: there are kubelets that listen
+        self._undo: Callable[[], None] | None = None        # of `containers_print`
         self.compared = False
         """Set before building: it will be replayed in a kernel, where no API server is, so that programs are fed."""
         self.reword: Callable[[Command], Command] | None = None
@@ -161,10 +165,10 @@ class Cluster:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def _spawn(self, netns: str, pid: str, program: Program) -> Process:
+    def _spawn(self, netns: str, pid: str, program: Program, terminal: Terminal | None = None) -> Process:
         """A program as a process of its own: its namespace, its name, what it opens."""
         function = load_program(program.function)
-        process = Process(pid, netns, program)
+        process = Process(pid, netns, program, terminal)
         context = contextvars.copy_context()
         context.run(current_stack.set, self.net(netns).sockets)
         context.run(current_program.set, pid.rpartition("/")[2])
@@ -174,15 +178,17 @@ class Cluster:
         process.task = self.loop.create_task(function(**program.args), name=pid, context=context)
         return process
 
-    def start(self, netns: str, pid: str, program: Program, journal: bool = True) -> Process:
-        """Start a program that runs until it is stopped. Wakes the node.
+    def start(
+        self, netns: str, pid: str, program: Program, journal: bool = True, terminal: Terminal | None = None
+    ) -> Process:
+        """Start a program that runs until it is stopped. Wakes the node. `terminal`: what it writes to.
 
         Without `journal` it is a part of the emulator itself: it is no program that a kernel twin could run.
         """
         assert pid not in self.processes, f"{pid} runs already"
         if journal:
             self.journal.add(Start(netns=netns, pid=pid, program=program))
-        process = self._spawn(netns, pid, program)
+        process = self._spawn(netns, pid, program, terminal)
         self.processes[pid] = process
         process.task.add_done_callback(lambda task: self._ended(process, task))
         return process
@@ -190,6 +196,8 @@ class Cluster:
     def _ended(self, process: Process, task: asyncio.Task[Any]) -> None:
         self.processes.pop(process.pid, None)
         self.loop.exit_process(process.files)
+        if process.pid in self.logs and (log := self.logs[process.pid]) is process.terminal:
+            log.end()
         if not task.cancelled() and (error := task.exception()) is not None:
             self.crashes.append((process.pid, error))
 
@@ -229,6 +237,17 @@ class Cluster:
         self.journal.add(Call(netns=netns, program=program, result=result))
         return result
 
+    def log(self, pid: str, image: str, prints: bool) -> ContainerLog:
+        """A new container's log. `prints`: it is a program of the user's own, which writes by print()."""
+        from k8semu.apps import container_log
+
+        log = self.logs[pid] = container_log.ContainerLog(lambda: self.clock.now, image)
+        if prints:
+            if self._undo is None:
+                self._undo = container_log.share_output()
+            log.echo = container_log.on_terminal(f"pod/{pid.partition('/')[2]}")
+        return log
+
     # --- running ------------------------------------------------------------------------------
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
@@ -240,3 +259,5 @@ class Cluster:
         self.loop.cancel_all()
         self.clock.run_until(self.clock.now + LAST_WORDS)
         self.loop.close()
+        if self._undo is not None:
+            self._undo()

@@ -188,7 +188,11 @@ def _start_containers(machine: PodMachine) -> None:
             args, api = start.args, machine.cluster.api_url
             if start.watches and api:
                 args = {**args, "api": api}
-            machine.cluster.start(machine.netns_name, pid, Program(function=start.function, args=args))
+            own = own_program(container.name, pod.metadata.annotations) is not None
+            kept = own or machine.cluster.keeps_logs
+            log = machine.cluster.log(pid, base_name(container.image), own) if kept else None
+            program = Program(function=start.function, args=args)
+            machine.cluster.start(machine.netns_name, pid, program, terminal=log)
             if start.watches and not api and machine.cluster.on_watch is not None:
                 machine.cluster.on_watch(pid, start.watches)
 
@@ -266,6 +270,7 @@ def stop_pod(cluster: Cluster, machine: PodMachine) -> None:
     cluster.sleepers.wake(node.netns_name)
     end_programs(cluster, pod)
     for container in pod.spec.containers:
+        cluster.logs.pop(f"{pod.metadata.namespace}/{pod.metadata.name}/{container.name}", None)
         node.remove_container(_runtime_name(container.name, pod))
     if not pod.spec.host_network:
         assert node.cni is not None

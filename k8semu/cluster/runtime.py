@@ -14,6 +14,7 @@ from k8semu.kube.kubelet.sandbox import Sandbox
 from k8semu.sim.program import current_stack
 
 if TYPE_CHECKING:
+    from k8semu.apps.container_log import ContainerLog
     from k8semu.apps.shell.docker import Container
     from k8semu.cluster.cluster import Cluster
     from k8semu.linux.netns import NetNs
@@ -45,6 +46,9 @@ class EmulatedRuntime:
     async def look(self, sandbox: Sandbox, argv: list[str]) -> dict[str, Any]:
         said = answer(_Inside(self.cluster.net(sandbox.netns), sandbox), argv)
         return {"output": said.text, "errors": said.errors, "code": said.code}
+
+    def log(self, sandbox: Sandbox, container: str) -> ContainerLog | None:
+        return self.cluster.logs.get(f"{sandbox.namespace}/{sandbox.name}/{container}")
 
     async def call(self, netns: str, program: Program) -> dict[str, Any]:
         name = program.function.partition(":")[0].rpartition(".")[2]

@@ -259,13 +259,13 @@ def _dns(loaded: Loaded, action: Any, path: str) -> None:
 
 
 def _kubectl(loaded: Loaded, action: Any, path: str) -> None:
-    from k8semu.apps.kubectl.words import LASTING
+    from k8semu.apps.kubectl.words import lasts
 
     words = _words(loaded, action.command, path, "such as get pods")
     if not words or words[0] == "kubectl":
         raise loaded.error("no command of kubectl", f"{path}.command", "what follows the word kubectl: get pods")
     _no_shell(loaded, action, path)
-    if words[0] in LASTING and not action.background:
+    if lasts(words) and not action.background:
         what = f"kubectl {words[0]} goes on until it is interrupted"
         raise loaded.error(what, f"{path}.command", "background: true, and a step `interrupt`")
 

@@ -23,7 +23,9 @@ PATIENCE, SECOND_THOUGHTS = 30.0, 2.0
 def kubectl_program(built: Built, argv: list[str], stdin: str = "") -> Program:
     """kubectl as a program: `argv` follows its name."""
     server = f"http://{built.api.address}:{PORT}" if built.api is not None else ""
-    args = {"argv": argv, "server": server, "seed": built.cluster.world.random["kubectl"].bits(32)}
+    args: dict[str, Any] = {"argv": argv, "server": server, "seed": built.cluster.world.random["kubectl"].bits(32)}
+    if argv[:1] == ["describe"]:                # it reckons ages itself, by the run's clock, in Linux, too
+        args["now"] = built.cluster.clock.now
     return Program(function=FUNCTION, args={**args, "stdin": stdin} if stdin else args)
 
 

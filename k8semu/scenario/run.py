@@ -75,6 +75,7 @@ class Run:
         self.cluster = Cluster(seed if seed is not None else spec.seed, trace)
         self.built: Built
         self.session: CaptureSession | None = None
+        self._following: set[str] = set()                   # steps that go on reading a log
 
     def capture(self, sink: Sink) -> None:
         """Capture everything from now on into `sink`."""
@@ -131,7 +132,9 @@ class Run:
     async def _take(self, step: Step, number: int) -> StepResult:
         kind, action = action_of(step)
         name = step.name or f"{kind} {number}"
-        self.cluster.journal.add(StepEntry(number=number, name=name, time=self.cluster.clock.now))
+        reason = self._tells_time(kind, action, name) if kind in ("kubectl", "interrupt") or self._following else ""
+        entry = StepEntry(number=number, name=name, time=self.cluster.clock.now, verifiable=not reason, reason=reason)
+        self.cluster.journal.add(entry)
         first = self.cluster.world.peek_packet_id()
         try:
             result = await self._act(kind, action, name)
@@ -143,6 +146,16 @@ class Run:
         expect = msgspec.to_builtins(step.expect) if step.expect is not None else {}
         packets = (first, self.cluster.world.peek_packet_id())
         return StepResult(name, kind, not failures, result, expect, failures, packets)
+
+    def _tells_time(self, kind: str, action: Any, name: str) -> str:
+        """Why a step is not compared, in which what containers wrote is read; '' if none is."""
+        reads = kind == "kubectl" and "logs" in action.command.split()[:1]
+        if reads and action.background:
+            self._following.add(name)
+        compared = not reads and not self._following
+        if kind == "interrupt":
+            self._following.discard(action.step)
+        return "" if compared else "what a container wrote says what time it is"
 
     async def _act(self, kind: str, action: Any, name: str) -> Any:
         if kind in ("kubectl", "interrupt"):

@@ -153,10 +153,10 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
             return await shell(argv[1:], stdin.encode(), lambda words, _: command_output(built, machine, words),
                                where.env)  # fmt: skip
     if argv and argv[0] == "kubectl":
-        from k8semu.apps.kubectl.words import LASTING
+        from k8semu.apps.kubectl.words import lasts
         from k8semu.scenario.kubectl_steps import kubectl_program
 
-        if argv[1:2] and argv[1] in LASTING:
+        if argv[1:] and lasts(argv[1:]):
             said = f"kubectl {argv[1]} goes on until it is interrupted: in a scenario, a step `kubectl`"
             return Output("", 1, f"error: {said} with background: true\n")
         result = await built.cluster.call(where.netns_name, "kubectl", kubectl_program(built, argv[1:], stdin))

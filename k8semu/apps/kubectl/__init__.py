@@ -4,6 +4,7 @@
     words         flags and arguments
     get           get, api-resources, version: tables as the server lays them out
     describe/     describe: an object, what belongs to it, and its events
+    logs          what the containers of Pods have written
     proxy         kubectl proxy: a local HTTP server in front of the API server
     port_forward  kubectl port-forward: a local port that leads to a port inside a Pod
     exec          kubectl exec: a command in a container

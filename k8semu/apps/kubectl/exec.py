@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from k8semu.apps.http_relay import NoAnswer
 from k8semu.apps.kubectl.main import Failed, Session, refusal
-from k8semu.apps.kubectl.pods import JSON, containers, resolve
+from k8semu.apps.kubectl.pods import default_container, resolve
 from k8semu.kube.api.client import path_of
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.streaming import command as c
@@ -33,7 +33,7 @@ async def execute(session: Session) -> int:
     if not words:
         raise Failed("error: you must specify at least one command for the container")
     _, pod = await resolve(session, line.rest[0])
-    container = _container(session, pod)
+    container = session.line.flags.get("container") or default_container(session, pod)
     phase = pod.get("status", {}).get("phase", "")
     if phase in ("Succeeded", "Failed"):
         raise Failed(f"error: cannot exec into a container in a completed pod; current phase is {phase}")
@@ -56,18 +56,6 @@ async def execute(session: Session) -> int:
         return await _talk(session, socket, session.stdin.encode() if stdin else None)
     finally:
         await socket.finish()
-
-
-def _container(session: Session, pod: JSON) -> str:
-    """The one that is named (the API server knows whether there is one), or the first.
-
-    Kubernetes: podcmd.FindOrDefaultContainerByName()
-    """
-    names = [str(container["name"]) for container in containers(pod)]
-    said = session.line.flags.get("container", "")
-    if not said and len(names) > 1 and not session.line.on("quiet"):
-        session.terminal.error(f'Defaulted container "{names[0]}" out of: {", ".join(names)}')
-    return said or names[0]
 
 
 async def _talk(session: Session, socket: WebSocket, stdin: bytes | None) -> int:

@@ -32,6 +32,8 @@ class Session(msgspec.Struct):
     random: Stream
     """What a WebSocket client draws its keys and masks from."""
     stdin: str = ""
+    ahead: int = 0
+    """Nanoseconds by which the cluster's clock is ahead of the event loop's."""
 
 
 class Failed(Exception):
@@ -55,6 +57,12 @@ def _describe(session: Session) -> Coroutine[Any, Any, int]:
     from k8semu.apps.kubectl.describe.command import describe
 
     return describe(session)
+
+
+def _logs(session: Session) -> Coroutine[Any, Any, int]:
+    from k8semu.apps.kubectl.logs import logs
+
+    return logs(session)
 
 
 def _version(session: Session) -> Coroutine[Any, Any, int]:
@@ -94,21 +102,29 @@ _PROXY = {
     "accept-hosts": r"^localhost$,^127\.0\.0\.1$,^\[::1\]$", "reject-methods": "^$",
     "reject-paths": "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach",
 }  # fmt: skip
+_LOGS = dict.fromkeys(("container", "follow", "previous", "tail", "timestamps", "since", "since-time", "limit-bytes",
+                       "all-containers", "selector", "prefix"), "")  # fmt: skip
 COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
     "get": (_GET, _get), "describe": ({"selector": "", "all-namespaces": ""}, _describe),
     "version": ({"client": "", "output": ""}, _version),
     "api-resources": ({"no-headers": ""}, _api_resources), "proxy": (_PROXY, _proxy),
     "port-forward": ({"address": "localhost"}, _port_forward),
-    "exec": ({"container": "", "stdin": "", "tty": "", "quiet": ""}, _exec),
+    "logs": (_LOGS, _logs), "exec": ({"container": "", "stdin": "", "tty": "", "quiet": ""}, _exec),
 }  # fmt: skip
 """Each with its flags and their defaults."""
 
 
-async def main(argv: list[str], server: str = "", stdin: str = "", seed: int = 1) -> dict[str, Any]:
-    """`kubectl ARGV…`: `output`, `errors` and `code`, when it ends or is interrupted."""
+async def main(
+    argv: list[str], server: str = "", stdin: str = "", seed: int = 1, now: int | None = None
+) -> dict[str, Any]:
+    """`kubectl ARGV…`: `output`, `errors` and `code`, when it ends or is interrupted.
+
+    `now`: what the cluster's clock says at the start (ns), if it is not the event loop's.
+    """
     said = terminal()
+    ahead = now - round(asyncio.get_running_loop().time() * 1e9) if now is not None else 0
     try:
-        return said.result(await _run(argv, server, stdin, said, Stream(seed, "kubectl")))
+        return said.result(await _run(argv, server, stdin, said, Stream(seed, "kubectl"), ahead))
     except Usage as error:
         said.error(str(error))
     except Failed as failure:
@@ -122,7 +138,7 @@ async def main(argv: list[str], server: str = "", stdin: str = "", seed: int = 1
     return said.result(1)
 
 
-async def _run(argv: list[str], server: str, stdin: str, said: Terminal, random: Stream) -> int:
+async def _run(argv: list[str], server: str, stdin: str, said: Terminal, random: Stream, ahead: int) -> int:
     name, *words = argv or [""]
     while name.startswith("-") and words:       # global flags may stand before the command
         value = [] if "=" in name else [words.pop(0)]
@@ -135,7 +151,7 @@ async def _run(argv: list[str], server: str, stdin: str, said: Terminal, random:
     parts = urlsplit(line.flags.get("server") or server or NO_SERVER)
     client = Client(parts.hostname or "localhost", parts.port or 80, "kubectl")
     try:
-        return await run(Session(line, said, client, random, stdin))
+        return await run(Session(line, said, client, random, stdin, ahead))
     except OSError as error:
         if error.errno is None:
             raise Failed(f"error: {error}") from None

@@ -31,16 +31,27 @@ async def resolve(session: Session, word: str) -> tuple[JSON, JSON]:
     obj = await get_one(session, resource, name)
     if resource.plural == "pods":
         return obj, obj
+    return obj, first_of(await pods_of(session, resource, obj))
+
+
+async def pods_of(session: Session, resource: Resource, obj: JSON, cannot: str = "") -> list[JSON]:
+    """The Pods that a Service or workload stands for, one at the least. `cannot`: what is done to it."""
     selector = _selector(resource, obj)
     if not selector:
-        said = "invalid service" if resource.plural == "services" else "cannot attach to"
-        raise Failed(f"error: {said} '{name}': Service is defined without a selector")
+        said = f"{cannot} *v1.Service: " if cannot else ""
+        said += "invalid service" if resource.plural == "services" else "cannot attach to"
+        raise Failed(f"error: {said} '{obj['metadata']['name']}': Service is defined without a selector")
     query = quote(",".join(f"{key}={value}" for key, value in sorted(selector.items())))
     path = f"{path_of('pods', session.line.namespace)}?labelSelector={query}"
-    pods = (await session.client.request("GET", path))["items"]
+    pods: list[JSON] = (await session.client.request("GET", path))["items"]
     if not pods:
         raise Failed("error: timed out waiting for the condition")
-    return obj, max(pods, key=_liveliness)
+    return pods
+
+
+def first_of(pods: list[JSON]) -> JSON:
+    """The one that is most alive."""
+    return max(pods, key=_liveliness)
 
 
 async def get_one(session: Session, resource: Resource, name: str) -> JSON:
@@ -74,3 +85,11 @@ def _liveliness(pod: JSON) -> tuple[bool, int, bool]:
 def containers(pod: JSON) -> list[JSON]:
     found: list[JSON] = pod["spec"]["containers"]
     return found
+
+
+def default_container(session: Session, pod: JSON) -> str:
+    """The first; the user is told where there are more. Kubernetes: podcmd.FindOrDefaultContainerByName()"""
+    names = [str(container["name"]) for container in containers(pod)]
+    if len(names) > 1 and not session.line.on("quiet"):
+        session.terminal.error(f'Defaulted container "{names[0]}" out of: {", ".join(names)}')
+    return names[0]

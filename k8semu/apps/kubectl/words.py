@@ -7,6 +7,7 @@ Kubernetes: github.com/spf13/pflag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -34,11 +35,22 @@ class Line(msgspec.Struct):
 
 LASTING = ("proxy", "port-forward")
 """Commands that go on until they are interrupted."""
+
+
+def lasts(words: list[str]) -> bool:
+    """Does a command go on until it is interrupted?"""
+    follows = any(re.fullmatch(r"-[a-oq-z]*f|--follow(=true)?", word) for word in words)
+    return (words[:1] == ["logs"] and follows) or words[0] in LASTING
+
+
 SHORT = {"n": "namespace", "s": "server", "o": "output", "l": "selector", "A": "all-namespaces", "c": "container",
          "i": "stdin", "t": "tty", "p": "port", "w": "watch", "q": "quiet"}  # fmt: skip
+OF_COMMAND = {"logs": {"p": "previous", "f": "follow"}}
+"""Where a letter means something else."""
 GLOBAL = ("namespace", "server")
 """Flags with a value that every command takes."""
-SWITCHES = frozenset(("all-namespaces", "stdin", "tty", "watch", "quiet", "no-headers", "show-labels", "client"))
+SWITCHES = frozenset(("all-namespaces", "stdin", "tty", "watch", "quiet", "no-headers", "show-labels", "client",
+                      "follow", "previous", "timestamps", "all-containers", "prefix"))  # fmt: skip
 """Flags that need no value."""
 
 
@@ -65,7 +77,7 @@ def _short(line: Line, known: Mapping[str, str], letters: str, words: list[str],
     all_of_it = letters
     while letters:
         letter, letters = letters[0], letters[1:]
-        name = SHORT.get(letter, "")
+        name = OF_COMMAND.get(command, {}).get(letter) or SHORT.get(letter, "")
         wrong = f"unknown shorthand flag: '{letter}' in -{all_of_it}"
         if name in SWITCHES:
             _take(line, known, name, None, words, wrong, command)

@@ -1,4 +1,4 @@
-"""exec, attach and portforward: from a client's connection to the kubelet of the Pod's node.
+"""exec, attach, portforward and log: from a client's connection to the kubelet of the Pod's node.
 
     client ── SPDY ──────────────────▶ API server ── the same bytes ─────────────▶ kubelet
     client ── WebSocket, SPDY in it ─▶ API server ── SPDY, taken out ────────────▶ kubelet      port-forward
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
 import h11
 import msgspec
@@ -26,6 +26,7 @@ from k8semu.kube.api import status
 from k8semu.kube.api.locate import Location, locate_kubelet
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.status import ApiError
+from k8semu.kube.kubelet.logs import Options as LogOptions
 from k8semu.kube.streaming import command as c
 from k8semu.kube.streaming.pipes import Pipe, WebSocket
 from k8semu.kube.streaming.session import Session, Stream
@@ -86,6 +87,9 @@ class Connector:
         pod = self.registry.get("pods", *pod_name)
         if kind == "attach":
             raise ApiError(501, "NotImplemented", "attach is not modelled: a container's process has no terminal")
+        if kind == "log":
+            await self._log(client, head, pod, query)
+            return
         location = locate_kubelet(self.registry, pod)
         names = "/".join(quote(name, safe="") for name in pod_name)
         headers = headers_of(head)
@@ -105,6 +109,36 @@ class Connector:
         """The client speaks SPDY: its bytes are the kubelet's."""
         where = Where(location.host, location.port, target, forwarded_for(headers, client.peer))
         await self.relay.upgrade(client, head.method, where)
+
+    # --- log --------------------------------------------------------------------------------------
+
+    async def _log(self, client: Http1, head: h11.Request, pod: JSON, query: str) -> None:
+        """What the kubelet answers, as it comes. Kubernetes: pkg/registry/core/pod/rest/log.go"""
+        if head.method not in (b"GET", b"HEAD"):
+            raise status.method_not_allowed()
+        about, spec = pod["metadata"], pod["spec"]
+        said = dict(parse_qsl(query, keep_blank_values=True))
+        container = said.pop("container", "") or _only_container(pod)
+        if container not in [each["name"] for key in ("containers", "initContainers") for each in spec.get(key) or ()]:
+            raise status.bad_request(f"container {container} is not valid for pod {about['name']}")
+        try:
+            LogOptions.read(query, 0)
+        except ValueError as error:
+            raise ApiError(422, "Invalid", f'PodLogOptions "{about["name"]}" is invalid: {error}') from None
+        await client.skip_body()
+        if not spec.get("nodeName"):
+            await client.answer(200, [("Content-Type", "text/plain")], b"")
+            return
+        location = locate_kubelet(self.registry, pod)
+        names = "/".join(quote(name, safe="") for name in (about["namespace"], about["name"], container))
+        asked = {key: said[key] for key in sorted(said) if key in PASSED_ON}
+        target = f"/containerLogs/{names}{'?' if asked else ''}{urlencode(asked)}"
+        headers = [("Host", f"{location.host}:{location.port}"), ("User-Agent", "kube-apiserver")]
+        try:
+            await self.relay.stream(client, Where(location.host, location.port, target, headers), _refused)
+        except NoAnswer as error:
+            asked_url = f"http://{location.host}:{location.port}{target}"
+            raise status.internal_error(f'Get "{asked_url}": {error}') from None
 
     # --- port-forward -----------------------------------------------------------------------------
 
@@ -142,6 +176,27 @@ class Connector:
             await front.finish()
             return
         await _Translation(front, Session(backend, server=False), options).run()
+
+
+PASSED_ON = ("follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps")
+
+
+def _only_container(pod: JSON) -> str:
+    """Where none is named. Kubernetes: pkg/registry/core/pod/strategy.go LogLocation()"""
+    names = [str(each["name"]) for each in pod["spec"]["containers"]]
+    if len(names) == 1:
+        return names[0]
+    name, known = pod["metadata"]["name"], " ".join(names)
+    raise status.bad_request(f"a container name must be specified for pod {name}, choose one of: [{known}]")
+
+
+def _refused(code: int, text: str) -> ApiError:
+    """Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/generic/rest/response_checker.go"""
+    if code == 400:
+        return status.bad_request(text)
+    if code == 500:
+        return status.internal_error(text)
+    return ApiError(code, "NotFound" if code == 404 else "", text)
 
 
 def _for_kubelet(headers: Headers, client: Http1) -> Headers:

@@ -1,7 +1,8 @@
-"""What leads through the API server to somewhere else: proxy, exec and portforward.
+"""What leads through the API server to somewhere else: proxy, exec, portforward and log.
 
     kubectl proxy ────────▶ …/services/NAME/proxy/ ───▶ API server ─▶ a Pod
     kubectl exec ─────────▶ …/pods/NAME/exec ─────────▶ API server ─▶ its node's kubelet: see `connect`
+    kubectl logs ─────────▶ …/pods/NAME/log ──────────▶ API server ─▶ its node's kubelet
     kubectl port-forward ─▶ …/pods/NAME/portforward ──▶ API server ─▶ its node's kubelet
 
 Kubernetes: pkg/registry/core/{service/proxy.go,pod/rest/subresources.go,node/rest/proxy.go},
@@ -26,7 +27,7 @@ from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.surroundings import Draw
 
 PROXIED = ("services", "pods", "nodes")
-CONNECTED = ("exec", "attach", "portforward")
+CONNECTED = ("exec", "attach", "portforward", "log")
 
 
 class Door(msgspec.Struct, frozen=True):

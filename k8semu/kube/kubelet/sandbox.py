@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from k8semu.apps.program import Program
+
+if TYPE_CHECKING:
+    from k8semu.apps.container_log import ContainerLog
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -43,6 +46,9 @@ class Runtime(Protocol):
 
     async def look(self, sandbox: Sandbox, argv: list[str]) -> dict[str, Any]:
         """What a command says that only looks (`ip addr`): `output`, `errors`, `code`."""
+
+    def log(self, sandbox: Sandbox, container: str) -> ContainerLog | None:
+        """What a container has written; None if it has written nothing, ever."""
 
     async def call(self, netns: str, program: Program) -> dict[str, Any]:
         """Run a program in a Pod to its end; what it returns."""

@@ -3,10 +3,11 @@
     GET  /healthz                        ok
     GET  /pods                           the Pods that run here
     POST /exec/NAMESPACE/POD/CONTAINER   ─▶ the container runtime's streaming server, as it says
+    GET  /containerLogs/NAMESPACE/POD/CONTAINER
     POST /portForward/NAMESPACE/POD      ─▶ likewise
 
 Kubernetes: pkg/kubelet/server/server.go
-Differs: plain HTTP, no authentication. Not modelled: /containerLogs, /attach, /run, /stats, /metrics
+Differs: plain HTTP, no authentication. Not modelled: /attach, /run, /stats, /metrics
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+from k8semu.apps.container_log import ContainerLog
 from k8semu.apps.feed import next_message
-from k8semu.apps.http1 import Headers, Http1, headers_of
+from k8semu.apps.http1 import Headers, Http1, headers_of, response
 from k8semu.apps.http_relay import NoAnswer, Relay, Where, forwarded_for
 from k8semu.kube.api.locate import KUBELET_PORT
+from k8semu.kube.kubelet import logs
 from k8semu.kube.kubelet.sandbox import Sandboxes, current_runtime
 from k8semu.kube.kubelet.streaming import Exec, Forward, StreamingServer
 from k8semu.kube.streaming.upgrade import wants
+from k8semu.sim.clock import NS_PER_S
 from k8semu.sim.streams import Stream as Numbers
 
 STREAMS = (("input", "stdin"), ("output", "stdout"), ("error", "stderr"))
@@ -77,6 +81,8 @@ class KubeletServer:
             await _say(client, 200, json.dumps(self._pods()), "application/json")
         elif parts[0] == "exec" and len(parts) == 4:
             await self._exec(client, head.method, headers, parts[1:], query)
+        elif parts[0] == "containerLogs" and len(parts) == 4:
+            await self._logs(client, parts[1:], query)
         elif parts[0] == "portForward" and len(parts) == 3:
             await self._port_forward(client, head.method, headers, parts[1:])
         else:
@@ -103,6 +109,49 @@ class KubeletServer:
             await _say(client, 400, "you must specify at least 1 of stdin, stdout, stderr, and a command\n")
         else:
             await self._lead_on(client, method, headers, Exec(sandbox, command, names[2], streams))
+
+    async def _logs(self, client: Http1, names: list[str], query: str) -> None:
+        """Kubernetes: getContainerLogs()"""
+        sandbox = self.sandboxes.get(*names[:2])
+        if sandbox is None:
+            await _say(client, 404, f'pod "{names[1]}" does not exist\n')
+            return
+        if names[2] not in sandbox.containers:
+            await _say(client, 404, f'container "{names[2]}" not found in pod "{names[1]}"\n')
+            return
+        try:
+            options = logs.Options.read(query, round(asyncio.get_running_loop().time() * NS_PER_S))
+        except ValueError as error:
+            await _say(client, 422, f"{error}\n")
+            return
+        if options.previous:
+            await _say(client, 400, f'previous terminated container "{names[2]}" in pod "{names[1]}" not found')
+            return
+        await client.skip_body()
+        await self._send_log(client, self.runtime.runtime.log(sandbox, names[2]), options)
+
+    async def _send_log(self, client: Http1, log: ContainerLog | None, options: logs.Options) -> None:
+        """Until it is told, or the client is gone."""
+        waiting: list[Any] = [response(200, [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked")])]
+        if options.follow:
+            await client.send(*waiting)
+            waiting = []
+        gone = asyncio.ensure_future(client.reader.read(1)) if options.follow else None
+        telling = asyncio.ensure_future(self._tell(client, log, options, waiting))
+        try:
+            await asyncio.wait([each for each in (telling, gone) if each], return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                await telling
+        finally:
+            for task in (telling, gone):
+                if task is not None and not task.done():
+                    task.cancel()
+
+    async def _tell(self, client: Http1, log: ContainerLog | None, options: logs.Options, waiting: list[Any]) -> None:
+        async for data in logs.read(log, options):
+            await client.send(*waiting, h11.Data(data=data))
+            waiting = []
+        await client.send(*waiting, h11.EndOfMessage())
 
     async def _port_forward(self, client: Http1, method: bytes, headers: Headers, names: list[str]) -> None:
         sandbox = self.sandboxes.get(*names)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from k8semu.apps.kubectl.describe import cluster, network, plain, pods
+from k8semu.apps.kubectl.describe import cluster, network, parts, plain, pods
 from k8semu.apps.kubectl.describe.writer import Writer
 from k8semu.apps.kubectl.get import resources_of
 from k8semu.apps.kubectl.main import Failed, Session, refusal
@@ -44,6 +44,7 @@ MIXED = ("error: there is no need to specify a resource type as a separate argum
 async def describe(session: Session) -> int:
     """Describe objects; the exit status."""
     asked = _asked(session)
+    parts.clock_ahead.set(session.ahead)
     texts: list[str] = []
     errors: list[ApiError] = []
     for resource, name in asked:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -87,11 +88,15 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+clock_ahead: ContextVar[int] = ContextVar("clock_ahead", default=0)
+"""See `Session.ahead`."""
+
+
 def since(text: str | None) -> str:
-    """How long ago a time is, by this machine's clock."""
+    """How long ago a time is, by the cluster's clock."""
     if not text:
         return "<unknown>"
-    now = round(asyncio.get_running_loop().time() * NS_PER_S)
+    now = round(asyncio.get_running_loop().time() * NS_PER_S) + clock_ahead.get()
     return human_duration((now - parse_time(text)) // NS_PER_S)
 
 
