@@ -89,7 +89,10 @@ def command(name: str, packet: int | None, depth: str, listing: bool, as_json: b
 
 
 def _list(loaded: Loaded, as_json: bool) -> None:
-    """Every packet in a line: what it is where it is first seen, and who sent it."""
+    """Every packet in a line: what it is where it is first seen, who sent it, and where it was dropped.
+
+    As JSON also all interfaces that saw it, in order, and every end that it or a copy of it came to.
+    """
     from pathlib import Path
 
     from k8semu.capture.frame import LINKTYPE_RAW
@@ -97,7 +100,7 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     from k8semu.capture.whole import scratch
     from k8semu.scenario.run import run
     from k8semu.trace.hop import Recorder
-    from k8semu.trace.steps import Originate
+    from k8semu.trace.steps import Consume, Deliver, DropStep, Originate
     from k8semu.wire.summary import Isns, summary
     from k8semu.wire.tls import TlsStreams
 
@@ -105,16 +108,26 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     isns: Isns = {}
     tls: dict[str, TlsStreams] = {}
     seen: dict[int | None, str] = {}
+    sightings: dict[int | None, list[str]] = {}
     with scratch("k8semu-explain") as folder:
         result = run(loaded, folder, trace=recorder)
         for frame in read_frames(Path(result.capture)):
+            sightings.setdefault(frame.packet_id, []).append(frame.interface)
             if frame.packet_id not in seen:
                 streams = tls.setdefault(frame.interface, TlsStreams())
                 seen[frame.packet_id] = summary(frame.data, frame.linktype == LINKTYPE_RAW, isns, streams)
     firsts = {hop.packet_id: hop for hop in reversed(recorder.hops) if isinstance(hop.steps[0], Originate)}
+    ends: dict[int, list[dict[str, str]]] = {}
+    for hop in recorder.hops:
+        last = hop.steps[-1]
+        if isinstance(last, (Deliver, Consume, DropStep)):
+            how = {Deliver: "delivered", Consume: "consumed", DropStep: "dropped"}[type(last)]
+            reason = {"reason": last.reason_name} if isinstance(last, DropStep) else {}
+            ends.setdefault(hop.packet_id, []).append({"netns": hop.netns, "end": how, **reason, "text": last.text})
     rows: list[dict[str, Any]] = [
         {"packet": number, "time": hop.start, "netns": hop.netns, "frame": seen.get(number, ""),
-         "by": hop.steps[0].text.removeprefix("sent by ")}
+         "by": hop.steps[0].text.removeprefix("sent by "), "seen": sightings.get(number, []),
+         "ends": ends.get(number, [])}
         for number, hop in sorted(firsts.items())
     ]  # fmt: skip
     if as_json:
@@ -123,9 +136,11 @@ def _list(loaded: Loaded, as_json: bool) -> None:
     terminal = Terminal()
     for row in rows:
         what = [f"{row['frame']}  "] if row["frame"] else []
+        lost = all(end["end"] == "dropped" for end in row["ends"])     # no copy of it arrived
         terminal.line(
             ("name", f"{row['packet']:5d}"), f"  {row['time'] / 1e9:.9f}  {row['netns']:<12} ", *what,
             ("dim", f"({row['by']})"),
+            *(("reason", f"  {end['netns']}: {end['text']}") for end in row["ends"] if lost),
         )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def command(names: tuple[str, ...], everything: bool, retries: int, as_json: boo
             click.echo(json.dumps({
                 "scenario": loaded.name, "same": report.same, "frames": report.frames, "equal": report.equal,
                 "different": report.different, **_plugins_json(report),
+                **({} if report.same else {"differences": report.text.splitlines()}),
+                **({"notCompared": list(report.skipped)} if report.skipped else {}),
             }))  # fmt: skip
         else:
             _tell(terminal, loaded.name, report)
