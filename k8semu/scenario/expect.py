@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from k8semu.scenario.model import Expect
+
+Makers = Callable[[str], Collection[str]]
+"""The names of the workloads that made a Pod."""
 
 
 def _list(value: list[str] | str) -> list[str]:
@@ -17,13 +21,13 @@ ASKS = ("error", "code", "pending")
 """Who expects one of these, asks how a change ended."""
 
 
-def check(expect: Expect | None, result: Any, kind: str = "") -> list[str]:
+def check(expect: Expect | None, result: Any, kind: str = "", makers: Makers = lambda pod: ()) -> list[str]:
     """What is otherwise than expected, a line each; [] if all is well. Of several calls, every one has to be so.
 
     Nothing is expected of a call that says nothing of it; but a change (`kind` is one of CHANGES) has to be made.
     """
     if kind in CHANGES and result["error"] and all(getattr(expect, key, None) is None for key in ASKS):
-        return [f"error: expected '', got {result['error']!r}", *check(expect, result)]
+        return [f"error: expected '', got {result['error']!r}", *check(expect, result, "", makers)]
     if expect is None:
         return []
     calls: list[dict[str, Any]] = result.get("calls") or [result]
@@ -36,9 +40,9 @@ def check(expect: Expect | None, result: Any, kind: str = "") -> list[str]:
         if any(value != wanted for value in got):
             failures.append(f"{key}: expected {wanted!r}, got {_short(got)}")
     if expect.served_by is not None:
-        got_names = sorted({str(call.get("servedBy", "")) for call in calls})
-        if got_names != sorted(_list(expect.served_by)):
-            failures.append(f"servedBy: expected {_list(expect.served_by)}, got {got_names}")
+        wanted_names, got_names = _list(expect.served_by), sorted({str(call.get("servedBy", "")) for call in calls})
+        if {_called(name, wanted_names, makers) for name in got_names} != set(wanted_names):
+            failures.append(f"servedBy: expected {wanted_names}, got {got_names}")
     if expect.answers is not None:
         wanted_answers = sorted(expect.answers)  # a server gives them in any order
         if any(sorted(call.get("answers", [])) != wanted_answers for call in calls):
@@ -67,6 +71,11 @@ def check(expect: Expect | None, result: Any, kind: str = "") -> list[str]:
         if part in text:
             failures.append(f"the output contains {part!r}")
     return failures
+
+
+def _called(pod: str, wanted: list[str], makers: Makers) -> str:
+    """By which of the expected names a Pod goes: its own, else that of the workload which made it."""
+    return pod if pod in wanted else next((name for name in wanted if name in makers(pod)), pod)
 
 
 def _text(call: dict[str, Any]) -> str:

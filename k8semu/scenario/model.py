@@ -298,6 +298,7 @@ class Expect(Model, kw_only=True):
 
     status: int | None = None
     served_by: list[str] | str | None = None
+    """The Pods that answered, all of them: each by its own name, or by that of the workload which made it."""
     client_address: str | None = None
     error: str | None = None
     received: int | None = None

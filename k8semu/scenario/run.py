@@ -142,7 +142,7 @@ class Run:
             if error.file is not None:
                 raise
             raise self.loaded.error(error.what, f"spec.steps[{number - 1}].{kind}", error.hint) from None
-        failures = check(step.expect, result, kind)
+        failures = check(step.expect, result, kind, self._makers)
         expect = msgspec.to_builtins(step.expect) if step.expect is not None else {}
         packets = (first, self.cluster.world.peek_packet_id())
         return StepResult(name, kind, not failures, result, expect, failures, packets)
@@ -156,6 +156,20 @@ class Run:
         if kind == "interrupt":
             self._following.discard(action.step)
         return "" if compared else "what a container wrote says what time it is"
+
+    def _makers(self, pod: str) -> list[str]:
+        """The names of the workloads that made a Pod: its ReplicaSet and Deployment, say."""
+        registry = self.built.master.registry
+        found = [one for one in registry.list("pods") if one["metadata"]["name"] == pod]
+        names: list[str] = []
+        while found:
+            meta = found.pop()["metadata"]
+            for owner in meta.get("ownerReferences") or ():
+                names.append(owner["name"])
+                made_by = registry.caches["replicasets"].get(meta["namespace"], owner["name"])
+                if owner["kind"] == "ReplicaSet" and made_by is not None:
+                    found.append(made_by)
+        return names
 
     async def _act(self, kind: str, action: Any, name: str) -> Any:
         if kind in ("kubectl", "interrupt"):

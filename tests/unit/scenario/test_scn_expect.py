@@ -68,6 +68,16 @@ def test_a_change_has_to_be_made_unless_its_error_is_expected(kind: str) -> None
     assert check(None, {"error": ""}, kind) == []
 
 
+def test_a_workload_stands_for_the_pods_that_it_made() -> None:
+    made = {"a": ["account", "account-7c4"], "b": ["account"]}
+    for wanted, says in (
+        ("account", []), (["account-7c4", "b"], []), (["a", "b"], []), (["account", "a"], []),
+        ("shop", ["servedBy: expected ['shop'], got ['a', 'b']"]),
+        (["account", "shop"], ["servedBy: expected ['account', 'shop'], got ['a', 'b']"]),
+    ):
+        assert check(Expect(served_by=wanted), CALLS, "http", lambda pod: made.get(pod, [])) == says
+
+
 def test_a_call_may_fail_where_nobody_expects_anything_of_it() -> None:
     assert check(None, {"error": "ECONNREFUSED"}, "http") == []
 

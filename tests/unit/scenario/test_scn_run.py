@@ -32,6 +32,21 @@ spec:
 """
 
 
+PUBLISHED = """---
+apiVersion: apps/v1
+kind: KIND
+metadata: {name: NAME}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template: {metadata: {labels: {app: NAME}}, spec: {containers: [{name: c, image: nginx}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec: {selector: {app: NAME}, ports: [{port: 80}]}
+"""
+
+
 def results(steps: str, head: str = "", pods: str = PODS) -> list[dict[str, Any]]:
     """Run `steps` (a YAML list) and give each one's result."""
     spec = "".join(f"  {row}\n" for row in f"{head}steps:\n{steps}".splitlines())
@@ -122,6 +137,17 @@ def test_a_killed_pod_of_a_deployment_is_replaced_and_one_of_its_own_is_not() ->
 def test_what_was_killed_before_it_is_deleted_is_an_error_of_the_step() -> None:
     [_, deleted] = results("- kill: {pod: web}\n- delete: {object: pod/web}\n")
     assert deleted["error"] == 'pods "web" not found'
+
+
+def test_a_call_is_served_by_the_workload_whose_pod_answers() -> None:
+    kinds = {"shop": "Deployment", "shop-https": "DaemonSet", "db": "StatefulSet"}
+    calls = "".join(
+        f"- http: {{from: client, url: 'http://{name}/'}}\n  expect: {{servedBy: {expected}}}\n"
+        for name, expected in [*zip(kinds, kinds, strict=True), ("shop-https", "shop")]
+    )
+    published = "".join(PUBLISHED.replace("NAME", name).replace("KIND", kind) for name, kind in kinds.items())
+    text = f"steps:\n{calls}{PODS}{published}"
+    assert [step.ok for step in run(parse(text, "f.yaml", "f")).steps] == [True, True, True, False]
 
 
 def test_what_is_killed_twice_is_an_error_of_the_step() -> None:
