@@ -14,3 +14,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """``k8semu.apps.echo:http_echo``."""
     args: dict[str, Any] = {}
     env: dict[str, str] = {}
+    hostname: str = ""
+    """Of the machine, where the program is told of it: its environment is `env` then, and no other."""
+    fqdn: str = ""
+    address: str = ""

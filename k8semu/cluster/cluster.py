@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import sys
 from collections.abc import Callable, Coroutine, Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from k8semu import late
@@ -51,7 +53,7 @@ def load_program(function: str) -> ProgramFunction:
 
         confine()
     try:
-        found = getattr(importlib.import_module(module_name), name)
+        found = getattr(_import(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"no program {function!r}: {error}", hint="package.module:function") from None
     except Exception as error:     # whatever a user's own module does when it is imported
@@ -60,6 +62,15 @@ def load_program(function: str) -> ProgramFunction:
         raise InputError(f"{function!r} is no `async def`", hint="a program is a coroutine function")
     program: ProgramFunction = found
     return program
+
+
+def _import(name: str) -> ModuleType:
+    if name in sys.modules or name.partition(".")[0] == "k8semu":
+        return importlib.import_module(name)
+    from k8semu.sim.identity import nobodys  # late: for programs of the user's own
+
+    with nobodys():
+        return importlib.import_module(name)
 
 
 class Process:
@@ -98,6 +109,7 @@ class Cluster:
         self.logs: dict[str, ContainerLog] = {}             # what containers wrote: namespace/Pod/container -> log
         self.keeps_logs = False                             # somebody may ask for them: there are kubelets that listen
         self._undo: Callable[[], None] | None = None        # of `containers_print`
+        self._identities = False                            # programs are told of their machines
         self.compared = False
         """Set before building: it will be replayed in a kernel, where no API server is, so that programs are fed."""
         self.reword: Callable[[Command], Command] | None = None
@@ -175,8 +187,20 @@ class Cluster:
         context.run(current_files.set, process.files)
         context.run(current_feed.set, process.feed)
         context.run(current_terminal.set, process.terminal)
+        if program.hostname:
+            context.run(self._tell_of_itself, program)
         process.task = self.loop.create_task(function(**program.args), name=pid, context=context)
         return process
+
+    def _tell_of_itself(self, program: Program) -> None:
+        """What runs in this context is told of the emulated machine."""
+        from k8semu.sim import identity
+
+        if not self._identities:
+            self._identities = True
+            identity.install()
+        mine = identity.Identity(program.hostname, program.env, program.fqdn, program.address)
+        identity.current.set(mine)
 
     def start(
         self, netns: str, pid: str, program: Program, journal: bool = True, terminal: Terminal | None = None
@@ -261,3 +285,8 @@ class Cluster:
         self.loop.close()
         if self._undo is not None:
             self._undo()
+        if self._identities:
+            from k8semu.sim import identity
+
+            self._identities = False
+            identity.uninstall()

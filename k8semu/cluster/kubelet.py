@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from k8semu.apps.shell.docker import Container
-from k8semu.cluster.journal import Program
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
 from k8semu.kube.dns.resolv_conf import resolv_conf_text
@@ -96,10 +95,10 @@ class PodMachine(Machine):
     @property
     def env(self) -> dict[str, str]:
         """What a command in the first container finds."""
-        return self.env_of(self.pod.spec.containers[0].name)
+        return self.env_of("")
 
     def env_of(self, container: str) -> dict[str, str]:
-        """The environment that a container started with."""
+        """The environment that a container, by default the first, started with."""
         from k8semu.kube.kubelet.environment import Place, environment  # late: few ask
 
         pod, api, named = self.known.pod, self.known.api, self.known.named
@@ -109,7 +108,7 @@ class PodMachine(Machine):
             api = service_of_api_server(self.cluster.service_cidr)
         services = self.known.services if self.pod.spec.enable_service_links else ()
         told = (api, *(service for service in services if service is not api))
-        part = next(part for part in pod["spec"]["containers"] if part["name"] == container)
+        part = next(part for part in pod["spec"]["containers"] if container in ("", part["name"]))
         place = Place(self.address, self.node.address, self.nodename)
         return environment(pod, part, told, lambda plural, name: named.get((plural, name)), place)
 
@@ -191,7 +190,7 @@ def _start_containers(machine: PodMachine) -> None:
             own = own_program(container.name, pod.metadata.annotations) is not None
             kept = own or machine.cluster.keeps_logs
             log = machine.cluster.log(pid, base_name(container.image), own) if kept else None
-            program = Program(function=start.function, args=args)
+            program = machine.program(start.function, args, container.name)
             machine.cluster.start(machine.netns_name, pid, program, terminal=log)
             if start.watches and not api and machine.cluster.on_watch is not None:
                 machine.cluster.on_watch(pid, start.watches)

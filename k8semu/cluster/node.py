@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from k8semu.apps.program import Program
 from k8semu.apps.shell.docker import Container
 from k8semu.cni.runtime import CniRuntime
 from k8semu.linux.core.commands import Command
@@ -51,6 +52,19 @@ class Machine:
     def busybox(self) -> bool:
         """Are its commands those of busybox?"""
         return False
+
+    def env_of(self, container: str) -> dict[str, str]:
+        """The environment of a program that is started on it."""
+        return self.env
+
+    def program(self, function: str, args: dict[str, Any], container: str = "") -> Program:
+        """A program on it. One of the user's own is told what any process would find there."""
+        if function.startswith("k8semu."):
+            return Program(function=function, args=args)
+        return Program(
+            function=function, args=args, env=self.env_of(container), hostname=self.nodename, fqdn=self.fqdn,
+            address=self.address,
+        )  # fmt: skip
 
     @property
     def files(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k8semu.errors import CommandError
-from k8semu.lab.private import CLONE_NEWNET, CLONE_NEWNS, MS_BIND, mount, setns, umount, unshare
+from k8semu.lab.private import CLONE_NEWNET, CLONE_NEWNS, MS_BIND, MS_REC, MS_SLAVE, mount, setns, umount, unshare
 
 FOLDER = Path("/run/netns")
 OWN_ETC = Path("/run/netns-etc")
@@ -89,6 +89,7 @@ def enter_for_good(name: str) -> None:
     setns(fd, CLONE_NEWNET)
     os.close(fd)
     unshare(CLONE_NEWNS)
+    mount("none", "/", "", MS_REC | MS_SLAVE)   # sees what is mounted elsewhere, and nobody sees what it mounts
     mount("sysfs", "/sys", "sysfs")
     own = OWN_ETC / name
     for path in sorted(own.iterdir()) if own.exists() else ():

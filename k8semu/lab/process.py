@@ -14,12 +14,14 @@ Differs: a program that binds only after it heard from somebody counts as ready 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import selectors
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 from k8semu.apps.feed import Feed, current_feed
@@ -29,7 +31,7 @@ from k8semu.cluster.journal import Program
 from k8semu.kube.kubelet.sandbox import current_runtime
 from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import LIBC, OWN_ETC, enter_for_good
-from k8semu.lab.private import die_with_parent
+from k8semu.lab.private import CLONE_NEWUTS, MS_BIND, die_with_parent, mount, unshare
 from k8semu.lab.runtime import LinuxRuntime
 
 IDLE, ENDED, FAILED = "idle", "ended", "failed"
@@ -115,13 +117,31 @@ def _loop_of(netns: str) -> type[_Loop]:
     return _MuslLoop if said.exists() and said.read_text() == "musl" else _Loop
 
 
+def _tell_of_itself(program: Program) -> None:
+    """Its own host name, environment, and line in /etc/hosts: as a container has them. Linux: uts_namespaces(7)"""
+    unshare(CLONE_NEWUTS)
+    socket.sethostname(program.hostname)
+    if "platform" in sys.modules:       # it remembers what this process's parent was called
+        importlib.reload(sys.modules["platform"])
+    os.environ.clear()
+    os.environ.update(program.env)
+    hosts = Path("/etc/hosts")
+    names = " ".join(dict.fromkeys((program.fqdn, program.fqdn.partition(".")[0], program.hostname)))
+    text = hosts.read_text()
+    if program.address and not any(program.hostname in line.split()[1:] for line in text.splitlines()):
+        with NamedTemporaryFile("w", dir="/run", delete=False) as own:
+            own.write(f"{text}{program.address}\t{names}\n")
+        mount(own.name, str(hosts), "none", MS_BIND)
+
+
 def run_program(channel: Channel, netns: str, program: Program, parent: int) -> None:
     """The main function of a program's process. Returns when the program has ended and been reported."""
     die_with_parent(parent)
     known = set(sys.modules)
     try:
         enter_for_good(netns)
-        os.environ.update(program.env)
+        if program.hostname:
+            _tell_of_itself(program)
         function = load_program(program.function)
         loop = _loop_of(netns)(lambda: channel.send(Word(IDLE)))
         asyncio.set_event_loop(loop)

@@ -33,6 +33,7 @@ from k8semu.lab.channel import Channel, Gone
 from k8semu.lab.netns import LIBC, OWN_ETC
 from k8semu.lab.private import MS_BIND, MS_PRIVATE, die_with_parent, mount
 from k8semu.lab.sniffer import sniff
+from k8semu.sim.identity import nobodys
 
 if TYPE_CHECKING:
     from k8semu.lab.process import Word
@@ -114,7 +115,7 @@ class Supervisor:
         # imported once here, so that each program's process need not
         importlib.import_module("k8semu.lab.process")
         importlib.import_module("h11")
-        with contextlib.suppress(ImportError):  # told by the process itself
+        with contextlib.suppress(ImportError), nobodys():  # told by the process itself
             importlib.import_module(program.function.partition(":")[0])
         from k8semu.lab.process import run_program
 

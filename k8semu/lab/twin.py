@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from k8semu.capture.frame import Frame
 from k8semu.cluster.journal import Entry, NetnsAdd, Program, Tell
 from k8semu.cluster.underlay import UNDERLAY
@@ -146,8 +148,7 @@ class Twin:
     # --- programs -----------------------------------------------------------------------------
 
     def _program(self, program: Program) -> Program:
-        function = self.replace.get(program.function, program.function)
-        return Program(function=function, args=program.args, env=program.env)
+        return replace(program, function=self.replace.get(program.function, program.function))
 
     def start(self, netns: str, pid: str, program: Program) -> None:
         """Start a program; returns when its ports are bound."""

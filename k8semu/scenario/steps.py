@@ -14,7 +14,7 @@ from k8semu.apps.shell.commands import NETWORK_COMMANDS, answer
 from k8semu.apps.shell.network import program_of
 from k8semu.apps.shell.output import Output
 from k8semu.cluster.build import Built
-from k8semu.cluster.journal import Exec, Program
+from k8semu.cluster.journal import Exec
 from k8semu.cluster.kubelet import PodMachine
 from k8semu.cluster.node import Machine
 from k8semu.cluster.underlay import UNDERLAY
@@ -39,8 +39,8 @@ Taker = Callable[[Built, Any], Awaitable[Any]]
 
 
 async def _call(built: Built, machine: str, name: str, function: str, args: dict[str, Any]) -> Any:
-    netns = built.machine(machine).netns_name
-    return await built.cluster.call(netns, name, Program(function=function, args=args))
+    where = built.machine(machine)
+    return await built.cluster.call(where.netns_name, name, where.program(function, args))
 
 
 async def http(built: Built, action: model.Http) -> Any:
@@ -116,7 +116,9 @@ async def program(built: Built, action: model.Program) -> Any:
     If it raises, `error` says what: the program is the user's, and no fault of the emulator's.
     """
     machine = built.machine(action.from_)
-    args = expand(action.args, machine.fields) if isinstance(machine, PodMachine) else action.args
+    args = action.args
+    if isinstance(machine, PodMachine):
+        args = expand(args, {**machine.fields, **machine.env})
     name = action.function.rpartition(":")[2]
     try:
         result = await _call(built, action.from_, name, action.function, args)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from own_machine_scenario import SCENARIO
 
 from k8semu.errors import ScenarioError
 from k8semu.scenario.load import load, parse
@@ -204,3 +209,64 @@ def test_a_pod_on_its_nodes_network_has_the_nodes_name() -> None:
         assert said("agent", "cat", "/etc/hosts") == (
             f"# Kubernetes-managed hosts file (host network).\n{said('host1', 'cat', '/etc/hosts')}"
         )
+
+
+# --- programs of the user's own ---------------------------------------------------------------------
+
+
+def results() -> list[Any]:
+    this = Run(parse(SCENARIO, "own.yaml", "own"))
+    try:
+        this.build()
+        return [step.result for step in this.steps()]
+    finally:
+        this.close()
+
+
+def test_a_program_is_told_of_its_own_machine_however_many_share_its_python() -> None:
+    first, node, user, agent, again = results()
+    assert first["mine"]["names"] == ["client"] * 5
+    assert first["theirs"]["mine"]["names"] == ["box"] * 4 + ["box.front.default.svc.cluster.local"]
+    assert first["theirs"]["yours"] == again["theirs"]["yours"] == "/client/172.17.1.2/1"
+    assert (first["mine"]["address"], first["theirs"]["mine"]["address"]) == ("172.17.1.2", "172.17.0.2")
+    assert first["theirs"]["mine"]["env"]["LINK"] == "see 10.96.0.11"
+    assert (node["names"], user["names"], agent["names"]) == (["host1"] * 5, ["user"] * 5, ["host1"] * 5)
+    assert (set(node["env"]), agent["env"]["PEER_SERVICE_HOST"]) == ({"PATH", "HOME"}, "10.96.0.11")
+
+
+@pytest.fixture
+def not_imported() -> Iterator[None]:
+    sys.modules.pop("own_machine", None)
+    yield
+    sys.modules.pop("own_machine", None)
+
+
+@pytest.mark.usefixtures("not_imported")
+def test_nothing_of_the_real_machine_is_in_what_a_program_sends_and_all_is_as_before_after_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real name is one that no capture has by chance."""
+    name, secret = "the-real-machine-9f3a", "a-real-secret-77c1"
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", name, secret, secret, "x86_64")))
+    monkeypatch.setattr(platform, "uname", lambda: platform.uname_result("Linux", name, secret, secret, "x86_64"))
+    monkeypatch.setenv("USER", secret)
+    monkeypatch.setenv("WHO", secret)
+    path = tmp_path / "own.yaml"
+    path.write_text(SCENARIO)
+    captures = []
+    for folder in ("a", "b"):
+        result = run(load(str(path)), tmp_path / folder)
+        assert result.ok, [(step.name, step.result) for step in result.steps]
+        told = repr([step.result for step in result.steps])
+        captures.append((tmp_path / folder / "own.pcapng").read_bytes())
+        assert name not in told
+        assert secret not in told
+        assert (socket.gethostname(), os.uname().nodename, os.environ["USER"], platform.node()) == (
+            name, name, secret, name,
+        )  # fmt: skip
+        assert type(os.environ) is os._Environ
+    assert captures[0] == captures[1]
+    assert name.encode() not in captures[0]
+    assert secret.encode() not in captures[0]
+    assert b"User-Agent: client" in captures[0]
