@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from cli_calls import k8semu
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from policy_reading import PODS, Tried, call, expected, policy, scenario
+from policy_reading import ADDRESSES, PODS, Tried, call, expected, policy, scenario
 
+from k8semu.cluster.journal import Program
 from k8semu.scenario.load import load, parse
 from k8semu.scenario.run import Run, run
 
@@ -197,14 +199,45 @@ def test_a_clusterip_is_judged_where_it_leads_in_each_mode_of_kube_proxy(mode: s
     assert no_ingress["error"] == ("Empty reply from server" if mode == "userspace" else "ECONNREFUSED")
 
 
-def test_an_open_connection_outlives_the_policy_that_comes_and_a_pod_in_the_hosts_network_is_not_isolated() -> None:
+async def patient(host: str, port: int) -> str:
+    """Open a connection, wait, and only then ask."""
+    reader, writer = await asyncio.open_connection(host, port)
+    await asyncio.sleep(1)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    answer = await reader.readline()
+    writer.close()
+    return answer.decode().strip()
+
+
+def test_a_connection_that_is_open_when_a_policy_comes_goes_on_and_no_other_is_opened(tried: Tried) -> None:
+    cluster, master = tried.run.cluster, tried.run.built.master
+    call_b = Program(function="test_network_policies:patient", args={"host": ADDRESSES["b"], "port": 80})
+
+    async def meanwhile() -> str:
+        asking = asyncio.ensure_future(cluster.call("a", "patient", call_b))
+        await asyncio.sleep(0.5)
+        master.apply(RECIPES["default deny both"][0])
+        master.settle()
+        with pytest.raises(ConnectionRefusedError):
+            await cluster.call("a", "patient", call_b)
+        return str(await asking)
+
+    try:
+        assert cluster.run(meanwhile()) == "HTTP/1.1 200 OK"
+    finally:
+        master.delete("networkpolicy", "default", "p")
+        master.settle()
+
+
+def test_a_pod_in_the_hosts_network_is_not_isolated() -> None:
+    """And its calls to Pods of its own node are the node's."""
     deny = policy("deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
     host = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "h"}, "spec": {
         "nodeName": "host2", "hostNetwork": True, "containers": [
             {"name": "c", "image": "nginx", "ports": [{"containerPort": 80}]}]}}  # fmt: skip
-    steps = [{"http": {"from": "host1", "url": "http://10.100.0.3/"}}, {"http": {"from": "h", "url": "http://172.17.1.2/"}}]
-    text = scenario([deny, host], steps)
-    assert [result["status"] for result in results(text)] == [200, 200]
+    asked = [("host1", "10.100.0.3", 200), ("h", "172.17.1.2", 200), ("h", "172.17.0.2", 0)]
+    text = scenario([deny, host], [{"http": {"from": who, "url": f"http://{to}/"}} for who, to, _ in asked])
+    assert [result["status"] for result in results(text)] == [status for _, _, status in asked]
 
 
 def test_a_pod_that_comes_is_in_the_sets_and_one_that_goes_is_not() -> None:

@@ -48,6 +48,9 @@ FILTER = r"""
 -m physdev ! --physdev-out veth+ --physdev-is-bridged -j ACCEPT
 -m physdev --physdev-is-in --physdev-is-bridged -j ACCEPT
 -m limit --limit 5/min --limit-burst 7 -j LOG --log-prefix "hello world: " --log-level 4
+-m mark ! --mark 0x10000/0x10000 -j NFLOG --nflog-group 100 -m limit --limit 10/minute --limit-burst 10
+-j NFLOG
+-j NFLOG --nflog-prefix "a b" --nflog-group 0 --nflog-size 64 --nflog-threshold 5
 -j LOG --log-prefix hi --log-level debug --log-tcp-options --log-uid --log-tcp-sequence --log-ip-options
 -f -j ACCEPT
 ! -f -p udp
@@ -218,6 +221,10 @@ CALLS = """
 -t filter -A FORWARD -j REJECT --reject-with tcp-reset
 -t mangle -A FORWARD -j MARK --set-mark foo
 -t mangle -A FORWARD -m mark --mark foo
+-A FORWARD -j NFLOG --nflog-group 65536
+-A FORWARD -j NFLOG --nflog-group x
+-A FORWARD -j NFLOG --nflog-threshold 70000
+-A FORWARD -j NFLOG --nflog-size x
 -A FORWARD -m iprange -j DROP
 -A FORWARD -m iprange --src-range x-1.1.1.1 -j DROP
 -A FORWARD -m mac -j DROP

@@ -11,6 +11,7 @@ Shown: `ipset save`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -214,10 +215,16 @@ def _port_range(text: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
+@lru_cache(maxsize=65536)
+def _parsed(kind: SetType, text: str) -> list[Element]:
+    """Nodes have the same elements in many sets."""
+    return list(kind.parse(text))
+
+
 def _elements(sets: IpSets, call: Call) -> tuple[IpSet, list[Element]]:
     held = _find(sets, call.args[0])
     try:
-        return held, list(held.kind.parse(call.args[1]))
+        return held, _parsed(held.kind, call.args[1])
     except SyntaxFault as fault:
         raise _refused(f"Syntax error: {fault}") from None
     except Refusal as refusal:
