@@ -181,7 +181,10 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
 
 def _fed(where: Machine, argv: list[str], stdin: str) -> Output | None:
     """What a program says that reads commands: `ip -batch -`, `ipset restore`, `nft -f -`."""
-    if not argv or argv[0].rpartition("/")[2] not in ("ip", "bridge", "ipset", "nft", "ipvsadm"):
+    program = argv[0].rpartition("/")[2] if argv else ""
+    if program not in ("ip", "bridge", "ipset", "nft", "ipvsadm"):
+        return None
+    if program in ("ip", "bridge") and not any(word.startswith("-") for word in argv):  # -batch is an option
         return None
     from k8semu.apps.shell.fed import fed
 

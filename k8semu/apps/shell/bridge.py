@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8semu.apps.shell.ip_words import Options, Told, device, selector, usage, verb
+from k8semu.apps.shell.ip_words import Options, Told, device, is_change, selector, usage, verb
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.errors import CommandError
 from k8semu.linux.bridge.bridge import BridgeDevice, Port
@@ -49,15 +49,14 @@ def run(net: NetNs, argv: list[str]) -> Output:
         raise UsageError(f'Object "{words[0]}" is unknown, try "bridge help".')
     if name not in _VERBS:
         raise UsageError(f"bridge: `bridge {name}` is not modelled", 1)
-    from k8semu.apps.shell.ip_change import changed
-
     rest = words[1:]
-    try:
-        done = changed(net, f"bridge {name}", rest)
-    except CommandError as error:
-        raise UsageError(error.what) from None
-    if done is not None:
-        return done
+    if is_change(rest):
+        from k8semu.apps.shell.ip_change import change
+
+        try:
+            return change(net, f"bridge {name}", rest)
+        except CommandError as error:
+            raise UsageError(error.what) from None
     if verb("bridge", name, rest, _VERBS[name]) != "show":
         raise UsageError("bridge: `bridge fdb get` is not modelled", 1)
     if name == "fdb":

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from k8semu.apps.shell.ip_words import Options, Told, usage
+from k8semu.apps.shell.ip_words import Options, Told, is_change, usage
 from k8semu.apps.shell.output import Output, UsageError, choose, lines
 from k8semu.linux.netns import NetNs
 
@@ -48,11 +48,10 @@ def run(net: NetNs, argv: list[str]) -> Output:
         other = choose(words[0], _NOT_MODELLED)
         what = f"ip: `ip {other}` is not modelled" if other else f'Object "{words[0]}" is unknown, try "ip help".'
         raise UsageError(what, 1)
-    from k8semu.apps.shell.ip_change import changed
+    if is_change(words[1:]):
+        from k8semu.apps.shell.ip_change import change
 
-    done = changed(net, f"ip {name}", words[1:])
-    if done is not None:
-        return done
+        return change(net, f"ip {name}", words[1:])
     if options.json:
         from k8semu.apps.shell.ip_json import as_json
 

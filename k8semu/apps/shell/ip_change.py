@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 
-from k8semu.apps.shell.ip_words import CHANGES, SHOW, not_complete, usage
+from k8semu.apps.shell.ip_words import not_complete, usage
 from k8semu.apps.shell.output import Output, UsageError, choose
 from k8semu.linux.core.commands import Command
 from k8semu.linux.netns import NetNs
@@ -40,13 +40,11 @@ _VERBS["ip neighbor"] = _VERBS["ip neighbour"]
 SAME = {"chg": "change"}
 
 
-def changed(net: NetNs, thing: str, words: Sequence[str]) -> Output | None:
-    """Do what a command line asks to change; None if it asks for none: ``ip route show``. `thing`: ``ip route``.
+def change(net: NetNs, thing: str, words: Sequence[str]) -> Output:
+    """Do what a command line asks to change. `thing`: ``ip route``; `words`: what `ip_words.is_change` says yes to.
 
     Raises UsageError in the program's words, and CommandError in the kernel's.
     """
-    if not words or choose(words[0], (*SHOW, "get", "help")) or not choose(words[0], CHANGES):
-        return None
     verb = choose(words[0], _VERBS[thing])
     if verb is None:
         raise UsageError(f'Command "{words[0]}" is unknown, try "{thing} help".')

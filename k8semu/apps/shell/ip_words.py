@@ -100,12 +100,16 @@ class Options:
         return joined
 
 
+def is_change(words: Sequence[str]) -> bool:
+    """Do the words after the object ask for a change: ``add …``, ``del …``? What `show` may abbreviate does not."""
+    return bool(words) and not choose(words[0], (*SHOW, "get", "help")) and bool(choose(words[0], CHANGES))
+
+
 def changes(argv: Sequence[str]) -> bool:
     """Does a command line change the machine: ``ip route add …``, ``iptables -A …``, ``sysctl -w …``?"""
     program, words = argv[0].rpartition("/")[2], argv[1:]
     if program in ("ip", "bridge"):
-        verb = [word for word in words if not word.startswith("-")][1:2]
-        return bool(verb) and choose(verb[0], (*SHOW, "get", "help")) is None and choose(verb[0], CHANGES) is not None
+        return is_change([word for word in words if not word.startswith("-")][1:])
     if program == "iptables":
         return not any(word in ("-L", "-S", "-C", "-V", "--list", "--list-rules", "--check") for word in words)
     if program == "conntrack":
