@@ -63,10 +63,18 @@ def test_isolated_ports_do_not_hear_each_other() -> None:
     assert send(world, "c", BROADCAST) == ["a", "b"]
 
 
-def test_pause_frames_stay_on_their_link() -> None:
+@pytest.mark.parametrize("group", ["0180c2000001", "0180c200000f"])
+def test_frames_for_a_link_alone_stay_on_it(group: str) -> None:
+    """Pause frames, LLDP and the like (IEEE 802.1D)."""
     world, _ = built("a", "b")
-    assert send(world, "a", bytes.fromhex("0180c2000001")) == []
+    assert send(world, "a", bytes.fromhex(group)) == []
     assert world.nets["sw"].drops == {Drop.BRIDGE_INGRESS_STP_STATE: 1}
+
+
+@pytest.mark.parametrize("group", ["0180c2000000", "0180c2000010"])
+def test_a_bridge_without_spanning_tree_floods_what_is_for_bridges(group: str) -> None:
+    world, _ = built("a", "b")
+    assert send(world, "a", bytes.fromhex(group)) == ["b"]
 
 
 def test_a_frame_that_is_too_long_for_a_port_is_not_sent_there() -> None:

@@ -251,6 +251,19 @@ def test_limit_lets_a_burst_pass_and_then_one_per_period() -> None:
     assert [net.forward(udp("1.1.1.1:1", "2.2.2.2:2")).ended for _ in range(2)] == [False, True]
 
 
+@pytest.mark.parametrize("packet", [
+    udp("172.17.0.2:5000", "8.8.8.8:53"), tcp("172.17.0.2:5000", "8.8.8.8:80"), echo("172.17.0.2", "8.8.8.8"),
+], ids=["udp", "tcp", "icmp"])  # fmt: skip
+def test_a_broken_packet_is_refused_without_a_word(packet: bytearray) -> None:
+    net = FakeNet("*filter\n-A FORWARD -j REJECT\nCOMMIT\n")
+    net.forward(bytearray(packet))
+    assert net.ipv4.icmp == [(3, 3)]
+    broken = bytearray(packet)
+    broken[-1] ^= 1
+    net.forward(broken)
+    assert net.ipv4.icmp == [(3, 3)]
+
+
 def test_reject_answers_and_ends_the_packet() -> None:
     net = FakeNet("*filter\n-A FORWARD -p udp -j REJECT\n-A FORWARD -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n")
     assert net.forward(udp("172.17.0.2:1", "8.8.8.8:2")).ended
