@@ -63,7 +63,7 @@ def outcome(nf: Netfilter, packet: tuple[int, int, int, int]) -> Any:
 
 
 @given(chains, chains, packets)
-def test_compiled_equals_linear(main: list[str], sub: list[str], sent: list[tuple[int, int, int, int]]) -> None:
+def test_a_compiled_chain_decides_as_the_walk_of_all_its_rules_does(main: list[str], sub: list[str], sent: list[tuple[int, int, int, int]]) -> None:
     # two parses: matches with a memory keep it apart
     one, two = netfilter(main, sub, True), netfilter([*main, "-s 1.1.1.1"], sub, False)
     two.iptables(["-t", "mangle", "-D", "FORWARD", str(len(main) + 1)])

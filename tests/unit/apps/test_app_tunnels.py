@@ -173,7 +173,7 @@ def test_a_frame_for_another_peer_is_relayed_to_it_and_teaches_nothing(router: W
     ],
     ids=["unknown source", "unknown target", "no VNI", "heartbeat", "cut off", "empty"],
 )  # fmt: skip
-def test_nothing_becomes_of(router: Weaver, datagram: bytes) -> None:
+def test_a_datagram_that_is_no_frame_of_a_peer_goes_nowhere(router: Weaver, datagram: bytes) -> None:
     router.from_peer(datagram)
     assert (router.device.sent, sent(router), router.macs) == ([], [], {})
 

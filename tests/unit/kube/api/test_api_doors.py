@@ -136,7 +136,7 @@ def test_these_paths_lead_through_the_api_server(path: str, found: tuple[str, ..
         "/", "", "/api/v1",
     ],
 )  # fmt: skip
-def test_these_do_not(path: str) -> None:
+def test_other_paths_do_not_lead_through_the_api_server(path: str) -> None:
     assert find_door(path) is None
 
 

@@ -39,7 +39,7 @@ def test_a_field_selector_selects_and_knows_its_fields() -> None:
         parse_fields("services", "spec.nodeName=x")
 
 
-def test_an_expression_selects() -> None:
+def test_an_expression_of_a_selector_selects_by_its_operator() -> None:
     def selects(operator: str, *values: str) -> bool:
         part = {"key": "tier", "operator": operator, "values": list(values)}
         return matches({"matchExpressions": [part]}, {"tier": "web"})

@@ -68,7 +68,7 @@ def is_no_name(answer: Answer) -> bool:
         ("ns.dns.cluster.local", ["10.96.0.10"]),
     ],
 )
-def test_names_with_addresses(name: str, addresses: list[str]) -> None:
+def test_these_names_have_these_addresses_for_thirty_seconds(name: str, addresses: list[str]) -> None:
     answer = ask(cluster(local=("172.17.0.2",)), name)
     assert texts(answer.answers) == addresses
     assert {record.ttl for record in answer.answers} == {30}

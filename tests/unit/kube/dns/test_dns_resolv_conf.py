@@ -26,7 +26,7 @@ NODE_TEXT = "search example.org\nnameserver 192.0.2.53\noptions edns0\n"
         ("None", False, ""),
     ],
 )
-def test_the_policy_decides(policy: DnsPolicy, host_network: bool, text: str) -> None:
+def test_a_pods_dns_policy_decides_whose_servers_it_asks(policy: DnsPolicy, host_network: bool, text: str) -> None:
     assert pod_resolv_conf("shop", policy, host_network, None, NODE).text() == text
 
 

@@ -102,9 +102,15 @@ FLOWS = [
 
 
 @pytest.mark.parametrize(("case", "src", "dst", "who", "here", "there"), FLOWS)
-def test_flow(case: str, src: str, dst: str, who: set[str], here: str, there: str) -> None:
+def test_a_call_reaches_these_endpoints_under_this_source(
+    case: str, src: str, dst: str, who: set[str], here: str, there: str
+) -> None:
     kernel = Kernel(CASES[case])
-    seen = {kernel.send(src, dst) for _ in range(40)}
+    assert_seen({kernel.send(src, dst) for _ in range(40)}, src, who, here, there)
+
+
+def assert_seen(seen: set[tuple[str, str]], src: str, who: set[str], here: str, there: str) -> None:
+    """(endpoint, the source it saw): these endpoints, and each saw what a row of FLOWS says."""
     assert {target for target, _ in seen} == who
     for target, source in seen:
         if target in ("dropped", "refused"):
@@ -123,7 +129,10 @@ def test_what_is_stopped_names_the_service_that_has_no_endpoint() -> None:
 
 
 def test_a_client_with_affinity_stays_with_its_endpoint_until_the_timeout() -> None:
-    kernel = Kernel(CASES["affinity"])
+    assert_affinity_lasts(Kernel(CASES["affinity"]))
+
+
+def assert_affinity_lasts(kernel: Kernel) -> None:
     clients = [f"172.17.0.{n}" for n in range(20, 60)]
     first = {client: kernel.send(client, VIP)[0] for client in clients}
     assert set(first.values()) == {A, C}

@@ -17,7 +17,7 @@ from nf_fakes import tcp
 from proxy_cases import CASES, HERE, HERE2, THERE
 from proxy_ipvs_node import IpvsKernel
 from proxy_objects import CONFIG, endpoints, service, state
-from test_proxy_flows import DOCKER0, FLOWS, HOST, LB, NODE_PORT, POD, USER, VIP
+from test_proxy_flows import FLOWS, HOST, LB, NODE_PORT, POD, USER, VIP, assert_seen
 from test_proxy_walk import services
 
 from k8semu.kube.proxy.ipvs import LOOK_AGAIN
@@ -44,18 +44,12 @@ DIFFERENT: dict[tuple[str, str, str], tuple[set[str], str, str]] = {
 
 
 @pytest.mark.parametrize(("case", "src", "dst", "who", "here", "there"), FLOWS)
-def test_flow_under_ipvs(case: str, src: str, dst: str, who: set[str], here: str, there: str) -> None:
+def test_a_call_reaches_these_endpoints_under_this_source_by_ipvs(
+    case: str, src: str, dst: str, who: set[str], here: str, there: str
+) -> None:
     kernel = IpvsKernel(CASES[case])
     who, here, there = DIFFERENT.get((case, src, dst), (who, here, there))
-    seen = {kernel.send(src, dst) for _ in range(12)}
-    assert {target for target, _ in seen} == who
-    for target, source in seen:
-        if target in ("dropped", "refused"):
-            continue
-        want = here if target.startswith("172.17.0.") else there
-        if want == "hairpin":
-            want = DOCKER0 if target == src else ""
-        assert source == (want or src), f"{target} saw {source}"
+    assert_seen({kernel.send(src, dst) for _ in range(12)}, src, who, here, there)
 
 
 def test_every_difference_is_one() -> None:

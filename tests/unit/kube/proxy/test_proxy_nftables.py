@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from proxy_cases import CASES
 from proxy_objects import NODE, endpoints, service, state
-from test_proxy_flows import DOCKER0, FLOWS, HOST, POD, USER, VIP, A, C, Kernel
+from test_proxy_flows import FLOWS, HOST, POD, USER, VIP, A, C, Kernel, assert_affinity_lasts, assert_seen
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "linux/netfilter"))
 
@@ -128,7 +128,7 @@ def test_who_has_no_endpoint_is_refused_and_who_has_none_here_is_dropped(case: s
         ("affinity", "{ type ipv4_addr ; flags dynamic,timeout ; timeout 10800s ; }"),
     ],
 )
-def test_the_configuration_shows(case: str, rule: str) -> None:
+def test_what_kube_proxy_is_configured_with_shows_in_its_rules(case: str, rule: str) -> None:
     assert any(line.endswith(rule) for line in written(CASES[case]))
 
 
@@ -224,17 +224,12 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize(("case", "src", "dst", "who", "here", "there"), FLOWS)
-def test_flow_under_nftables(case: str, src: str, dst: str, who: set[str], here: str, there: str) -> None:
+def test_a_call_reaches_these_endpoints_under_this_source_by_nftables(
+    case: str, src: str, dst: str, who: set[str], here: str, there: str
+) -> None:
     kernel = NftKernel(CASES[case])
     seen = {kernel.send(src, dst) for _ in range(40)}
-    assert {target for target, _ in seen} == DIFFERENT.get((case, src, dst), who)
-    for target, source in seen:
-        if target in ("dropped", "refused"):
-            continue
-        want = here if target.startswith("172.17.0.") else there
-        if want == "hairpin":
-            want = DOCKER0 if target == src else ""
-        assert source == (want or src), f"{target} saw {source}"
+    assert_seen(seen, src, DIFFERENT.get((case, src, dst), who), here, there)
 
 
 def test_a_cluster_ip_that_no_service_has_is_dropped() -> None:
@@ -261,16 +256,7 @@ def test_what_is_stopped_names_the_chain_and_who_asked_for_it() -> None:
 
 
 def test_a_client_with_affinity_stays_with_its_endpoint_until_the_timeout() -> None:
-    kernel = NftKernel(CASES["affinity"])
-    clients = [f"172.17.0.{n}" for n in range(20, 60)]
-    first = {client: kernel.send(client, VIP)[0] for client in clients}
-    assert set(first.values()) == {A, C}
-    kernel.net.wait(10_000)
-    assert {client: kernel.send(client, VIP)[0] for client in clients} == first
-    kernel.net.wait(10_000)  # each call began the time anew
-    assert {client: kernel.send(client, VIP)[0] for client in clients} == first
-    kernel.net.wait(10_801)
-    assert {client: kernel.send(client, VIP)[0] for client in clients} != first
+    assert_affinity_lasts(NftKernel(CASES["affinity"]))
 
 
 def test_each_endpoint_gets_its_share() -> None:

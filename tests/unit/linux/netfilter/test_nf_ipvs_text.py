@@ -33,7 +33,7 @@ def test_what_is_saved_is_what_was_restored() -> None:
     assert show(node(), "-S", "-n") == RULES
 
 
-def test_a_listing() -> None:
+def test_virtual_servers_are_listed_with_their_real_servers() -> None:
     assert show(node(), "-Ln").split("\n") == [
         "IP Virtual Server version 1.2.1 (size=4096)",
         "Prot LocalAddress:Port Scheduler Flags",

@@ -94,7 +94,7 @@ def test_musl_asks_again_at_once_after_servfail_and_then_after_half_the_time() -
 
 
 @pytest.mark.parametrize(("libc", "took"), [("glibc", 10.0), ("musl", 5.0)])
-def test_nobody_answers(libc: Libc, took: float) -> None:
+def test_a_name_that_nobody_answers_for_is_given_up_when_the_library_gives_up(libc: Libc, took: float) -> None:
     found, heard, seconds = look_up(libc, "web.", {"web.": "silence"})
     assert (found, heard) == (socket.EAI_AGAIN, both("web.", "web."))
     assert took <= seconds < took + 0.01

@@ -186,7 +186,7 @@ def test_silence_doubles_the_timer_until_the_connection_times_out() -> None:
     assert client.events[-1] == "lost TimeoutError"
 
 
-def test_recovery_without_sack() -> None:
+def test_a_lost_segment_is_sent_again_also_to_a_peer_without_sack() -> None:
     rig = Rig()
     rig.b.net.sysctl.set("net.ipv4.tcp_sack", 0)
     client, server = rig.connect()
