@@ -177,7 +177,7 @@ def build(
     if enforced:
         from k8semu.cluster.policy_network import PolicyNetwork
 
-        master.enforce(PolicyNetwork(cluster, list(built.nodes.values()), cidr))
+        master.enforce(PolicyNetwork(cluster, [] if wire else list(built.nodes.values()), cidr))
     _ingresses(master, manifests)
     _check_reserved(manifests, services, bool(api))
     for manifest in manifests:
@@ -192,7 +192,7 @@ def build(
 
             publish_api_server(master.registry, services.cidr, [built.machine(api).address])
         if wire:
-            _on_the_wire(built, built.machine(api), services)
+            _on_the_wire(built, built.machine(api), services, enforced)
         if services.dns_replicas:
             _cluster_dns(master, services)
     if api:
@@ -265,7 +265,7 @@ def _cloud(built: Built, spec: CloudSpec) -> None:
     built.master.settle()
 
 
-def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> None:
+def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec, enforced: bool) -> None:
     """Components that talk to each other over the node network."""
     from k8semu.cluster.wire import Wire
     from k8semu.kube.api.bootstrap import publish_api_server
@@ -274,7 +274,7 @@ def _on_the_wire(built: Built, host: Machine, services: ServiceNetworkSpec) -> N
         cluster.api_url = f"http://{addons.api_address(services.cidr)}:443"
     publish_api_server(master.registry, services.cidr, [host.address])
     master.settle()
-    components = Wire(cluster, master, host, built.nodes, services)
+    components = Wire(cluster, master, host, built.nodes, services, enforced)
     built.pods = components.machines
     components.start()
 

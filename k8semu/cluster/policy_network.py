@@ -10,6 +10,7 @@ Differs: it syncs at once, and not every five minutes besides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from k8semu.kube.netpol.policy import Peer, Policy, peer_of, policies
@@ -25,12 +26,15 @@ WATCHED = ("pods", "namespaces", "networkpolicies")
 
 
 class PolicyNetwork:
-    """A controller on every node. `services`: the network of ClusterIPs."""
+    """A controller on every one of `nodes`. `services`: the network of ClusterIPs.
+
+    On the wire each node's controller is a program with a PolicyNetwork of its own.
+    """
 
     def __init__(self, cluster: Cluster, nodes: list[Node], services: str) -> None:
         self.cluster = cluster
         self._nodes = {node.name: node for node in nodes}
-        self._routers = {node.name: Router(node.address, services) for node in nodes}
+        self._routers = {node.name: Router(node.address, services, _listing(node)) for node in nodes}
         self._awake: dict[str, None] = {}
         self._pods: dict[str, Peer] = {}
         self._namespaces: dict[str, dict[str, str]] = {}
@@ -85,3 +89,8 @@ class PolicyNetwork:
     def policies(self) -> list[Policy]:
         """What is asked for now."""
         return policies(self._policies.values(), list(self._pods.values()), self._namespaces)
+
+
+def _listing(node: Node) -> Callable[[str], str]:
+    """`iptables -S CHAIN` on a node."""
+    return lambda chain: node.net.netfilter.iptables(["-t", "filter", "-S", chain])

@@ -3,6 +3,7 @@
     master   API server on port 6443, with the controllers and the scheduler in its process
     nodes    kubelet: registers, hears of its Pods, brings them up, reports their addresses
              kube-proxy: hears of its Node, of Services and EndpointSlices, programs the node
+             kube-router, where NetworkPolicies are enforced: hears of them, of Pods and Namespaces, programs the node
     Pods     CoreDNS: hears of Services and EndpointSlices by the Service `kubernetes`, 10.96.0.1
 
 All they say is in the capture, as plain HTTP/1.1.
@@ -48,9 +49,11 @@ class Wire:
     """What the components of one cluster share with the emulator: the nodes that they program."""
 
     def __init__(
-        self, cluster: Cluster, master: Master, machine: Machine, nodes: dict[str, Node], spec: ServiceNetworkSpec
+        self, cluster: Cluster, master: Master, machine: Machine, nodes: dict[str, Node], spec: ServiceNetworkSpec,
+        enforced: bool = False,
     ) -> None:
         self.cluster, self.master, self.machine, self.nodes, self.spec = cluster, master, machine, nodes, spec
+        self.components = ("kubelet", "kube_proxy", *(["kube_router"] if enforced else []))
         self.machines: dict[str, PodMachine] = {}
         self.servers = KubeletServers(cluster, (), self.machines)
 
@@ -63,7 +66,7 @@ class Wire:
         master = self.machine.netns_name
         self.cluster.start(master, f"{master}/kube-apiserver", Program(function=f"{here}:apiserver"), journal=False)
         for name, node in self.nodes.items():
-            for component in ("kubelet", "kube_proxy"):
+            for component in self.components:
                 program = Program(function=f"{here}:{component}", args={"node": name})
                 self.cluster.start(node.netns_name, f"{name}/{component.replace('_', '-')}", program, journal=False)
             self.servers.start(node)
@@ -198,6 +201,39 @@ async def kube_proxy(node: str) -> None:
             await nodes.synced.wait()
             await services.synced.wait()
             await slices.synced.wait()
+            changed.clear()
+            network.start()
+            while True:
+                await changed.wait()
+                changed.clear()
+                network.sync()
+    finally:
+        client.close()
+
+
+# --- kube-router --------------------------------------------------------------------------------
+
+
+async def kube_router(node: str) -> None:
+    """Keep this node's rules as NetworkPolicies ask, until cancelled."""
+    from k8semu.cluster.policy_network import WATCHED, PolicyNetwork
+
+    wire = current_wire.get()
+    client = wire.client("kube-router")
+    network = PolicyNetwork(wire.cluster, [wire.nodes[node]], wire.spec.cidr)
+    changed = asyncio.Event()
+
+    def told(event: Event) -> None:
+        network.take(event)
+        changed.set()
+
+    watches = [Reflector(client, plural, told) for plural in WATCHED]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for watch in watches:
+                tasks.create_task(watch.run())
+            for watch in watches:
+                await watch.synced.wait()
             changed.clear()
             network.start()
             while True:

@@ -60,7 +60,6 @@ def check(loaded: Loaded) -> None:
     _check_subnets(loaded)
     _check_sysctls(loaded)
     _check_plugin(loaded)
-    _check_policies(loaded)
     _check_pods(loaded, machines)
     _check_volumes(loaded)
     _check_node_ports(loaded)
@@ -296,14 +295,6 @@ def _check_sysctls(loaded: Loaded) -> None:
             table.set(name, value)
         except InputError as error:
             raise loaded.error(error.what, "spec.sysctls", "such as net.bridge.bridge-nf-call-iptables: 0") from None
-
-
-def _check_policies(loaded: Loaded) -> None:
-    """Who enforces NetworkPolicies is a part of an instant control plane."""
-    spec = loaded.scenario.spec
-    if spec.control_plane == "wire" and enforces_policies(loaded):
-        what = "NetworkPolicies are not enforced where the control plane is on the wire: that is not modelled"
-        raise loaded.error(what, "spec.controlPlane", "controlPlane: instant, or networkPolicy: none")
 
 
 def _check_pods(loaded: Loaded, machines: dict[str, str]) -> None:

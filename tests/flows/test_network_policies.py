@@ -240,6 +240,49 @@ def test_a_pod_in_the_hosts_network_is_not_isolated() -> None:
     assert [result["status"] for result in results(text)] == [status for _, _, status in asked]
 
 
+NODE_PORT = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "out"},
+    "spec": {"type": "NodePort", "selector": {"app": "b"}, "ports": [{"port": 80, "nodePort": 30080}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "near", "far"), [
+    ("203.0.113.0/24", "", "ECONNREFUSED"), ("172.17.1.0/32", "ECONNREFUSED", ""), ("0.0.0.0/0", "", ""),
+])  # fmt: skip
+def test_a_node_port_brings_the_callers_address_on_the_pods_node_and_the_other_nodes_from_there(
+    network: str, near: str, far: str
+) -> None:
+    only = policy("only", {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [
+        {"from": [{"ipBlock": {"cidr": network}}]}]})  # fmt: skip
+    steps = [{"tcp": {"from": "user", "to": f"10.100.0.{node}:30080", "send": "x"}} for node in (2, 3)]
+    hosts = [{"name": "user", "address": "203.0.113.10/24"}]
+    found = results(scenario([only, NODE_PORT], steps, hosts=hosts))
+    assert [result["error"] for result in found] == [near, far]
+
+
+@pytest.mark.parametrize(("net", "own"), [("10.100.0", ""), ("192.168.7", "ECONNREFUSED")])
+def test_egress_rules_keep_a_pod_from_its_own_node_unless_that_counts_as_a_clusterip(net: str, own: str) -> None:
+    """10.100.0.2 is in 10.96.0.0/12, to which a Pod may always send: that is judged where it leads."""
+    deny = policy("deny", {"podSelector": {}, "policyTypes": ["Egress"]})
+    nodes = [{"name": f"host{i}", "address": f"{net}.{i + 1}/24"} for i in (1, 2)]
+    steps = [{"tcp": {"from": "a", "to": f"{net}.{i}:10256", "send": "x"}} for i in (2, 3)]
+    found = results(scenario([deny, SERVICE], steps, nodes=nodes))
+    assert [result["error"] for result in found] == [own, "ECONNREFUSED"]
+
+
+def test_a_control_plane_on_the_wire_tells_each_nodes_controller_and_its_rules_come_first() -> None:
+    deny = policy("deny", {"podSelector": {"matchLabels": {"app": "b"}}})
+    steps = [{"wait": 1}, call("c", "b", "TCP", 80), call("c", "a", "TCP", 80), {"apply": [deny]}, {"wait": 0.1},
+             call("c", "b", "TCP", 80), call("a", "b", "TCP", 80), call("c", "a", "TCP", 80),
+             {"exec": {"on": "host1", "command": "iptables -S"}}]  # fmt: skip
+    _, *before, _, _, to_b, from_a, to_a, rules = results(scenario([], steps, controlPlane="wire"))
+    assert [result["error"] for result in before] == ["", ""]
+    assert [result["error"] for result in (to_b, from_a, to_a)] == ["ECONNREFUSED", "ECONNREFUSED", ""]
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        first = next(line for line in rules["output"].splitlines() if line.startswith(f"-A {chain} "))
+        assert first.endswith(f"-j KUBE-ROUTER-{chain}")
+
+
 def test_a_pod_that_comes_is_in_the_sets_and_one_that_goes_is_not() -> None:
     friends = policy("friends", {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [
         {"from": [{"podSelector": {"matchLabels": {"role": "friend"}}}]}]})  # fmt: skip

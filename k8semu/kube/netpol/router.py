@@ -3,7 +3,8 @@
     policies, Pods ─▶ Router.sync ─▶ ipset restore       the sets
                                   ├▶ iptables-restore    all chains, under new names
                                   └▶ ipset destroy       what nobody asks for any more
-             once ─▶ Router.start ─▶ the jumps at the head of INPUT, FORWARD and OUTPUT
+             once ─▶ Router.start ─▶ the jumps at the head of INPUT, FORWARD and OUTPUT; `sync` puts them back
+                                     there, should another component have come before
 
 Kubernetes: kube-router pkg/controllers/netpol/network_policy_controller.go fullPolicySync(),
             ensureTopLevelChains(), ensureCommonPolicyChain(), ensureDefaultNetworkPolicyChain()
@@ -14,7 +15,7 @@ Differs: it writes its own chains only, where kube-router saves the whole table 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from k8semu.kube.netpol import names
 from k8semu.kube.netpol.policy import Peer, Policy
@@ -33,11 +34,15 @@ ICMP = (
 NODE_PORTS = "30000:32767"
 
 
-class Router:
-    """The controller of the node at `address`. `services`: the network of ClusterIPs."""
+List = Callable[[str], str]
+"""What `iptables -S CHAIN` prints."""
 
-    def __init__(self, address: str, services: str) -> None:
-        self.address, self.services = address, services
+
+class Router:
+    """The controller of the node at `address`. `services`: the network of ClusterIPs; `listed` shows a chain."""
+
+    def __init__(self, address: str, services: str, listed: List = lambda chain: "") -> None:
+        self.address, self.services, self._listed = address, services, listed
         self._sets = Sets()
         self._chains: list[str] = []     # those of policies and Pods that are there
 
@@ -45,8 +50,7 @@ class Router:
         """The chains that are always there, and how packets come to them."""
         calls: list[tuple[str, ...]] = []
         for builtin, chain in TOP:
-            jump = names.with_digest(builtin, ["-m", "comment", "--comment", "kube-router netpol", "-j", chain])
-            calls += [("-N", chain), ("-I", builtin, "1", *jump)]
+            calls += [("-N", chain), ("-I", builtin, "1", *_jump(builtin, chain))]
         calls += [("-I", INPUT, str(at), *words) for at, words in enumerate(self._whitelist(), 1)]
         why = ("-m", "comment", "--comment", "rule to mark traffic matching a network policy")
         calls += [("-N", DEFAULT), ("-A", DEFAULT, *why, "-j", "MARK", "--set-xmark", "0x10000/0x10000")]
@@ -67,7 +71,17 @@ class Router:
         here = [pod for pod in pods if pod.host_ip == self.address]
         for pod in sorted(here, key=lambda pod: ip_aton(pod.address)):
             pod_chain(text, policies, pod, version)
-        return [*self._sets.restore(), self._restore(text), *self._sets.clean()]
+        return [*self._first(), *self._sets.restore(), self._restore(text), *self._sets.clean()]
+
+    def _first(self) -> list[Command]:
+        """Nothing comes before the jumps. Kubernetes: kube-router ensureRuleAtPosition()"""
+        calls: list[tuple[str, ...]] = []
+        for builtin, chain in TOP:
+            rules = [line for line in self._listed(builtin).splitlines() if line.startswith("-A ")]
+            at = next((at for at, rule in enumerate(rules, 1) if rule.endswith(f" -j {chain}")), 1)
+            if at > 1:
+                calls += [("-I", builtin, "1", *_jump(builtin, chain)), ("-D", builtin, str(at + 1))]
+        return [Iptables(args=("-t", "filter", *words), origin=ORIGIN) for words in calls]
 
     def _restore(self, text: Text) -> IptablesRestore:
         """The chains before these are emptied and deleted."""
@@ -86,6 +100,10 @@ class Router:
             rules.append(["-p", protocol, "-m", "comment", "--comment", what, "-m", "addrtype", "--dst-type", "LOCAL",
                           "-m", "multiport", "--dports", NODE_PORTS, "-j", "RETURN"])  # fmt: skip
         return [names.with_digest(INPUT, words) for words in rules]
+
+
+def _jump(builtin: str, chain: str) -> list[str]:
+    return names.with_digest(builtin, ["-m", "comment", "--comment", "kube-router netpol", "-j", chain])
 
 
 def _common() -> list[tuple[str, ...]]:

@@ -107,12 +107,6 @@ def test_a_misspelt_field_is_not_passed_over(spec: str, line: int, said: str, hi
     assert (error.what, error.line, error.hint) == (said, line, hint)
 
 
-def test_on_the_wire_nobody_enforces_and_that_is_said() -> None:
-    with pytest.raises(ScenarioError, match="not enforced where the control plane is on the wire"):
-        loaded("spec: {controlPlane: wire}\n" + POLICY)
-    assert loaded("spec: {controlPlane: wire, networkPolicy: none}\n" + POLICY).inert
-
-
 def test_every_node_has_the_sysctls_of_the_scenario_and_an_unknown_one_is_refused() -> None:
     this = Run(loaded("spec:\n  sysctls: {net.bridge.bridge-nf-call-iptables: 0, net.ipv4.conf.eth0.rp_filter: 2}\n"))
     try:

@@ -166,6 +166,22 @@ def test_a_second_sync_takes_away_what_the_first_one_made() -> None:
     ])  # fmt: skip
 
 
+def test_the_jumps_go_back_to_the_head_when_another_component_came_before() -> None:
+    own = '-A {0} -m comment --comment "kube-router netpol - X" -j KUBE-ROUTER-{0}'
+    listed = {"INPUT": ["-P INPUT ACCEPT", "-A INPUT -j KUBE-FIREWALL", own.format("INPUT")],
+              "FORWARD": ["-P FORWARD ACCEPT", own.format("FORWARD"), "-A FORWARD -j KUBE-FORWARD"],
+              "OUTPUT": ["-P OUTPUT ACCEPT", "-A OUTPUT -j A", "-A OUTPUT -j B", own.format("OUTPUT")]}  # fmt: skip
+    router = Router(NODE, "10.43.0.0/16", lambda chain: "\n".join(listed[chain]) + "\n")
+    calls = [" ".join(command.words()) for command in router.sync([], [], "7") if command.words()[0] == "iptables"]
+    jump = "-m comment --comment kube-router netpol -"
+    assert calls == [
+        f"iptables -w -t filter -I INPUT 1 {jump} 4IA2OSFRMVNDXBVV -j KUBE-ROUTER-INPUT",
+        "iptables -w -t filter -D INPUT 3",
+        f"iptables -w -t filter -I OUTPUT 1 {jump} VEAAIY32XVBHCSCY -j KUBE-ROUTER-OUTPUT",
+        "iptables -w -t filter -D OUTPUT 4",
+    ]
+
+
 def test_who_asked_for_a_rule_is_said() -> None:
     (restore,) = [command for command in told(policy(ingress=[{}])) if isinstance(command, IptablesRestore)]
     origins = {origin for line, origin in restore.origins if "REJECT" in line or "nw policy" in line}
