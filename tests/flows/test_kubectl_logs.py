@@ -95,6 +95,18 @@ def test_a_server_writes_the_access_log_of_its_image(tmp_path: Path, image: str,
     assert re.fullmatch(pattern + "\n", said["output"]), said["output"]
 
 
+def test_the_ingress_controller_writes_its_own_format() -> None:
+    said = k8semu("exec", "ingress-host-path", "host1", "--", "kubectl", "logs", "ingress")
+    found, missing = (re.escape(text) for text in (
+        '203.0.113.10 - - [01/Jan/2026:00:00:00 +0000] "GET /cart/items?sort=price HTTP/1.1" 200 450 "-" "curl/8.5.0" '
+        "100 0.000 [default-cart-service-http] [] 10.96.0.21:80 450 0.000 200 ",
+        '203.0.113.10 - - [01/Jan/2026:00:00:00 +0000] "GET /status/deep HTTP/1.1" 404 146 "-" "curl/8.5.0" '
+        "89 0.000 [upstream-default-backend] [] - - - - ",
+    ))  # fmt: skip
+    for line in (found, missing):
+        assert re.search(f"^{line}[0-9a-f]{{32}}$", said.out, re.MULTILINE), said.out
+
+
 def test_each_leg_of_a_log_is_in_the_capture(tmp_path: Path) -> None:
     results(tmp_path, [kubectl("logs web-1 -c main --tail 3")], *PODS)
     asked = (tmp_path / "here.pcapng").read_bytes()

@@ -53,7 +53,7 @@ def _fits(entry: str, password: str) -> bool:
     return fits(entry, password)
 
 
-def _credentials(request: Request) -> tuple[str, str] | None:
+def credentials(request: Request) -> tuple[str, str] | None:
     """The user and password of an Authorization header of type Basic."""
     said = request.head.values("authorization")
     kind, _, text = (said[0] if said else "").partition(" ")
@@ -105,7 +105,7 @@ class Access:
             return Answer(403)
         if location.users is None:
             return None
-        known = _credentials(request)
+        known = credentials(request)
         if known is not None:
             entry = location.users.get(known[0])
             if entry is not None and _fits(entry, known[1]):

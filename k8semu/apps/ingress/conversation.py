@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import h11
 
-from k8semu.apps.ingress import auth_request, proxy_protocol
+from k8semu.apps.ingress import access_log, auth_request, proxy_protocol
 from k8semu.apps.ingress import head as heads
 from k8semu.apps.ingress.forward import Failed, Forward
 from k8semu.apps.ingress.pace import Pace
@@ -25,7 +25,7 @@ from k8semu.apps.ingress.request import LINGER_TIME, ClientGoneError, Request, T
 from k8semu.apps.ingress.stream import Reader, within
 from k8semu.kube.ingress.choosing import Asked
 from k8semu.kube.ingress.config import NO_BACKEND, Location, Server
-from k8semu.kube.ingress.headers import Client, Lines, real_client, to_backend, usable
+from k8semu.kube.ingress.headers import Client, Lines, first, real_client, to_backend, usable
 from k8semu.kube.ingress.matching import BadPathError, normal_path
 from k8semu.kube.ingress.metrics import Done
 from k8semu.kube.ingress.rewriting import redirect, rewritten
@@ -155,6 +155,7 @@ class Conversation:
             await self._page(request, 400)
         finally:
             self._count(request)
+            access_log.write(request, self.client, self.proxy.config.globals)
         if await request.finish():
             return True
         await self._linger(request.body_ended)
@@ -261,7 +262,9 @@ class Conversation:
         lines = usable(request.head.lines, config.enable_underscores_in_headers)
         if location.users is not None:
             lines = [line for line in lines if line[0].lower() != "authorization"]
-        told = to_backend(lines, client, self.proxy.request_id(), config, location.settings, request.target)
+        new_id = self.proxy.request_id()
+        request.id = first(lines, "x-request-id") or new_id
+        told = to_backend(lines, client, new_id, config, location.settings, request.target)
         given = {name.lower() for name, _ in more}
         told = [line for line in told if line[0].lower() not in given] + more
         target = rewritten(location, path, request.target)

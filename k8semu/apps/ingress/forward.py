@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 from msgspec import Struct
 
+from k8semu.apps.ingress.access_log import Try
 from k8semu.apps.ingress.request import ClientGoneError
 from k8semu.apps.ingress.tunnel import tunnel
 from k8semu.apps.ingress.upstream import Broken, Connection
@@ -66,6 +67,8 @@ class Forward:
         """Whether anything has gone to the backend that may have had an effect."""
         self.upstream: Upstream | None = None
         self._began = 0.0
+        self._length = 0
+        """Bytes of the answer's body, as the backend sent them."""
 
     async def run(self) -> int:
         """Ask, and pass the answer on; its status. Raises Failed, and what reading the client's body raises."""
@@ -78,6 +81,7 @@ class Forward:
             connection.close()
             raise
         self._took("response")
+        self._tried(int(response.status_code))
         if self.mine.load_balance == "ewma" and self.upstream is not None:
             times = self.request.times
             seconds = times.get("connect", 0.0) + times["response"]
@@ -87,6 +91,12 @@ class Forward:
     def _took(self, what: str) -> None:
         """So long after the last try began, the backend had done that."""
         self.request.times[what] = asyncio.get_running_loop().time() - self._began
+
+    def _tried(self, status: int) -> None:
+        """For the access log: what the last try came to."""
+        if self.upstream is not None:
+            seconds = asyncio.get_running_loop().time() - self._began
+            self.request.tries.append(Try(f"{self.upstream.host}:{self.upstream.port}", status, self._length, seconds))
 
     async def _read_body(self) -> Body:
         """All of it, unless it is long, or `proxy-request-buffering` is off."""
@@ -136,6 +146,7 @@ class Forward:
                 raise
             if connection is not None:
                 connection.close()
+            self._tried(status)
             if not kept or failure != "error":
                 self._failed.append(upstream)
                 tries -= 1  # that a kept connection had ended says nothing of its backend
@@ -203,6 +214,7 @@ class Forward:
                 connection.close()
                 return
             if isinstance(event, h11.Data):
+                self._length += len(event.data)
                 out += self.request.part(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 break

@@ -19,6 +19,7 @@ from k8semu.apps.ingress.stream import Reader
 from k8semu.kube.ingress.headers import Lines
 
 if TYPE_CHECKING:
+    from k8semu.apps.ingress.access_log import Try
     from k8semu.apps.ingress.conversation import Conversation
     from k8semu.kube.ingress.config import Location
 
@@ -67,7 +68,10 @@ class Request:
         """Seconds that the backend took to `connect`, for its `header`, for the whole `response`."""
         self.status = 499
         """What the client got; nginx' own number until it has got anything."""
-        self.sent = 0
+        self.sent = self.head_sent = 0
+        self.tries: list[Try] = []
+        self.id = ""
+        """What X-Request-ID says of it, once it goes to a backend."""
 
     @property
     def received(self) -> int:
@@ -134,7 +138,10 @@ class Request:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kind + rest]
         response = h11.Response(status_code=status, headers=headers, reason=phrase.encode("latin-1"))
         out = self.http.send(response) or b""
-        return out if self.method != "HEAD" else out.replace(b"Transfer-Encoding: chunked\r\n", b"")
+        if self.method == "HEAD":
+            out = out.replace(b"Transfer-Encoding: chunked\r\n", b"")
+        self.head_sent = len(out)
+        return out
 
     @property
     def _goes_on(self) -> bool:

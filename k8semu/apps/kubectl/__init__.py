@@ -3,6 +3,8 @@
     main          reads the command line, and does what it says
     words         flags and arguments
     get           get, api-resources, version: tables as the server lays them out
+    watch         get --watch
+    about         api-versions, cluster-info, config, top
     describe/     describe: an object, what belongs to it, and its events
     logs          what the containers of Pods have written
     proxy         kubectl proxy: a local HTTP server in front of the API server

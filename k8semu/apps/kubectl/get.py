@@ -1,7 +1,7 @@
 """`kubectl get`, `version`, `api-resources`: what the API server knows, in its own columns.
 
 Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/get/get.go, staging/src/k8s.io/cli-runtime/pkg/printers/tableprinter.go
-Not modelled: -o custom-columns and go-template, --watch, --sort-by
+Not modelled: -o custom-columns and go-template, --sort-by
 """
 
 from __future__ import annotations
@@ -55,6 +55,12 @@ async def get(session: Session) -> int:
     else:
         names = line.rest[1:] or [""]
         asked = [(resource, name) for resource in resources_of(line.rest[0]) for name in names]
+    if line.on("watch"):
+        if line.flags.get("output", "") not in ("", "wide"):
+            raise Failed("error: --watch prints tables here: -o wide, or none")
+        from k8semu.apps.kubectl.watch import watch
+
+        return await watch(session, asked)
     kinds = {resource.plural for resource, _ in asked}
     return await _show(session, asked, with_kind=len(kinds) > 1)
 
@@ -62,13 +68,13 @@ async def get(session: Session) -> int:
 async def _show(session: Session, asked: list[tuple[Resource, str]], with_kind: bool) -> int:
     output = session.line.flags.get("output", "")
     if output in ("json", "yaml", "name") or output.startswith("jsonpath"):
-        found = [await session.client.request("GET", _path(session, *each)) for each in asked]
+        found = [await session.client.request("GET", path_to(session, *each)) for each in asked]
         session.terminal.write(_printed(found, output))
         return 0
     parts: list[str] = []
     by_kind: dict[str, list[Any]] = {}
     for resource, name in asked:
-        table = await session.client.request("GET", _path(session, resource, name), accept=TABLE_TYPE)
+        table = await session.client.request("GET", path_to(session, resource, name), accept=TABLE_TYPE)
         by_kind.setdefault(resource.plural, []).append(table)
     for plural, tables in by_kind.items():
         rows = [row for table in tables for row in table["rows"] or ()]
@@ -84,16 +90,32 @@ async def _show(session: Session, asked: list[tuple[Resource, str]], with_kind: 
     return 0
 
 
-def _path(session: Session, resource: Resource, name: str) -> str:
+def path_to(
+    session: Session, resource: Resource, name: str, more: dict[str, str] | None = None,
+    fields: dict[str, str] | None = None,
+) -> str:  # fmt: skip
+    """What is asked for. `more`: options besides the selectors; `fields`: to be selected by."""
     line = session.line
     namespace = None if line.on("all-namespaces") or not resource.namespaced else line.namespace
     keys = (("selector", "labelSelector"), ("field-selector", "fieldSelector"))
     query = {key: line.flags[flag] for flag, key in keys if line.flags.get(flag)}
+    if fields:
+        said = [f"{key}={value}" for key, value in fields.items()]
+        query["fieldSelector"] = ",".join(filter(None, [query.get("fieldSelector"), *said]))
+    query |= more or {}
     text = f"?{urlencode(query)}" if query else ""
     return f"{path_of(resource.plural, namespace, name)}{text}"
 
 
 def _table(session: Session, columns: list[Any], rows: list[Any], prefix: str, namespaced: bool) -> str:
+    head, cells = cells_of(session, columns, rows, prefix, namespaced)
+    return columns_of([] if session.line.on("no-headers") else head, cells)
+
+
+def cells_of(
+    session: Session, columns: list[Any], rows: list[Any], prefix: str, namespaced: bool
+) -> tuple[list[str], list[list[str]]]:
+    """The head of a table and its rows, with the columns that are asked for."""
     line = session.line
     shown = [i for i, column in enumerate(columns) if not column.get("priority") or line.flags.get("output") == "wide"]
     head = [columns[i]["name"].upper() for i in shown]
@@ -110,7 +132,7 @@ def _table(session: Session, columns: list[Any], rows: list[Any], prefix: str, n
         head.insert(0, "NAMESPACE")
         for row, known in zip(cells, rows, strict=True):
             row.insert(0, known["object"]["metadata"].get("namespace", ""))
-    return columns_of([] if line.on("no-headers") else head, cells)
+    return head, cells
 
 
 def columns_of(head: list[str], rows: list[list[str]]) -> str:

@@ -71,6 +71,17 @@ def _version(session: Session) -> Coroutine[Any, Any, int]:
     return version(session)
 
 
+def _about(name: str) -> Run:
+    def run(session: Session) -> Coroutine[Any, Any, int]:
+        from k8semu.apps.kubectl import about
+
+        commands: dict[str, Run] = {"api-versions": about.api_versions, "cluster-info": about.cluster_info,
+                                    "config": about.config, "top": about.top}  # fmt: skip
+        return commands[name](session)
+
+    return run
+
+
 def _api_resources(session: Session) -> Coroutine[Any, Any, int]:
     from k8semu.apps.kubectl.get import api_resources
 
@@ -96,7 +107,7 @@ def _exec(session: Session) -> Coroutine[Any, Any, int]:
 
 
 _GET = {"output": "", "selector": "", "field-selector": "", "all-namespaces": "", "no-headers": "", "show-labels": "",
-        "raw": ""}  # fmt: skip
+        "raw": "", "watch": ""}  # fmt: skip
 _PROXY = {
     "port": "8001", "address": "127.0.0.1", "api-prefix": "/", "accept-paths": "^.*",
     "accept-hosts": r"^localhost$,^127\.0\.0\.1$,^\[::1\]$", "reject-methods": "^$",
@@ -107,6 +118,8 @@ _LOGS = dict.fromkeys(("container", "follow", "previous", "tail", "timestamps", 
 COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
     "get": (_GET, _get), "describe": ({"selector": "", "all-namespaces": ""}, _describe),
     "version": ({"client": "", "output": ""}, _version),
+    "api-versions": ({}, _about("api-versions")), "cluster-info": ({}, _about("cluster-info")),
+    "config": ({}, _about("config")), "top": ({"all-namespaces": "", "selector": ""}, _about("top")),
     "api-resources": ({"no-headers": ""}, _api_resources), "proxy": (_PROXY, _proxy),
     "port-forward": ({"address": "localhost"}, _port_forward),
     "logs": (_LOGS, _logs), "exec": ({"container": "", "stdin": "", "tty": "", "quiet": ""}, _exec),

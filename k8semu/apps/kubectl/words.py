@@ -39,8 +39,8 @@ LASTING = ("proxy", "port-forward")
 
 def lasts(words: list[str]) -> bool:
     """Does a command go on until it is interrupted?"""
-    follows = any(re.fullmatch(r"-[a-oq-z]*f|--follow(=true)?", word) for word in words)
-    return (words[:1] == ["logs"] and follows) or words[0] in LASTING
+    goes_on = {"logs": r"-[a-z]*f|--follow(=true)?", "get": r"-A?w|--watch(=true)?"}.get(words[0])
+    return words[0] in LASTING or (goes_on is not None and any(re.fullmatch(goes_on, word) for word in words))
 
 
 SHORT = {"n": "namespace", "s": "server", "o": "output", "l": "selector", "A": "all-namespaces", "c": "container",

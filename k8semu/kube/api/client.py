@@ -184,11 +184,11 @@ class Client:
         finally:
             connection.close()
 
-    async def stream(self, path: str) -> AsyncGenerator[bytes, None]:
+    async def stream(self, path: str, accept: str = "*/*") -> AsyncGenerator[bytes, None]:
         """An answer's text as it comes, on a connection of its own. ApiError, OSError"""
         connection = await self._connect()
         try:
-            head = await connection.send("GET", path, self._headers(b"", "", "*/*"), b"")
+            head = await connection.send("GET", path, self._headers(b"", "", accept), b"")
             if head.status_code != 200:
                 _answer(head.status_code, b"".join([part async for part in connection.body()]))
             async for part in connection.body():

@@ -1,0 +1,103 @@
+"""What else is read with kubectl: it watches, and says of the cluster and of itself what the real one says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import pytest
+from livelab import LiveCluster, told
+from test_api_server import Live, service
+from test_kubectl_describe import version
+from test_kubectl_into_pods import PODS, kubectl, results
+
+from k8semu.apps.kubectl.main import main
+from k8semu.apps.terminal import Terminal, current_terminal
+
+DNS = told("Service", "kube-dns", spec={"type": "ClusterIP", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]},
+           meta={"namespace": "kube-system", "labels": {"kubernetes.io/cluster-service": "true",
+                                                        "kubernetes.io/name": "CoreDNS"}})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveCluster]:
+    cluster = LiveCluster()
+    cluster.tell(DNS)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.mark.kubectl
+@pytest.mark.parametrize("line", ["api-versions", "cluster-info", "config view", "config current-context", "top pods",
+                                  "top nodes", "get svc,pods -A --watch"])  # fmt: skip
+def test_it_is_said_as_kubectl_says_it(live: LiveCluster, tmp_path: Path, line: str) -> None:
+    real = subprocess.run([*live.command(tmp_path), *line.split()], capture_output=True, text=True, timeout=60,
+                          check=False, env={**os.environ, "HOME": str(tmp_path)})  # fmt: skip
+    said = asyncio.run(main(line.split(), server=live.url))
+    colourless = re.sub(r"\x1b\[[0-9;]*m", "", real.stdout)          # before 1.33
+    if version() < (1, 22):
+        return                                                      # the control plane is called otherwise, too
+    assert (said["output"], said["errors"], said["code"]) == (colourless, real.stderr, real.returncode)
+
+
+@pytest.mark.kubectl
+def test_a_watch_prints_the_rows_of_kubectl(tmp_path: Path) -> None:
+    """Both look on while a Service comes, changes and goes."""
+    live = Live()
+    command = ["kubectl", f"--server=http://127.0.0.1:{live.port}", f"--cache-dir={tmp_path}"]
+    config = kubernetes.client.Configuration(host=f"http://127.0.0.1:{live.port}")
+
+    def change() -> None:
+        with kubernetes.client.ApiClient(config) as client:
+            core = kubernetes.client.CoreV1Api(client)
+            core.create_namespaced_service("default", service("a-longer-name", clusterIP="10.96.0.21"))
+            core.patch_namespaced_service("a-longer-name", "default", {"spec": {"type": "NodePort"}})
+            core.delete_namespaced_service("a-longer-name", "default")
+
+    async def ours(lines: int) -> str:
+        screen = Terminal()
+        current_terminal.set(screen)
+        task = asyncio.ensure_future(main(["get", "svc", "-w"], server=f"http://127.0.0.1:{live.port}"))
+        await screen.first_word()
+        await asyncio.to_thread(change)
+        while "".join(screen.output).count("\n") < lines:
+            await asyncio.wait((task,), timeout=0.01)
+        task.cancel()
+        return str((await task)["output"])
+
+    try:
+        with kubernetes.client.ApiClient(config) as client:
+            kubernetes.client.CoreV1Api(client).create_namespaced_service("default", service(clusterIP="10.96.0.20"))
+        env = {**os.environ, "HOME": str(tmp_path)}
+        with subprocess.Popen([*command, "get", "svc", "-w"], stdout=subprocess.PIPE, text=True, env=env) as proc:
+            assert proc.stdout is not None
+            head = [proc.stdout.readline() for _ in range(2)]
+            said = asyncio.run(ours(5))
+            real = "".join([*head, *(proc.stdout.readline() for _ in range(3))])
+            proc.terminate()
+    finally:
+        live.stop()
+    ages = re.compile(r"\b\d+s$", re.MULTILINE)
+    assert said.count("\n") == 5
+    assert ages.sub("0s", said) == ages.sub("0s", real)
+
+
+def test_endpoints_are_watched_while_pods_go(tmp_path: Path) -> None:
+    services = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+                "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}  # fmt: skip
+    steps: list[dict[str, Any]] = [
+        kubectl("get endpoints web -w", background=True), {"delete": {"object": "pod/web-2"}},
+        {"interrupt": {"step": "kubectl 1"}},
+    ]  # fmt: skip
+    first, _, said = results(tmp_path, steps, *PODS, services)
+    head, row, *more = said["output"].splitlines()
+    assert first["output"].splitlines() == [head, row]
+    assert [head.split(), row.split()[:2]] == [["NAME", "ENDPOINTS", "AGE"], ["web", "172.17.0.2:80,172.17.1.2:80"]]
+    assert more[-1].split()[:2] == ["web", "172.17.0.2:80"]
+    assert said["code"] == 130
