@@ -18,7 +18,7 @@ def facts() -> dict[str, Any]:
     names = [socket.gethostname(), by_another_name(), platform.node(), os.uname().nodename, socket.getfqdn()]
     return {
         "env": dict(os.environ), "names": names, "address": socket.gethostbyname(socket.gethostname()),
-        "home": str(Path.home()), "import": list(AT_IMPORT),
+        "home": str(Path.home()), "import": list(AT_IMPORT), "file": Path("/etc/hostname").read_text(),
     }  # fmt: skip
 
 
@@ -49,3 +49,7 @@ async def ask() -> dict[str, Any]:
 
 async def who() -> dict[str, Any]:
     return facts()
+
+
+async def read(path: str) -> str:
+    return Path(path).read_text()

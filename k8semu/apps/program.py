@@ -18,3 +18,4 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Of the machine, where the program is told of it: its environment is `env` then, and no other."""
     fqdn: str = ""
     address: str = ""
+    files: dict[str, str] = {}

@@ -199,7 +199,7 @@ class Cluster:
         if not self._identities:
             self._identities = True
             identity.install()
-        mine = identity.Identity(program.hostname, program.env, program.fqdn, program.address)
+        mine = identity.Identity(program.hostname, program.env, program.fqdn, program.address, program.files)
         identity.current.set(mine)
 
     def start(

@@ -63,7 +63,7 @@ class Machine:
             return Program(function=function, args=args)
         return Program(
             function=function, args=args, env=self.env_of(container), hostname=self.nodename, fqdn=self.fqdn,
-            address=self.address,
+            address=self.address, files=dict(self.files),
         )  # fmt: skip
 
     @property

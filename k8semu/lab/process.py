@@ -5,10 +5,13 @@
         ended, result    it returned
         failed, text     it raised
 
+One of the user's own has a UTS namespace, an environment, /etc/hostname and a line in /etc/hosts, as in a container.
+
 On the channel, STOP cancels the program, as the emulator cancels its task; then the process ends, and
 the kernel closes what it left open. Anything else is a message for it (`apps.feed`), answered with
 `idle` when the program waits again.
 Differs: a program that binds only after it heard from somebody counts as ready before.
+Not modelled: files from volumes.
 """
 
 from __future__ import annotations
@@ -125,13 +128,19 @@ def _tell_of_itself(program: Program) -> None:
         importlib.reload(sys.modules["platform"])
     os.environ.clear()
     os.environ.update(program.env)
-    hosts = Path("/etc/hosts")
     names = " ".join(dict.fromkeys((program.fqdn, program.fqdn.partition(".")[0], program.hostname)))
-    text = hosts.read_text()
+    text = Path("/etc/hosts").read_text()
     if program.address and not any(program.hostname in line.split()[1:] for line in text.splitlines()):
+        _lay_over("/etc/hosts", f"{text}{program.address}\t{names}\n")
+    _lay_over("/etc/hostname", f"{program.hostname}\n")
+
+
+def _lay_over(path: str, text: str) -> None:
+    """Have this process find `text` in a file that is there."""
+    if Path(path).exists():
         with NamedTemporaryFile("w", dir="/run", delete=False) as own:
-            own.write(f"{text}{program.address}\t{names}\n")
-        mount(own.name, str(hosts), "none", MS_BIND)
+            own.write(text)
+        mount(own.name, path, "none", MS_BIND)
 
 
 def run_program(channel: Channel, netns: str, program: Program, parent: int) -> None:

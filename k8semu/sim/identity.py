@@ -1,19 +1,23 @@
-"""What a program is told of the machine that it runs on: its host name, its environment, its kernel.
+"""What a program is told of the machine that it runs on: its host name, its environment, its kernel, its files.
 
-    with patched():                       os.environ, os.uname, socket.gethostname, platform.node, … ask `current`
-        become(Identity(...)) in a context  ─▶ the emulated machine's, in tasks and callbacks of that context
-        in any other context                ─▶ the real machine's, as ever
+    install()       os.environ, os.uname, socket.gethostname, platform.node, open, … ask `current`
+      in a context that has one   ─▶ the emulated machine's, also in the tasks and callbacks of that context
+      in any other context        ─▶ the real machine's, as ever
+    uninstall()     all is as it was
 
 Programs of several machines share one Python, so it is the context that tells whose code runs. A thread that nobody
 gave a context is the real machine's.
 
 Linux: uname(2), environ(7), gethostname(2)
 Differs: a module is imported once for all machines: what it looks up while it is imported is nobody's, `NOBODY`'s.
-Not modelled: files of the machine (/etc/hostname) by open(), os.putenv(), libraries in C that ask without Python.
+Not modelled: os.putenv(), os.open(), whether a file is there (stat), libraries in C that ask without Python.
 """
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
 import os
 import socket
 import threading
@@ -27,13 +31,27 @@ SYSTEM, RELEASE, VERSION, MACHINE = "Linux", "6.1.0", "#1 SMP PREEMPT_DYNAMIC", 
 """The emulated kernel. Linux: uname(2)"""
 
 
+OF_A_MACHINE = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/machine-id")
+"""Files that say which machine it is: nobody reads those of the real one."""
+
+
 class Identity:
     """A process's view of its machine. `data` is its environment, which it may change: nobody else sees it."""
 
-    def __init__(self, nodename: str, env: Mapping[str, str], fqdn: str = "", address: str = "") -> None:
+    def __init__(
+        self, nodename: str, env: Mapping[str, str], fqdn: str = "", address: str = "",
+        files: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.nodename, self.fqdn, self.address = nodename, fqdn or nodename, address
+        self.files = {"/proc/sys/kernel/hostname": f"{nodename}\n", **(files or {})}
         encode: Any = os.environ
         self.data = {encode.encodekey(name): encode.encodevalue(value) for name, value in env.items()}
+
+    def read(self, path: str) -> str | None:
+        """What is in a file of its own; None for any other."""
+        if path in OF_A_MACHINE and path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return self.files.get(path)
 
     def owns(self, name: str) -> bool:
         return name in (self.nodename, self.fqdn, self.fqdn.partition(".")[0])
@@ -98,6 +116,18 @@ def _uname(me: Identity) -> Any:
     return os.uname_result((SYSTEM, me.nodename, RELEASE, VERSION, MACHINE))
 
 
+def _open(
+    me: Identity, file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None,
+    errors: str | None = None, newline: str | None = None, *rest: Any, **other: Any,
+) -> Any:  # fmt: skip
+    path = os.fspath(file) if isinstance(file, (str, os.PathLike)) else ""
+    text = me.read(path) if not set(mode) & set("wax+") else None
+    if text is None:
+        return NotImplemented
+    data = io.BytesIO(text.encode())
+    return data if "b" in mode else io.TextIOWrapper(data, encoding or "utf-8", errors, newline)
+
+
 def _platform_uname(me: Identity) -> Any:
     import platform
 
@@ -118,6 +148,8 @@ def _patches() -> Iterator[tuple[ModuleType, str, Callable[..., Any]]]:
     yield socket, "gethostbyname", _gethostbyname
     yield platform, "uname", _platform_uname
     yield platform, "platform", _platform_platform
+    yield builtins, "open", _open
+    yield io, "open", _open
     if hasattr(os, "uname"):
         yield os, "uname", _uname
 

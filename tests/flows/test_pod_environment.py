@@ -234,6 +234,23 @@ def test_a_program_is_told_of_its_own_machine_however_many_share_its_python() ->
     assert (set(node["env"]), agent["env"]["PEER_SERVICE_HOST"]) == ({"PATH", "HOME"}, "10.96.0.11")
 
 
+def test_a_program_reads_the_files_of_its_pod() -> None:
+    mounted = pod("p", volumes=[{"name": "v", "configMap": {"name": "conf"}}])
+    mounted["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/etc/conf"}]
+    steps = [{"program": {"from": where, "function": "own_machine:read", "args": {"path": path}}}
+             for where, path in (("p", "/etc/conf/level"), ("p", "/etc/hosts"), ("host1", "/etc/hostname"),
+                                 ("host1", "/etc/machine-id"))]  # fmt: skip
+    this = Run(parse(text(config("conf", level="debug"), mounted, steps=steps), "files.yaml", "files"))
+    try:
+        this.build()
+        level, hosts, name, gone = [step.result for step in this.steps()]
+    finally:
+        this.close()
+    assert (level, name) == ({"value": "debug"}, {"value": "host1\n"})
+    assert hosts == {"value": f"{LOCAL}172.17.0.2\tp\n"}
+    assert gone == {"error": "FileNotFoundError: [Errno 2] No such file or directory: '/etc/machine-id'"}
+
+
 @pytest.fixture
 def not_imported() -> Iterator[None]:
     sys.modules.pop("own_machine", None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextvars
+import io
 import os
 import platform
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +27,8 @@ from k8semu.sim.world import World
 
 WEB = Identity("web", {"A": "1", "HOSTNAME": "web"}, "web.front.default.svc.cluster.local", "172.17.0.2")
 DB = Identity("db-0", {"A": "2"}, "db-0", "172.17.0.3")
-REAL = {"uname": os.uname, "gethostname": socket.gethostname, "environ": type(os.environ), "node": platform.uname}
+REAL = {"uname": os.uname, "gethostname": socket.gethostname, "environ": type(os.environ), "node": platform.uname,
+        "open": builtins.open, "io": io.open}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,22 @@ def test_the_name_of_another_is_still_asked_of_no_real_resolver() -> None:
             on(WEB, lambda: loop.run_until_complete(ask()))
     finally:
         loop.close()
+
+
+def test_a_program_reads_the_files_of_its_machine_and_none_that_says_which_the_real_one_is(tmp_path: Path) -> None:
+    me = Identity("web", {}, files={"/etc/hostname": "web\n", "/etc/conf/level": "düster\n"})
+    ways: list[Callable[[str], str]] = [
+        lambda path: open(path).read(), lambda path: Path(path).read_text(),  # noqa: PTH123, SIM115
+        lambda path: Path(path).read_bytes().decode(), lambda path: open(path, "rb", 0).read().decode(),  # noqa: PTH123, SIM115
+        lambda path: io.open(path, encoding="utf-8").readline(),  # noqa: SIM115, UP020
+    ]  # fmt: skip
+    for read in ways:
+        assert [on(me, partial(read, path)) for path in me.files] == ["web\n", "web\n", "düster\n"]
+        with pytest.raises(FileNotFoundError, match="No such file or directory: '/etc/machine-id'"):
+            on(me, partial(read, "/etc/machine-id"))
+    other = tmp_path / "other"
+    on(me, lambda: other.write_text("a file like any other"))
+    assert on(me, other.read_text) == other.read_text() == "a file like any other"
 
 
 def test_the_kernel_is_the_emulated_one() -> None:
@@ -145,7 +166,8 @@ def test_what_was_patched_is_as_before_when_the_last_user_is_gone() -> None:
     assert on(WEB, socket.gethostname) == "web"
     identity.uninstall()
     try:
-        assert (os.uname, socket.gethostname, type(os.environ), platform.uname) == tuple(REAL.values())
+        now = (os.uname, socket.gethostname, type(os.environ), platform.uname, builtins.open, io.open)
+        assert now == tuple(REAL.values())
         assert on(WEB, socket.gethostname) == socket.gethostname()
         assert on(WEB, lambda: dict(os.environ)) == dict(os.environ)
     finally:
