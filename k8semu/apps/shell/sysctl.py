@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from k8semu.apps.shell.output import Output
 from k8semu.errors import CommandError
+from k8semu.linux.core.commands import Sysctl
 from k8semu.linux.netns import NetNs
 
 _SWAPPED = str.maketrans("./", "/.")
@@ -32,7 +33,7 @@ def run(net: NetNs, args: list[str]) -> Output:
         value = value.strip()
         try:
             if value:
-                net.sysctl.set(key, value)
+                net.apply(Sysctl(name=key, value=value))    # and what was kept of routes and flows is asked anew
             shown = net.sysctl.get(key)
         except CommandError as error:
             errors += f"{error.what}\n"

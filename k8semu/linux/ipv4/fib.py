@@ -180,6 +180,8 @@ class Rule(msgspec.Struct, frozen=True):
         self, daddr: bytes, saddr: bytes | None, mark: int, iif: NetDevice | None, oif: NetDevice | None = None
     ) -> bool:
         """Linux: net/core/fib_rules.c fib_rule_match()."""
+        if self.src is None and self.dst is None and not self.mask and not self.iif and not self.oif:
+            return not self.invert
         return self._matches(daddr, saddr, mark, iif, oif) is not self.invert
 
     def _matches(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from k8semu.apps.shell import bridge, ip
+from k8semu.apps.shell import bridge, ip, sysctl
 from k8semu.apps.shell.fed import fed, reads_stdin
 from k8semu.apps.shell.ip_words import changes
 from k8semu.apps.shell.output import UsageError
@@ -104,6 +104,15 @@ def test_sets_and_tables_are_read_from_a_dump(net: NetNs) -> None:
     done = fed(net, ["ipset", "restore"], "add nosuch 1.1.1.1\n", {})
     assert done is not None
     assert (done.code, done.errors.count("Error in line 1")) == (1, 1)
+
+
+def test_a_setting_counts_at_once_also_for_what_came_this_way_before(net: NetNs) -> None:
+    """The way of a packet is kept; `sysctl -w` makes it be asked anew."""
+    asked = "route get 10.0.0.1 from 10.0.1.7 iif e0"
+    assert ip.run(net, asked.split()).code == 0
+    sysctl.run(net, ["-w", "net.ipv4.conf.e0.rp_filter=1"])
+    with pytest.raises(UsageError, match="Invalid cross-device link"):
+        ip.run(net, asked.split())
 
 
 def test_only_what_reads_is_given_the_standard_input() -> None:

@@ -19,6 +19,9 @@ from k8semu.lab.result import normal_result, result_differences
         ("# Completed on Thu Jan  1 00:00:00 1970\n", "# Completed on Mon Nov 23 16:42:05 2026\n"),
         ("10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 STALE\n10.0.0.1 dev eth0 FAILED\n",
          "10.0.0.1 dev eth0 FAILED\n10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 STALE\n"),
+        # masqueraded at random: 1024 to 65535
+        ("tcp      6 9 CLOSE src=1.1.1.1 dst=2.2.2.2 sport=4000 dport=80 src=2.2.2.2 dst=3.3.3.3 sport=80 dport=2698\n",
+         "tcp      6 9 CLOSE src=1.1.1.1 dst=2.2.2.2 sport=4000 dport=80 src=2.2.2.2 dst=3.3.3.3 sport=80 dport=999\n"),
         ("udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=35957 dport=8472 mark=0 use=1\n",
          "udp      17 7 src=10.0.0.1 dst=10.0.0.2 sport=41812 dport=8472 mark=0 use=1\n"),
         ("a\n33:33:00:00:00:6a dev docker0 self permanent\nb\n", "a\nb\n"),
