@@ -247,6 +247,16 @@ def _write_files(machine: PodMachine) -> None:
     )  # fmt: skip
     if cluster.dns_runs and not spec.host_network:
         _resolver(machine)
+    elif not spec.host_network and (spec.hostname or spec.subdomain or spec.host_aliases):
+        _know_hosts(machine)
+
+
+def _know_hosts(machine: PodMachine) -> None:
+    """Without a DNS, its programs know what its /etc/hosts says besides what all know."""
+    from k8semu.apps.resolver import parse_hosts
+
+    known = parse_hosts(machine.files["/etc/hosts"])
+    machine.net.sockets.hosts.update({name: addresses[0] for name, addresses in known.items()})
 
 
 def _resolver(machine: PodMachine) -> None:

@@ -128,10 +128,12 @@ def _tell_of_itself(program: Program) -> None:
         importlib.reload(sys.modules["platform"])
     os.environ.clear()
     os.environ.update(program.env)
-    names = " ".join(dict.fromkeys((program.fqdn, program.fqdn.partition(".")[0], program.hostname)))
     text = Path("/etc/hosts").read_text()
-    if program.address and not any(program.hostname in line.split()[1:] for line in text.splitlines()):
-        _lay_over("/etc/hosts", f"{text}{program.address}\t{names}\n")
+    known = {name for line in text.splitlines() for name in line.split()[1:]}
+    own = [line for line in program.files.get("/etc/hosts", "").splitlines() if not line.startswith("#")]
+    more = [line for line in own if ":" not in line and not known.issuperset(line.split()[1:])]
+    if more:        # where there is no DNS, all know all names: this machine its own before
+        _lay_over("/etc/hosts", "".join(f"{line}\n" for line in more) + text)
     _lay_over("/etc/hostname", f"{program.hostname}\n")
 
 

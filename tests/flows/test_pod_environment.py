@@ -185,6 +185,17 @@ def test_a_pod_may_have_a_host_name_a_subdomain_and_aliases() -> None:
         )
 
 
+@pytest.mark.parametrize("dns", [True, False])
+def test_programs_in_a_pod_find_what_its_etc_hosts_says(dns: bool) -> None:
+    aliases = [{"ip": "10.1.2.3", "hostnames": ["foo.remote"]}]
+    web = pod("web", hostname="box", subdomain="front", hostAliases=aliases)
+    with running(web, pod("other"), services={"dns": dns}) as said:
+        for name in ("box", "box.front.default.svc.cluster.local"):
+            assert said("web", "getent", "hosts", name).split()[0] == "172.17.0.2"
+        assert said("web", "getent", "hosts", "foo.remote").split() == ["10.1.2.3", "foo.remote"]
+        assert said("other", "getent", "hosts", "foo.remote") == ""
+
+
 def test_a_host_name_may_be_the_whole_one_and_is_cut_after_63_letters() -> None:
     long = f"{'a' * 62}-{'b' * 10}"
     with running(pod("p", subdomain="s", setHostnameAsFQDN=True), pod(long)) as said:

@@ -11,8 +11,10 @@ from k8semu.scenario.verify import verify_scenario
 pytestmark = pytest.mark.kernel
 
 
-def test_what_programs_tell_each_other_of_themselves_is_the_same_in_linux() -> None:
-    report = verify_scenario(parse(SCENARIO, "own.yaml", "own"))
+@pytest.mark.parametrize("dns", ["true", "false"])
+def test_what_programs_tell_each_other_of_themselves_is_the_same_in_linux(dns: str) -> None:
+    text = SCENARIO.replace("  steps:\n", f"  services: {{dns: {dns}}}\n  steps:\n", 1)
+    report = verify_scenario(parse(text, "own.yaml", "own"))
     assert report.same, report.text
     assert report.results == 5
     assert report.frames > 100
