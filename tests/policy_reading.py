@@ -137,6 +137,23 @@ def scenario(policies: list[JSON], steps: list[JSON] = [], **spec: Any) -> str: 
     return "\n---\n".join(map(json.dumps, [head, *manifests(), *policies]))
 
 
+WAYS: dict[str, JSON] = {
+    "host-gw": {"podNetwork": {"plugin": "flannel", "backend": "host-gw"}},
+    "udp": {"podNetwork": {"plugin": "flannel", "backend": "udp"}}, "routed": {"podNetwork": {"plugin": "routed"}},
+    "weave": {"podNetwork": {"plugin": "weave", "cidr": "10.32.0.0/12"}, "services": {"cidr": "10.64.0.0/16"}},
+}
+"""Other ways from Pod to Pod than flannel's vxlan."""
+
+
+def only_c_may_call_b(way: str) -> str:
+    """By their names, as addresses differ; a is beside b, and c is on the other node."""
+    only = policy("only-c", {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [
+        {"from": [{"podSelector": {"matchLabels": {"app": "c"}}}]}]})  # fmt: skip
+    answers = {"a": "ECONNREFUSED", "c": "", "other/e": "ECONNREFUSED"}
+    steps = [{"http": {"from": who, "url": "http://b/"}, "expect": {"error": said}} for who, said in answers.items()]
+    return scenario([only], steps, **WAYS[way])
+
+
 def call(src: str, dst: str, protocol: str, port: int) -> JSON:
     """A step that opens a connection, or sends a datagram."""
     action = {"from": machine(src), "to": f"{ADDRESSES[dst]}:{port}", "send": "hello"}

@@ -256,11 +256,19 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         loaded.objects.append(thing)
 
 
+def _unenforced(scenario: Scenario) -> str:
+    """Why NetworkPolicies have no effect, or ''."""
+    if scenario.spec.network_policy != "none":
+        return ""
+    from k8semu.scenario.policies import alone
+
+    return f"nobody enforces it, {alone(scenario.spec.pod_network.plugin)} (spec.networkPolicy: none)"
+
+
 def _say_inert(loaded: Loaded, scenario: Scenario, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:
     """Note what an object does not do."""
     if thing.kind == "NetworkPolicy" and not isinstance(thing, AnyObject):
-        said = f"nobody enforces it, as {scenario.spec.pod_network.plugin} alone does not (spec.networkPolicy: none)"
-        why = said if scenario.spec.network_policy == "none" else ""
+        why = _unenforced(scenario)
     elif isinstance(thing, AnyObject):
         why = why_inert(thing.api_version, thing.kind)
     else:

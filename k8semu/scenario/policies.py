@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 SHOWN = 6
 
 
+def alone(plugin: str) -> str:
+    """What becomes of policies where nothing but the Pod network's own plugin is there."""
+    if plugin == "weave":
+        return "weave's own controller, weave-npc, is not modelled"
+    return f"{plugin} alone enforces none"
+
+
 def who_enforces(plugin: str) -> str:
-    return f"NetworkPolicies are enforced by kube-router's controller on every node; {plugin} alone enforces none"
+    return f"NetworkPolicies are enforced by kube-router's controller on every node; {alone(plugin)}"
 
 
 def isolated(built: Built) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from cli_calls import k8semu
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from policy_reading import ADDRESSES, PODS, Tried, call, expected, policy, scenario
+from policy_reading import ADDRESSES, PODS, WAYS, Tried, call, expected, only_c_may_call_b, policy, scenario
 
 from k8semu.cluster.journal import Program
 from k8semu.scenario.load import load, parse
@@ -140,7 +140,7 @@ _POLICIES = st.lists(
 ).map(lambda found: [policy(f"p{i}", spec, space) for i, (spec, space) in enumerate(found)])  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, phases=(Phase.generate,), derandomize=True, database=None,
+@settings(max_examples=16, deadline=None, phases=(Phase.generate,), derandomize=True, database=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(_POLICIES)
 def test_policies_made_by_chance_are_read_as_the_api_reads_them(tried: Tried, policies: list[JSON]) -> None:
@@ -238,6 +238,12 @@ def test_a_pod_in_the_hosts_network_is_not_isolated() -> None:
     asked = [("host1", "10.100.0.3", 200), ("h", "172.17.1.2", 200), ("h", "172.17.0.2", 0)]
     text = scenario([deny, host], [{"http": {"from": who, "url": f"http://{to}/"}} for who, to, _ in asked])
     assert [result["status"] for result in results(text)] == [status for _, _, status in asked]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_policies_hold_whatever_way_packets_take_from_node_to_node(way: str) -> None:
+    result = run(parse(only_c_may_call_b(way), "ways.yaml", "ways"))
+    assert [step.failures for step in result.steps] == [[], [], []]
 
 
 NODE_PORT = {

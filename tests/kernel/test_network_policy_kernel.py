@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_reading import PAIRS, PODS, allowed, call, policy, scenario
+from policy_reading import PAIRS, PODS, allowed, call, only_c_may_call_b, policy, scenario
 
 from k8semu.scenario.load import load, parse
 from k8semu.scenario.run import Run
@@ -112,4 +112,9 @@ def test_without_br_netfilter_a_policy_has_no_effect_between_pods_of_one_node_in
     finally:
         this.close()
     report = verify_scenario(parse(text, "bridged.yaml", "bridged"))
+    assert report.same, report.text
+
+
+def test_weave_bridges_from_node_to_node_and_its_frames_meet_the_same_rules() -> None:
+    report = verify_scenario(parse(only_c_may_call_b("weave"), "weave.yaml", "weave"))
     assert report.same, report.text

@@ -43,10 +43,13 @@ def test_policies_are_enforced_as_soon_as_there_is_one(text: str, enforced: bool
 
 
 def test_without_a_controller_a_policy_is_listed_as_without_effect() -> None:
-    why = "nobody enforces it, as flannel alone does not (spec.networkPolicy: none)"
+    why = "nobody enforces it, flannel alone enforces none (spec.networkPolicy: none)"
     assert loaded("spec: {networkPolicy: none}\n" + POLICY).inert == [f"NetworkPolicy deny: {why}"]
     assert loaded(STEP.replace("NAME", "none")).inert == [f"NetworkPolicy deny (step 1): {why}"]
     assert loaded("spec: {}\n" + POLICY).inert == []
+    weave = loaded("spec: {networkPolicy: none, podNetwork: {plugin: weave}}\n" + POLICY).inert
+    assert weave == ["NetworkPolicy deny: nobody enforces it, weave's own controller, weave-npc, is not modelled "
+                     "(spec.networkPolicy: none)"]  # fmt: skip
 
 
 def refused(spec: str) -> ScenarioError:
