@@ -154,6 +154,26 @@ def only_c_may_call_b(way: str) -> str:
     return scenario([only], steps, **WAYS[way])
 
 
+SERVICE = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+    "spec": {"clusterIP": "10.96.0.20", "selector": {"app": "b"}, "ports": [{"port": 8080, "targetPort": 80}]},
+}  # fmt: skip
+
+
+def clusterip_under_policies(mode: str) -> str:
+    """b behind a Service: a may call it; c may call nobody, then may call, but not b."""
+    only_a = policy("only-a", {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [
+        {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]})  # fmt: skip
+    nowhere = policy("nowhere", {"podSelector": {"matchLabels": {"app": "c"}}, "policyTypes": ["Egress"]})
+    steps = [
+        {"http": {"from": "a", "url": "http://10.96.0.20:8080/"}}, {"delete": {"object": "networkpolicy/only-a"}},
+        {"http": {"from": "c", "url": "http://10.96.0.20:8080/"}},
+        {"apply": [only_a]}, {"delete": {"object": "networkpolicy/nowhere"}},
+        {"http": {"from": "c", "url": "http://10.96.0.20:8080/"}},
+    ]  # fmt: skip
+    return scenario([only_a, nowhere, SERVICE], steps, services={"proxyMode": mode})
+
+
 def call(src: str, dst: str, protocol: str, port: int) -> JSON:
     """A step that opens a connection, or sends a datagram."""
     action = {"from": machine(src), "to": f"{ADDRESSES[dst]}:{port}", "send": "hello"}

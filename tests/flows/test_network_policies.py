@@ -11,7 +11,19 @@ import pytest
 from cli_calls import k8semu
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from policy_reading import ADDRESSES, PODS, WAYS, Tried, call, expected, only_c_may_call_b, policy, scenario
+from policy_reading import (
+    ADDRESSES,
+    PODS,
+    SERVICE,
+    WAYS,
+    Tried,
+    call,
+    clusterip_under_policies,
+    expected,
+    only_c_may_call_b,
+    policy,
+    scenario,
+)
 
 from k8semu.cluster.journal import Program
 from k8semu.scenario.load import load, parse
@@ -174,26 +186,10 @@ def test_the_example_goes_as_it_says() -> None:
     assert len(result.steps) > 20
 
 
-SERVICE = {
-    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-    "spec": {"clusterIP": "10.96.0.20", "selector": {"app": "b"}, "ports": [{"port": 8080, "targetPort": 80}]},
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("mode", ["iptables", "ipvs", "nftables", "userspace"])
 def test_a_clusterip_is_judged_where_it_leads_in_each_mode_of_kube_proxy(mode: str) -> None:
     """In userspace mode it is kube-proxy's own connection that is refused, and it gives up the client's."""
-    only_a = policy("only-a", {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [
-        {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]})  # fmt: skip
-    nowhere = policy("nowhere", {"podSelector": {"matchLabels": {"app": "c"}}, "policyTypes": ["Egress"]})
-    steps = [
-        {"http": {"from": "a", "url": "http://10.96.0.20:8080/"}}, {"delete": {"object": "networkpolicy/only-a"}},
-        {"http": {"from": "c", "url": "http://10.96.0.20:8080/"}},
-        {"apply": [only_a]}, {"delete": {"object": "networkpolicy/nowhere"}},
-        {"http": {"from": "c", "url": "http://10.96.0.20:8080/"}},
-    ]  # fmt: skip
-    text = scenario([only_a, nowhere, SERVICE], steps, services={"proxyMode": mode})
-    allowed, _, no_egress, _, _, no_ingress = results(text)
+    allowed, _, no_egress, _, _, no_ingress = results(clusterip_under_policies(mode))
     assert (allowed["status"], allowed["servedBy"]) == (200, "b")
     assert no_egress["error"] == "ECONNREFUSED"
     assert no_ingress["error"] == ("Empty reply from server" if mode == "userspace" else "ECONNREFUSED")

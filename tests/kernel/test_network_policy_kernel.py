@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_reading import PAIRS, PODS, allowed, call, only_c_may_call_b, policy, scenario
+from policy_reading import PAIRS, PODS, allowed, call, clusterip_under_policies, only_c_may_call_b, policy, scenario
 
 from k8semu.scenario.load import load, parse
 from k8semu.scenario.run import Run
@@ -117,4 +117,11 @@ def test_without_br_netfilter_a_policy_has_no_effect_between_pods_of_one_node_in
 
 def test_weave_bridges_from_node_to_node_and_its_frames_meet_the_same_rules() -> None:
     report = verify_scenario(parse(only_c_may_call_b("weave"), "weave.yaml", "weave"))
+    assert report.same, report.text
+
+
+@pytest.mark.parametrize("mode", ["nftables", "userspace"])
+def test_a_clusterip_is_judged_where_it_leads_in_the_kernel_as_well(mode: str) -> None:
+    """iptables mode is the example's; ipvs is not there."""
+    report = verify_scenario(parse(clusterip_under_policies(mode), "modes.yaml", "modes"))
     assert report.same, report.text
