@@ -129,3 +129,14 @@ def test_a_version_that_is_gone_is_refused() -> None:
     with pytest.raises(ScenarioError, match="apiVersion") as caught:
         loaded(POLICY.removeprefix("---\n").replace("networking.k8s.io/v1", "extensions/v1beta1"))
     assert caught.value.line == 1
+
+
+@pytest.mark.parametrize(("spec", "line", "said"), [
+    ("  ingress: {}\n", 5, "a mapping where a list belongs"),
+    ("  ingress:\n  - from:\n    - 5\n", 7, "a whole number where a mapping belongs"),
+    ("  ingress:\n  - from:\n    - ipBlock:\n        cidr: 10\n", 8, "a whole number where a text belongs"),
+    ("  egress:\n  - ports:\n    - port: 1.5\n", 7, "a number where a whole number or a text belongs"),
+])  # fmt: skip
+def test_a_field_of_the_wrong_type_is_refused_where_it_stands(spec: str, line: int, said: str) -> None:
+    error = refused(spec)
+    assert (error.line, error.what) == (line, said)
