@@ -167,6 +167,10 @@ def build(
     setup(cluster, network, list(built.nodes.values()))
     cidr = services.cidr if services is not None else SERVICE_CIDR
     master = built.master = Master(cluster, built.nodes, cidr, instant=not wire)
+    if api and not wire:
+        from k8semu.cluster.recorder import Recorder
+
+        master.plane.on_settled.insert(0, Recorder(master.registry, cluster.clock).write)
     if services is not None and services.dns_replicas:
         cluster.dns_runs, cluster.dns_servers = True, (addons.dns_address(services.cidr),)
     if services is not None:

@@ -57,6 +57,8 @@ def objects() -> list[dict[str, Any]]:
     plane = ControlPlane(registry, clock)
     for manifest in yaml.safe_load_all(MANIFESTS.read_text()):
         plural = BY_KIND[manifest["apiVersion"], manifest["kind"]].plural
+        if plural == "events":                             # it is about a Pod that is there
+            manifest["involvedObject"]["uid"] = registry.get("pods", "default", "web")["metadata"]["uid"]
         made = registry.create(plural, {key: value for key, value in manifest.items() if key != "status"})
         plane.settle()
         if "status" in manifest:
@@ -115,6 +117,7 @@ OLD = re.compile(
 def text(said: str) -> str:
     """What is compared. Before 1.33 a line more or less moves columns: there the width of columns is not."""
     lines = [line for line in said.splitlines() if not CHANGED.match(line)]
+    lines = [re.sub(r"spec\.containers\{\w+\}: ", "", line) for line in lines]    # before an event's message
     lines = [re.sub(r"(?<=\d/(?:TCP|UDP)) \(\w+\)| \(not found\)", "", line) for line in lines]
     if version() < (1, 33):
         lines = [re.sub(" +", " ", line).strip().replace(" AGE", " Age").replace(" (VIP)", "")

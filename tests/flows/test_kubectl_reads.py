@@ -88,6 +88,38 @@ def test_a_watch_prints_the_rows_of_kubectl(tmp_path: Path) -> None:
     assert ages.sub("0s", said) == ages.sub("0s", real)
 
 
+def events_of(text: str) -> list[tuple[str, ...]]:
+    """(type, reason, from, message) of what a description ends with."""
+    rows = text.partition("\nEvents:\n")[2].splitlines()[2:]
+    return [(*(cells := re.split(" {2,}", row.strip()))[:2], *cells[3:]) for row in rows]
+
+
+def test_events_tell_how_a_pod_came_up_and_goes(tmp_path: Path) -> None:
+    """One that names its node was not scheduled; one that nobody takes waits for a node."""
+    free, lost = ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {**spec, "containers": [
+        {"name": "main", "image": "nginx:1.27"}]}} for name, spec in (
+        ("free", {}), ("lost", {"nodeSelector": {"disk": "ssd"}})))  # fmt: skip
+    sleepy = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sleepy"}, "spec": {"containers": [
+        {"name": "main", "image": "nginx", "lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}]}}  # fmt: skip
+    steps: list[dict[str, Any]] = [
+        kubectl("describe pod free"), {"apply": [lost]}, kubectl("describe pod lost"), kubectl("describe pod web-1"),
+        {"delete": {"object": "pod/sleepy"}}, kubectl("get events --field-selector involvedObject.name=sleepy"),
+    ]  # fmt: skip
+    came, _, waits, pinned, _, gone = results(tmp_path, steps, free, sleepy, *PODS)
+    ours = "spec.containers{main}: "
+    up = [("Normal", "Pulled", "kubelet", f'{ours}Container image "nginx:1.27" already present on machine'),
+          ("Normal", "Created", "kubelet", f"{ours}Created container: main"),
+          ("Normal", "Started", "kubelet", f"{ours}Started container main")]  # fmt: skip
+    bound = ("Normal", "Scheduled", "default-scheduler", "Successfully assigned default/free to host1")
+    assert events_of(came["output"]) == [bound, *up]
+    ((kind, reason, source, why),) = events_of(waits["output"])
+    assert (kind, reason, source) == ("Warning", "FailedScheduling", "default-scheduler")
+    assert why.startswith("0/3 nodes are available: ")
+    assert [row[1] for row in events_of(pinned["output"])] == ["Pulled", "Created", "Started"] * 2
+    last = gone["output"].splitlines()[-1]
+    assert re.split(" {2,}", last)[1:] == ["Normal", "Killing", "pod/sleepy", "Stopping container main"]
+
+
 def test_endpoints_are_watched_while_pods_go(tmp_path: Path) -> None:
     services = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
                 "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}  # fmt: skip

@@ -122,6 +122,12 @@ class Registry:
             for listener in self._on_deletion[plural]:
                 listener(event)
 
+    def record(self, event: JSON) -> None:
+        """Keep an Event of which nothing follows: it has the version that all has by now."""
+        kept = {**event, "metadata": {**event["metadata"], "resourceVersion": str(self.version)}}
+        self.caches["events"].put(kept)
+        self._tell("events", Event("ADDED", kept, None, self.version))
+
     # --- writing --------------------------------------------------------------------------------
 
     def create(self, plural: str, obj: JSON, *, dry_run: bool = False, trusted: bool = False) -> JSON:
