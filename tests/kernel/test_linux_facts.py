@@ -12,6 +12,7 @@ from types import ModuleType
 
 import labs_bridging
 import labs_corners
+import labs_groups
 import labs_neighbours
 import labs_packets
 import labs_routing
@@ -23,7 +24,9 @@ from netlab import Lab
 
 pytestmark = pytest.mark.kernel
 
-MODULES = (labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels, labs_corners, labs_rules)
+MODULES = (
+    labs_neighbours, labs_packets, labs_routing, labs_bridging, labs_tunnels, labs_corners, labs_rules, labs_groups,
+)  # fmt: skip
 
 
 def labs_of(module: ModuleType) -> dict[str, Callable[[], Lab]]:

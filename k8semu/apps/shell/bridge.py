@@ -106,10 +106,15 @@ def _entries(dev: NetDevice, stats: bool) -> list[tuple[str, str]]:
 def _vxlan_entries(dev: VxlanDevice, stats: bool) -> list[tuple[str, str]]:
     dev.fdb.forget_aged()
     return [
-        (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)} {_ago(dev, e, stats)}self"
+        (mac_ntoa(e.mac), f"dst {ip_ntoa(remote)}{_via(dev, e, remote)} {_ago(dev, e, stats)}self"
          + (f" {e.state}" if e.state != "reachable" else ""))
         for e in dev.fdb.entries.values() for remote in e.remotes
     ]  # fmt: skip
+
+
+def _via(dev: VxlanDevice, entry: VxlanFdbEntry, remote: bytes) -> str:
+    """The device's own remote is reached by the card that it was made with."""
+    return f" via {dev.link.name}" if dev.link is not None and not any(entry.mac) and remote == dev.remote else ""
 
 
 def _ago(dev: NetDevice, entry: FdbEntry | VxlanFdbEntry, stats: bool) -> str:

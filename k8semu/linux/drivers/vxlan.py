@@ -70,6 +70,7 @@ class VxlanDevice(NetDevice):
         self._hash_key = net.random("vxlan-flow").bits(32)
         self._encaps: dict[bytes, tuple[EncapStep, str]] = {}
         self._decaps: dict[bytes, DecapStep] = {}
+        self.remote = remote
         if remote is not None:
             self.fdb.add(MAC_ZERO, remote, "permanent")
 
@@ -320,7 +321,9 @@ class VxlanPorts:
         if dev is None:
             drop(skb, Drop.VXLAN_VNI_NOT_FOUND, f"nobody has VNI {vni}")
             return
-        if len(data) < th + 16 + ETH_HLEN:
+        inner = th + 16
+        least = ETH_HLEN + 20 if data[inner + 12 : inner + 14] == b"\x08\0" else ETH_HLEN
+        if len(data) < inner + least:
             drop(skb, Drop.PKT_TOO_SMALL, "the inner frame is cut short")
             return
         del data[th + udp_length :]

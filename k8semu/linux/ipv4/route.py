@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 CACHE_LIMIT = 65536
 
 
+ALL_HOSTS = bytes((224, 0, 0, 1))
+"""The group that every host is in (RFC 1112)."""
+
+
 class RouteError(OSError):
     """There is no way to an address; `errno` as a socket call would return it."""
 
@@ -173,6 +177,8 @@ class Routing:
         if ip_is_multicast(saddr) or saddr == IP_BROADCAST:
             return Refusal(Drop.IP_INVALID_SOURCE, f"source {ip_ntoa(saddr)} is no host")
         if ip_is_multicast(daddr):
+            if daddr != ALL_HOSTS:      # no program can join another group here (IP_ADD_MEMBERSHIP)
+                return Refusal(Drop.IP_INADDRERRORS, f"nobody here is in group {ip_ntoa(daddr)}")
             step = FibStep(ip_ntoa(daddr), f"multicast dev {iif.name}")
             return Rtable("multicast", net.devs["lo"], None, daddr, 0, step, generation)
         if daddr == IP_BROADCAST or (saddr == IP_ANY and daddr == IP_ANY):

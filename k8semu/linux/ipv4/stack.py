@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from k8semu.linux.core.net import Net
-from k8semu.linux.core.skb import Skb
+from k8semu.linux.core.skb import Skb, consume
 from k8semu.linux.ipv4 import devinet, ip_output
 from k8semu.linux.ipv4.arp import Arp
 from k8semu.linux.ipv4.fib import Fib
@@ -17,7 +17,7 @@ from k8semu.linux.ipv4.redirect import Redirects
 from k8semu.linux.ipv4.route import RouteError, Routing, Rtable
 from k8semu.sim.clock import NS_PER_S
 from k8semu.wire.addr import IP_BROADCAST, ip_is_multicast
-from k8semu.wire.header import ETH_P_ARP, ETH_P_IP, IPPROTO_ICMP
+from k8semu.wire.header import ETH_P_ARP, ETH_P_IP, IPPROTO_ICMP, IPPROTO_IGMP
 
 if TYPE_CHECKING:
     from k8semu.linux.core.dev import NetDevice
@@ -47,6 +47,7 @@ class Ipv4:
         net.ptype[ETH_P_IP] = self._rcv
         net.ptype[ETH_P_ARP] = self.arp.rcv
         self.protocols[IPPROTO_ICMP] = self.icmp.rcv
+        self.protocols[IPPROTO_IGMP] = lambda skb: consume(skb, "IGMP: no group but that of all hosts is joined here")
 
     def _rcv(self, skb: Skb) -> None:
         ip_rcv(self, skb)
