@@ -15,7 +15,7 @@ from k8semu.apps.shell.docker import Container
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
 from k8semu.kube.dns.resolv_conf import resolv_conf_text
-from k8semu.kube.images import base_name, command_line, launch, own_program
+from k8semu.kube.images import base_name, command_line, expanded, launch, own_program
 from k8semu.kube.objects import Pod
 from k8semu.sim.digest import sha256
 
@@ -171,7 +171,8 @@ def _bring_up(machine: PodMachine, now: int) -> None:
         _sandbox(machine)
     _write_files(machine)
     for container in pod.spec.containers:
-        node.run_container(_runtime_name(container.name, pod), container.image, command_line(container), now)
+        command = command_line(expanded(container, partial(machine.env_of, container.name)))
+        node.run_container(_runtime_name(container.name, pod), container.image, command, now)
     _start_containers(machine)
 
 

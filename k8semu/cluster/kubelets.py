@@ -73,6 +73,7 @@ class Kubelets:
         self._services: dict[str, tuple[JSON, ...]] = {}      # by namespace, until one changes
         registry.subscribe("pods", self._heard)
         kept = registry if objects is None else objects
+        self._recorder = objects if objects is registry else None    # on the wire, nobody hears of its events
         self._objects = kept.caches
         kept.subscribe("services", lambda event: self._services.clear())
         for plural in MOUNTED:
@@ -150,8 +151,7 @@ class Kubelets:
             machine = run_pod(self.cluster, node, pod, self._known(pod, obj), self._files(pod))
         except (CniError, MountError, ContainerConfigError) as error:
             self.failed[key] = error
-            if isinstance(error, ContainerConfigError):
-                self._waits(key, obj, node, error)
+            self._waits(obj, node, error)
             return
         self.machines[name] = machine
         self._pods[key] = (obj["metadata"]["uid"], machine)
@@ -165,12 +165,23 @@ class Kubelets:
             self._starting[key] = None
             self.cluster.clock.post(delay * NS_PER_S, self._ready, key, machine)
 
-    def _waits(self, key: Key, obj: JSON, node: Node, error: ContainerConfigError) -> None:
-        """Say of a Pod why its containers do not start, as `kubectl get pods` shows it."""
-        from k8semu.kube.pod_status import waiting
+    def _waits(self, obj: JSON, node: Node, error: InputError) -> None:
+        """Say of a Pod why its containers do not start: `kubectl get pods`, `kubectl describe pod`."""
+        if isinstance(error, ContainerConfigError):
+            from k8semu.kube.pod_status import waiting
 
-        status = waiting(obj, node.address, error.REASON, error.what, self.registry.stamps.now())
-        self.registry.update("pods", {**obj, "status": status}, "status", trusted=True)
+            status = waiting(obj, node.address, error.REASON, error.what, self.registry.stamps.now())
+            self.registry.update("pods", {**obj, "status": status}, "status", trusted=True)
+            self._warn(obj, "Failed", f"Error: {error.what}")
+        elif isinstance(error, MountError):
+            self._warn(obj, "FailedMount", error.what)
+
+    def _warn(self, obj: JSON, reason: str, message: str) -> None:
+        """Kubernetes: pkg/kubelet/events/event.go"""
+        if self._recorder is not None:
+            from k8semu.kube.controllers.events import record
+
+            record(self._recorder, self.cluster.clock, "kubelet", obj, "Warning", reason, message)
 
     def _typed(self, obj: JSON) -> Pod:
         """The Pod that an object says. The Pods of a workload follow one another, and share what they ask for."""

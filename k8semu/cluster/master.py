@@ -61,7 +61,7 @@ class Master:
             for node in nodes.values():
                 kept = self.registry.create("nodes", self.node_object(node))
                 self.registry.update("nodes", {**kept, "status": self.node_status(node)}, "status")
-            self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle)
+            self.kubelets = Kubelets(cluster, self.registry, nodes, self.settle, objects=self.registry)
             self.plane.agents.append(self.kubelets.work)
         self.watchers = Watchers(cluster, self.registry)
         self.plane.on_settled.append(self._publish if instant else self.watchers.tell)

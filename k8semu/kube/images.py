@@ -114,8 +114,7 @@ def launch(
     own = own_program(container.name, annotations)
     if own:
         return Launch(own.function, expand(own.args, {**(known or {}), **env()}))
-    if any("$(" in word for word in (*container.command, *container.args)):
-        container = _expanded(container, env())
+    container = expanded(container, env)
     image = base_name(container.image)
     if image in SLEEPERS:
         return None
@@ -144,9 +143,12 @@ def launch(
     return Launch("k8semu.apps.http_echo:http_echo", {"name": pod, "ports": ports, **_tls(said, files or {})})
 
 
-def _expanded(container: Container, env: Mapping[str, str]) -> Container:
+def expanded(container: Container, env: Callable[[], Mapping[str, str]]) -> Container:
     """With its command line as the runtime is told it. Kubernetes: ExpandContainerCommandAndArgs()"""
-    command, args = expand(container.command, env), expand(container.args, env)
+    if not any("$" in word for word in (*container.command, *container.args)):
+        return container
+    known = env()
+    command, args = expand(container.command, known), expand(container.args, known)
     return msgspec.structs.replace(container, command=command, args=args)
 
 

@@ -78,6 +78,14 @@ def test_a_pod_is_told_of_the_services_of_its_namespace_and_of_the_api_server() 
     assert not any(name.startswith("FAR_") for name in found)
 
 
+def test_a_command_line_is_filled_in_from_the_environment() -> None:
+    server = pod("server", [{"name": "PORT", "value": "81"}], image="agnhost")
+    server["spec"]["containers"][0]["args"] = ["netexec", "--http-port=$(PORT)", "$(REDIS_SERVICE_HOST)", "$$(PORT)"]
+    with running(service("redis", "10.96.0.11"), server) as said:
+        assert "netexec --http-port=81 10.96.0.11 $(PORT)" in said("host1", "docker", "ps", "--no-trunc")
+        assert said("host1", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://172.17.0.2:81/") == "200"
+
+
 def test_without_service_links_only_the_api_server_is_told() -> None:
     with running(service("redis", "10.96.0.11"), pod("client", enableServiceLinks=False)) as said:
         assert "REDIS" not in said("client", "env")
@@ -119,6 +127,8 @@ def test_a_pod_whose_config_map_comes_later_waits_for_it(tmp_path: Path) -> None
         {"apply": [waits], "expect": {"pending": ["late"], "error": 'configmap "conf" not found'}},
         {"exec": {"on": "client", "command": "kubectl get pods late"},
          "expect": {"contains": "CreateContainerConfigError"}},
+        {"exec": {"on": "client", "command": "kubectl describe pod late"},
+         "expect": {"contains": 'Error: configmap "conf" not found'}},
         {"apply": [config("conf", other="x")],
          "expect": {"pending": ["late"]}},
         {"apply": [config("conf", level="debug")], "expect": {"started": ["late"]}},

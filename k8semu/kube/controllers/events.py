@@ -7,11 +7,14 @@ Kubernetes: staging/src/k8s.io/client-go/tools/record/event.go
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8semu.kube.api.meta import timestamp
 from k8semu.kube.controllers.controller import JSON, Caches, Create, Time, Update, Write
 from k8semu.sim.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from k8semu.kube.api.registry import Registry
 
 
 def said(caches: Caches, clock: Time, component: str, obj: JSON, kind: str, reason: str, message: str) -> Write:
@@ -29,3 +32,12 @@ def said(caches: Caches, clock: Time, component: str, obj: JSON, kind: str, reas
         "involvedObject": about, "type": kind, "reason": reason, "message": message, "count": 1,
         "firstTimestamp": now, "lastTimestamp": now, "source": {"component": component},
     })  # fmt: skip
+
+
+def record(registry: Registry, clock: Time, component: str, obj: JSON, kind: str, reason: str, message: str) -> None:
+    """The same, written at once by a component that is no controller."""
+    write = said(registry.caches, clock, component, obj, kind, reason, message)
+    if isinstance(write, Create):
+        registry.create(write.plural, write.object)
+    elif isinstance(write, Update):
+        registry.update(write.plural, write.object)
