@@ -43,7 +43,8 @@ def _content(volume: Volume, namespace: str, find: Find) -> dict[str, str]:
         if source.optional:
             return {}
         why = f'{kind} "{name}" not found'
-        raise MountError(f'{MountError.WORDS} "{volume.name}" : {why}', hint=f"namespace {namespace}")
+        hint = f"one in namespace {namespace}, with any data, or optional: true"
+        raise MountError(f'{MountError.WORDS} "{volume.name}" : {why}', hint=hint)
     data = _data(found, encoded=kind == "secret")
     return data if not source.items else _chosen(volume, data, source.items, source.optional)
 

@@ -27,6 +27,14 @@ NOT_YET = ("Endpoints",)
 """Kinds that have an effect on a real cluster's network, and not yet here."""
 SILENT = ("ServiceAccount",)
 """Kinds that only serve others; nobody wonders that they do nothing by themselves."""
+BUILT_IN = frozenset(
+    f"{name}.k8s.io" for name in (
+        "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates",
+        "coordination", "events", "flowcontrol.apiserver", "internal.apiserver", "node", "rbac.authorization",
+        "resource", "scheduling", "storage",
+    )
+)  # fmt: skip
+"""Kubernetes' own groups of which nothing has to do with the network."""
 POD_MAKERS = ("Job", "CronJob", "ReplicationController")
 """Kinds whose Pods a real cluster would make."""
 KINDS = (*TYPES, *LATER, *NOT_YET, *SILENT)
@@ -57,7 +65,7 @@ def is_foreign(api_version: str, kind: str) -> bool:
 
 def why_inert(api_version: str, kind: str) -> str:
     """Why an object of a kind that is read as AnyObject does nothing, '' where nobody would wonder."""
-    if is_foreign(api_version, kind):
+    if is_foreign(api_version, kind) and group_of(api_version) not in BUILT_IN:
         return "a custom resource, not modelled"
     if kind in SILENT:
         return ""

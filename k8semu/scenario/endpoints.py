@@ -19,14 +19,17 @@ def nobody_behind(slices: Iterable[dict[str, Any]], service: Service) -> str:
     if service.spec.type == "ExternalName":
         return ""
     key = (service.metadata.namespace, service.metadata.name)
-    ready = [one for one in slices if _owner(one) == key and any(map(_is_ready, one.get("endpoints") or ()))]
+    own = [one for one in slices if _owner(one) == key]
+    ready = [one for one in own if any(map(_is_ready, one.get("endpoints") or ()))]
     if any(one.get("ports") for one in ready) or (ready and not service.spec.ports):
         return ""
     if ready:
         return "no endpoint: no Pod has a port of that name"
+    if any(one.get("endpoints") for one in own):
+        return "no endpoint yet: its Pods are not ready (readinessProbe: initialDelaySeconds)"
     if service.spec.selector:
         labels = ", ".join(f"{name}={value}" for name, value in service.spec.selector.items())
-        return f"no endpoint: no ready Pod is labelled {labels}"
+        return f"no endpoint: no Pod is labelled {labels}"
     return "no endpoint: it has no selector, and no EndpointSlice names it"
 
 

@@ -21,13 +21,19 @@ from k8semu.kube.objects import WORKLOADS, AnyObject, ObjectMeta, Pod, Workload,
 from k8semu.scenario.check import check
 from k8semu.scenario.convert import WrongValue, convert, in_seconds, parts
 from k8semu.scenario.defaults import default_nodes
-from k8semu.scenario.model import Metadata, Scenario
+from k8semu.scenario.model import ACTIONS, Metadata, Scenario
 from k8semu.scenario.yaml import documents, line_of
 
 API = "k8semu/v1"
 STDIN = "-"
+OF_A_CLUSTER = frozenset({"resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "managedFields"})
+"""What the API server writes into metadata."""
 BARE = {"metadata", "spec", "steps"}
 """What a first document may hold that says neither apiVersion nor kind."""
+
+
+Nulls = list[tuple[dict[str, Any], str]]
+"""Keys that have no value, each with its mapping."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -173,13 +179,14 @@ def decode(raw: bytes, file: str) -> str:
 
 def parse(text: str, file: str, name: str) -> Loaded:
     """Check the text of a scenario file."""
-    docs = documents(text, file)
+    nulls: Nulls = []
+    docs = documents(text, file, nulls)
     if not docs:
         raise ScenarioError("nothing in it", file=file, hint=f"a scenario starts with `apiVersion: {API}`")
     loaded = Loaded(Scenario(api_version="k8semu/v1", kind="Scenario", metadata=Metadata(name=name)), name, file, text)
     start = 0
     if _is_scenario(docs[0]):
-        loaded.scenario = _scenario(loaded, docs[0])
+        loaded.scenario = _scenario(loaded, docs[0], nulls)
         start = 1
     for number in range(start, len(docs)):
         _manifest(loaded, docs[number], Place(number))
@@ -207,13 +214,15 @@ def _is_scenario(doc: Any) -> bool:
     return kind == "Scenario" or (isinstance(version, str) and version.startswith("k8semu/"))
 
 
-def _scenario(loaded: Loaded, doc: dict[Any, Any]) -> Scenario:
+def _scenario(loaded: Loaded, doc: dict[Any, Any], nulls: Nulls) -> Scenario:
     if "apiVersion" not in doc and "kind" not in doc:
         loaded.bare = "spec" not in doc
         spec = {key: value for key, value in doc.items() if key != "metadata"} if loaded.bare else doc["spec"]
         rest = {} if loaded.bare else {key: value for key, value in doc.items() if key != "spec"}
         metadata = {"metadata": doc["metadata"]} if "metadata" in doc else {}
         doc = {**rest, **metadata, "apiVersion": API, "kind": "Scenario", "spec": spec}
+    if nulls:
+        _keys_without_values(loaded, doc.get("spec"), nulls)
     try:
         scenario: Scenario = convert(in_seconds(doc), Scenario)
     except WrongValue as error:
@@ -224,6 +233,28 @@ def _scenario(loaded: Loaded, doc: dict[Any, Any]) -> Scenario:
             thing = read_object(loaded, manifest, place)
             _say_inert(loaded, scenario, manifest, thing, f" (step {i + 1})")
     return scenario
+
+
+def _keys_without_values(loaded: Loaded, spec: Any, nulls: Nulls) -> None:
+    """In a step, a key without a value is half a sentence. In what is expected of headers and results it means: not
+    there."""
+    keys: dict[int, list[str]] = {}
+    for mapping, key in nulls:
+        keys.setdefault(id(mapping), []).append(key)
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    for i, step in enumerate(steps if isinstance(steps, list) else ()):
+        if not isinstance(step, dict):
+            continue
+        expect = step.get("expect")
+        for held in ("headers", "returns"):
+            wanted = expect.get(held) if isinstance(expect, dict) else None
+            if isinstance(wanted, dict):
+                wanted |= dict.fromkeys(keys.get(id(wanted), ()))
+        parts_of_it = {"": step, ".expect": expect, **{f".{name}": step[name] for name in ACTIONS if name in step}}
+        for path, part in parts_of_it.items():
+            for key in keys.get(id(part), ()):
+                hint = "quote a text with a comma in it" if " " in key else "a value, or leave it out"
+                raise loaded.error(f"{key!r} has no value", f"spec.steps[{i}]{path}.{key}", hint)
 
 
 # --- manifests ----------------------------------------------------------------------------------
@@ -247,7 +278,7 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
     _say_inert(loaded, loaded.scenario, doc, thing)
     if foreign:
         return
-    loaded.manifests.append(doc)
+    loaded.manifests.append(_new(doc))
     if isinstance(thing, Pod):
         loaded.pods.append(thing)
     elif isinstance(thing, Workload):
@@ -263,6 +294,14 @@ def _unenforced(scenario: Scenario) -> str:
     from k8semu.scenario.policies import alone
 
     return f"nobody enforces it, {alone(scenario.spec.pod_network.plugin)} (spec.networkPolicy: none)"
+
+
+def _new(doc: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without what a cluster has written into it: `kubectl get -o yaml` of one is a file for another."""
+    meta = doc.get("metadata")      # anything, in a kind that does nothing here
+    if not isinstance(meta, dict) or OF_A_CLUSTER.isdisjoint(meta):
+        return doc
+    return {**doc, "metadata": {key: value for key, value in meta.items() if key not in OF_A_CLUSTER}}
 
 
 def _say_inert(loaded: Loaded, scenario: Scenario, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:

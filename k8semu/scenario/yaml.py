@@ -56,8 +56,9 @@ class _Reader:
     `_merges` and `_nulls` are what mappings, by their depth, take over and what they say is not there.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, nulls: list[tuple[dict[str, Any], str]]) -> None:
         self.file = file
+        self.nulls = nulls
         self.documents: list[Any] = []
         self._open: list[Any] = []
         self._keys: list[str | None] = []
@@ -162,6 +163,7 @@ class _Reader:
             parent[key] = value
         else:
             self._nulls.setdefault(len(self._open), set()).add(str(key))
+            self.nulls.append((parent, str(key)))
 
     def _begin(self, value: Any, event: Any) -> None:
         if self._open and self._keys[-1] is None and type(self._open[-1]) is dict:
@@ -182,11 +184,14 @@ def _events(text: str) -> Iterator[Any]:
     return events
 
 
-def documents(text: str, file: str) -> list[Any]:
-    """The documents of a stream, empty ones left out; ScenarioError if it is no YAML."""
+def documents(text: str, file: str, nulls: list[tuple[dict[str, Any], str]] | None = None) -> list[Any]:
+    """The documents of a stream, empty ones left out; ScenarioError if it is no YAML.
+
+    `nulls` takes the keys that had no value, each with the mapping in which it is not.
+    """
     if len(text) > MAX_BYTES:
         raise ScenarioError(f"{len(text)} characters are too many", file=file, hint=f"at most {MAX_BYTES}")
-    reader = _Reader(file)
+    reader = _Reader(file, [] if nulls is None else nulls)
     try:
         for event in _events(text):
             reader.read(event)

@@ -80,7 +80,7 @@ def test_the_story_says_who_is_behind_no_service_and_that_names_have_no_answer(t
     path = Path(scenario(tmp_path, "    - wait: 0.1\n"))
     path.write_text(path.read_text().replace("spec:\n", "spec:\n  services: {dns: false}\n", 1) + service)
     said = k8semu("run", str(path), "-o", str(tmp_path / "out"))
-    assert "80/TCP   no endpoint: no ready Pod is labelled app=x\n" in said.out
+    assert "80/TCP   no endpoint: no Pod is labelled app=x\n" in said.out
     assert "  no cluster DNS   dns: false" in said.out
 
 

@@ -25,14 +25,15 @@ def slice_of(name: str, *ready: bool, ports: Any = ({"port": 80},), namespace: s
 
 
 BY_LABEL = service(selector={"app": "web", "tier": "front"})
-NOBODY = "no endpoint: no ready Pod is labelled app=web, tier=front"
+NOBODY = "no endpoint: no Pod is labelled app=web, tier=front"
 
 
 @pytest.mark.parametrize(
     ("slices", "says"),
     [
         ([slice_of("web", False, True)], ""),
-        ([], NOBODY), ([slice_of("web")], NOBODY), ([slice_of("web", False)], NOBODY),
+        ([], NOBODY), ([slice_of("web")], NOBODY),
+        ([slice_of("web", False)], "no endpoint yet: its Pods are not ready (readinessProbe: initialDelaySeconds)"),
         ([slice_of("other", True)], NOBODY), ([slice_of("web", True, namespace="shop")], NOBODY),
         ([slice_of("web", True, ports=())], "no endpoint: no Pod has a port of that name"),
     ],

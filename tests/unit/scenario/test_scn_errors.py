@@ -60,6 +60,11 @@ MISTAKES = [
             "documents[0].apiVersion", "did you mean apps/v1?"),
     Mistake("a field that an Ingress lacks", "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: x}\n"
             "spec: {foo: 1}\n", 4, "documents[0].spec.foo", "an Ingress has no such field"),
+    Mistake("an expectation without a value", steps("wait: 1\n      expect: {error: }"), 6,
+            "spec.steps[0].expect.error", "'error' has no value"),
+    Mistake("a command cut at its comma", steps("kubectl: {from: client, command: get pods,svc -A}"), 5,
+            "spec.steps[0].kubectl.svc -A", "quote a text with a comma in it"),
+    Mistake("a step without a value", steps("http:"), 5, "spec.steps[0].http", "'http' has no value"),
     Mistake("a pipe where no shell is", steps("exec: {on: client, command: ip route | grep default}"), 5,
             "spec.steps[0].exec.command", "'|' is for a shell"),
     Mistake("two commands where no shell is", steps("exec: {on: client, command: ip route; ip addr}"), 5,

@@ -79,6 +79,12 @@ def test_a_custom_resource_is_none_of_the_kinds_that_it_is_called_like(version: 
     assert [manifest["kind"] for manifest in loaded.manifests] == ["Pod", "Service"]
 
 
+def test_a_kind_of_kubernetes_own_groups_is_no_custom_resource() -> None:
+    for version, kind in (("rbac.authorization.k8s.io/v1", "ClusterRole"), ("storage.k8s.io/v1", "StorageClass")):
+        text = f"{POD}---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n"
+        assert parse(text, "f.yaml", "f").inert == [f"{kind} x: no effect on the network"]
+
+
 def test_what_decides_where_pods_run_and_is_not_modelled_is_listed() -> None:
     must = "{requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname}]}"
     may = "{preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1}]}"

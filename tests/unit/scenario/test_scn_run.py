@@ -150,6 +150,23 @@ def test_a_call_is_served_by_the_workload_whose_pod_answers() -> None:
     assert [step.ok for step in run(parse(text, "f.yaml", "f")).steps] == [True, True, True, False]
 
 
+def test_a_header_and_a_result_without_a_value_are_expected_not_to_be_there() -> None:
+    call = "- http: {from: client, url: 'http://shop/'}\n  expect: {headers: {%s: null}}\n"
+    shop = PUBLISHED.replace("NAME", "shop").replace("KIND", "Deployment")
+    done = run(parse(f"steps:\n{call % 'X-Cache'}{call % 'Content-Type'}{PODS}{shop}", "f.yaml", "f"))
+    assert [step.failures for step in done.steps] == [
+        [], ["headers: expected Content-Type None, got 'application/json'"]
+    ]
+
+
+def test_what_kubectl_prints_of_a_cluster_is_a_file_for_another() -> None:
+    printed = "metadata: {name: shop, uid: 1-2-3, resourceVersion: '7', generation: 2, creationTimestamp: '2026-01-01'}"
+    text = PUBLISHED.replace("metadata: {name: NAME}", printed).replace("NAME", "shop").replace("KIND", "Deployment")
+    ping = "- ping: {from: shop, to: 10.100.0.2}\n  expect: {received: 1}\n"
+    done = run(parse(f"steps:\n{ping}{text}", "f.yaml", "f"))
+    assert [step.failures for step in done.steps] == [[]]
+
+
 def test_what_is_killed_twice_is_an_error_of_the_step() -> None:
     [_, killed] = results("- kill: {pod: web}\n- kill: {pod: web}\n")
     assert killed["error"] == 'pods "web" not found'
