@@ -287,12 +287,13 @@ def _manifest(loaded: Loaded, doc: Any, place: Place) -> None:
         loaded.objects.append(thing)
 
 
-def _unenforced(scenario: Scenario) -> str:
-    """Why NetworkPolicies have no effect, or ''."""
-    if scenario.spec.network_policy != "none":
-        return ""
+def _unenforced(scenario: Scenario, doc: dict[str, Any]) -> str:
+    """Why a NetworkPolicy has no effect, or a part of it; or ''."""
     from k8semu.scenario.policies import alone
+    from k8semu.scenario.policies import without_effect as part_of
 
+    if scenario.spec.network_policy != "none":
+        return part_of(doc)
     return f"nobody enforces it, {alone(scenario.spec.pod_network.plugin)} (spec.networkPolicy: none)"
 
 
@@ -307,7 +308,7 @@ def _new(doc: dict[str, Any]) -> dict[str, Any]:
 def _say_inert(loaded: Loaded, scenario: Scenario, doc: dict[str, Any], thing: KubeKind, where: str = "") -> None:
     """Note what an object does not do."""
     if thing.kind == "NetworkPolicy" and not isinstance(thing, AnyObject):
-        why = _unenforced(scenario)
+        why = _unenforced(scenario, doc)
     elif isinstance(thing, AnyObject):
         why = why_inert(thing.api_version, thing.kind)
     else:

@@ -1,8 +1,8 @@
-"""NetworkPolicies for a reader: who enforces them, and which Pods each isolates now."""
+"""NetworkPolicies for a reader: who enforces them, what has no effect, and which Pods each isolates now."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8semu.kube.netpol.policy import Policy, Rule
 
@@ -21,6 +21,14 @@ def alone(plugin: str) -> str:
 
 def who_enforces(plugin: str) -> str:
     return f"NetworkPolicies are enforced by kube-router's controller on every node; {alone(plugin)}"
+
+
+def without_effect(manifest: dict[str, Any]) -> str:
+    """What of a policy nobody looks at: ipBlocks of IPv6. Expects the right types."""
+    spec = manifest.get("spec") or {}
+    rules = [(rule, key) for way, key in (("ingress", "from"), ("egress", "to")) for rule in spec.get(way) or []]
+    blocks = [(peer.get("ipBlock") or {}).get("cidr") or "" for rule, key in rules for peer in rule.get(key) or []]
+    return ", ".join(f"ipBlock {cidr} (IPv6 is not modelled)" for cidr in blocks if ":" in cidr)
 
 
 def isolated(built: Built) -> dict[str, str]:

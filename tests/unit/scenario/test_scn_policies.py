@@ -140,3 +140,9 @@ def test_a_version_that_is_gone_is_refused() -> None:
 def test_a_field_of_the_wrong_type_is_refused_where_it_stands(spec: str, line: int, said: str) -> None:
     error = refused(spec)
     assert (error.line, error.what) == (line, said)
+
+
+def test_a_network_of_ipv6_is_listed_as_without_effect() -> None:
+    spec = "  egress:\n  - {}\n  - to:\n    - {podSelector: {}}\n    - ipBlock: {cidr: 2001:db8::/32}\n"
+    text = POLICY.removeprefix("---\n").replace("  podSelector: {}\n", spec)
+    assert loaded(text).inert == ["NetworkPolicy deny: ipBlock 2001:db8::/32 (IPv6 is not modelled)"]
