@@ -62,7 +62,7 @@ class ContainerLog(Terminal):
         """How many lines there have been."""
         self.ended = False
         self.echo: Callable[[str], object] | None = None
-        """Told of each line."""
+        """Told of each line that is printed."""
         self._begun = {"stdout": "", "stderr": ""}
         self._news: list[asyncio.Future[None]] = []
         self._format = FORMATS.get(image, _nginx)
@@ -74,8 +74,6 @@ class ContainerLog(Terminal):
     def line(self, text: str, stream: str = "stdout") -> None:
         self.lines.append(Line(self.now(), stream, text))
         self.count += 1
-        if self.echo is not None:
-            self.echo(text)
         self._tell()
 
     def put(self, text: str, stream: str) -> None:
@@ -83,6 +81,8 @@ class ContainerLog(Terminal):
         *whole, self._begun[stream] = (self._begun[stream] + text).split("\n")
         for line in whole:
             self.line(line, stream)
+            if self.echo is not None:
+                self.echo(line)
 
     def end(self) -> None:
         """The container has ended."""

@@ -25,7 +25,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
     iptables-restore < rules.txt          what a real node saved, read and put in force
     sh < commands.txt                     ip route add …, line by line; ip -batch -, ipset restore, nft -f -
-    kubectl get|exec, curl http://master:6443/…    where there is no API server, a node `master` joins with one
+    kubectl get|describe|logs|exec        curl http://master:6443/…: with a node `master` where there is none
     """
     from k8semu.scenario.defaults import add_api_server, asks_api
     from k8semu.scenario.load import load

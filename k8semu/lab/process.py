@@ -153,6 +153,7 @@ def run_program(channel: Channel, netns: str, program: Program, parent: int) -> 
         enter_for_good(netns)
         if program.hostname:
             _tell_of_itself(program)
+        sys.stdout = sys.stderr                    # what a program prints is not the comparison's own word
         function = load_program(program.function)
         loop = _loop_of(netns)(lambda: channel.send(Word(IDLE)))
         asyncio.set_event_loop(loop)

@@ -159,6 +159,7 @@ def test_every_kind_is_described_in_the_words_of_kubectl(
     "svc nobody outside", "svc/nobody pod/web", "pods -l app=web", "pod acc", "svc nothing", "svc/nothing",
     "svc nobody nothing", "svc -n shop", "pods -A -l app=nothing", "svc nobody -l a=b", "svc/nobody extra", "", "svc/",
     "widgets", "svc -A nobody", "cm/settings -n shop", "ns shop", "svc --wrong", "svc nothing -n nowhere",
+    "pod web --show-events=false", "node host1 --show-events=false",
 ])  # fmt: skip
 def test_what_is_asked_for_is_found_or_refused_as_kubectl_does(live: Described, tmp_path: Path, line: str) -> None:
     real, said = both(live, tmp_path, "describe", *line.split())

@@ -133,6 +133,16 @@ def test_what_a_program_prints_is_in_its_log_and_on_standard_error(tmp_path: Pat
     assert err.getvalue() == "[pod/web-1/main] tick 0\n[pod/web-1/main] no end\n[pod/web-1/main] tick 1\n"
 
 
+def test_a_server_of_ours_is_not_heard_on_standard_error(tmp_path: Path) -> None:
+    web = pod("web-1", containers=[{"name": "main", "image": "mine"}])
+    web["metadata"]["annotations"] = {"k8semu/program": "k8semu.apps.http_echo:http_echo",
+                                      "k8semu/args": '{"name": "web", "ports": [80]}'}  # fmt: skip
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        _, said = results(tmp_path, [CALL, kubectl("logs web-1")], web)
+    assert ('"GET /page?x=1 HTTP/1.1" 200' in said["output"], err.getvalue()) == (True, "")
+
+
 def test_a_pod_that_comes_again_has_a_new_log(tmp_path: Path) -> None:
     web = pod("web-1", containers=[WEB])
     steps = [CALL, kubectl("logs web-1"), {"delete": {"object": "pod/web-1"}}, {"apply": [web]},

@@ -116,7 +116,7 @@ _PROXY = {
 _LOGS = dict.fromkeys(("container", "follow", "previous", "tail", "timestamps", "since", "since-time", "limit-bytes",
                        "all-containers", "selector", "prefix"), "")  # fmt: skip
 COMMANDS: dict[str, tuple[dict[str, str], Run]] = {
-    "get": (_GET, _get), "describe": ({"selector": "", "all-namespaces": ""}, _describe),
+    "get": (_GET, _get), "describe": ({"selector": "", "all-namespaces": "", "show-events": "true"}, _describe),
     "version": ({"client": "", "output": ""}, _version),
     "api-versions": ({}, _about("api-versions")), "cluster-info": ({}, _about("cluster-info")),
     "config": ({}, _about("config")), "top": ({"all-namespaces": "", "selector": ""}, _about("top")),

@@ -50,7 +50,7 @@ OF_COMMAND = {"logs": {"p": "previous", "f": "follow"}}
 GLOBAL = ("namespace", "server")
 """Flags with a value that every command takes."""
 SWITCHES = frozenset(("all-namespaces", "stdin", "tty", "watch", "quiet", "no-headers", "show-labels", "client",
-                      "follow", "previous", "timestamps", "all-containers", "prefix"))  # fmt: skip
+                      "show-events", "follow", "previous", "timestamps", "all-containers", "prefix"))  # fmt: skip
 """Flags that need no value."""
 
 

@@ -58,6 +58,8 @@ async def node(session: Session, w: Writer, obj: JSON) -> None:
         if value:
             w.line(0, f"{name}:", value)
     await _pods(session, w, about["name"], status.get("allocatable") or status.get("capacity") or {})
+    if not session.line.on("show-events"):
+        return
     found = await parts.about(session, obj, obj["kind"], about.get("uid", ""))
     parts.write_events(w, found + await parts.about(session, obj, obj["kind"], about["name"]))
 

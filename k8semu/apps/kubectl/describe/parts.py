@@ -148,6 +148,8 @@ def controller(w: Writer, obj: JSON) -> None:
 
 async def events(session: Session, w: Writer, obj: JSON, kind: str | None = None, uid: str = "") -> None:
     """The events about an object. Kubernetes: searchEvents(), DescribeEvents()."""
+    if not session.line.on("show-events"):
+        return
     found = await about(session, obj, obj["kind"] if kind is None else kind, uid or obj["metadata"].get("uid", ""))
     write_events(w, found)
 
