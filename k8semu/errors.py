@@ -68,6 +68,12 @@ class MountError(InputError):
     WORDS = "MountVolume.SetUp failed for volume"
 
 
+class SandboxError(InputError):
+    """A Pod's sandbox cannot be made, in the kubelet's words."""
+
+    WORDS = "failed to construct FQDN"
+
+
 class ContainerConfigError(InputError):
     """A container cannot be made, since its environment names what is not there, in the kubelet's words. Its Pod
     waits: the kubelet tries again."""

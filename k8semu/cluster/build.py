@@ -16,7 +16,7 @@ from k8semu.cluster.master import Master
 from k8semu.cluster.node import Machine, Node
 from k8semu.cluster.pod_network import PodNetworkSpec, setup
 from k8semu.cluster.underlay import ROUTER, UNDERLAY, Underlay
-from k8semu.errors import CniError, ContainerConfigError, MountError, ScenarioError
+from k8semu.errors import CniError, ContainerConfigError, MountError, SandboxError, ScenarioError
 from k8semu.kube import addons
 from k8semu.kube.api.cache import controller_of
 from k8semu.kube.api.conditions import condition
@@ -122,7 +122,7 @@ class Built:
 
 
 AT_FAULT = {PORTS_TAKEN: "spec.containers", NOT_SELECTED: "spec.nodeSelector", MountError.WORDS: "spec.volumes",
-            ContainerConfigError.REASON: "spec.containers"}  # fmt: skip
+            ContainerConfigError.REASON: "spec.containers", SandboxError.WORDS: "spec.setHostnameAsFQDN"}  # fmt: skip
 """What the scheduler says, and what is at fault in the Pod's manifest."""
 NO_SYSCTLS: Mapping[str, int | str] = {}
 BOOT = "the scenario's sysctls"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from k8semu.apps.shell.docker import Container
 from k8semu.cluster.node import PAUSE_IMAGE, Machine, Node
 from k8semu.cni.spec import Args
+from k8semu.errors import SandboxError
 from k8semu.kube.dns.resolv_conf import resolv_conf_text
 from k8semu.kube.images import base_name, command_line, expanded, launch, own_program
 from k8semu.kube.objects import Pod
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MUSL_IMAGES = ("alpine", "busybox", "curl")
 """Images whose C library is musl."""
+HOST_NAME_MAX = 64
+"""Linux: __NEW_UTS_LEN"""
 BUSYBOX_IMAGES = ("busybox", "alpine")
 
 
@@ -76,7 +79,7 @@ class PodMachine(Machine):
 
     @property
     def _host(self) -> str:
-        """Without a domain. Linux: __NEW_UTS_LEN"""
+        """Without a domain, cut to a label's length. Kubernetes: truncatePodHostnameIfNeeded()"""
         name = self.pod.spec.hostname or self.hostname
         return name if len(name) < 64 else name[:63].rstrip("-.")
 
@@ -144,11 +147,17 @@ def _uid(namespace: str, name: str) -> str:
 def run_pod(
     cluster: Cluster, node: Node, pod: Pod, known: Known, mounted: dict[str, str] | None = None
 ) -> PodMachine:
-    """SyncPod for a new Pod with the files `mounted` into it; CniError if the network cannot take it.
+    """SyncPod for a new Pod with the files `mounted` into it; CniError if the network cannot take it, SandboxError.
 
     On a sleeping node only its address is sure: all else is done when it wakes, in the same order.
     """
     machine = PodMachine(cluster, pod, node, known, mounted)
+    if pod.spec.set_hostname_as_fqdn and len(machine.nodename) > HOST_NAME_MAX:
+        what = (
+            f"{SandboxError.WORDS} from Pod hostname and cluster domain, FQDN {machine.nodename} is too long "
+            f"({HOST_NAME_MAX} characters is the max, {len(machine.nodename)} characters requested)"
+        )
+        raise SandboxError(what)
     now = cluster.clock.now
     if pod.spec.host_network:
         machine.address = node.address

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8semu.cluster.kubelet import Known, PodMachine, end_programs, netns_of, run_pod, stop_pod
-from k8semu.errors import CniError, ContainerConfigError, InputError, MountError
+from k8semu.errors import CniError, ContainerConfigError, InputError, MountError, SandboxError
 from k8semu.kube.objects import ObjectMeta, Pod, PodSpec
 from k8semu.kube.pod_status import running
 from k8semu.sim.clock import NS_PER_S
@@ -149,7 +149,7 @@ class Kubelets:
             return                           # the one before is still there; its end brings this one up
         try:
             machine = run_pod(self.cluster, node, pod, self._known(pod, obj), self._files(pod))
-        except (CniError, MountError, ContainerConfigError) as error:
+        except (CniError, MountError, ContainerConfigError, SandboxError) as error:
             self.failed[key] = error
             self._waits(obj, node, error)
             return
@@ -175,6 +175,8 @@ class Kubelets:
             self._warn(obj, "Failed", f"Error: {error.what}")
         elif isinstance(error, MountError):
             self._warn(obj, "FailedMount", error.what)
+        elif isinstance(error, SandboxError):
+            self._warn(obj, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error.what}")
 
     def _warn(self, obj: JSON, reason: str, message: str) -> None:
         """Kubernetes: pkg/kubelet/events/event.go"""

@@ -214,6 +214,14 @@ def test_a_host_name_may_be_the_whole_one_and_is_cut_after_63_letters() -> None:
         assert said(long, "hostname") == f"{'a' * 62}\n"
 
 
+def test_a_whole_name_that_the_kernel_cannot_hold_keeps_the_pod_from_starting() -> None:
+    wrong = pod("p", hostname="h" * 40, subdomain="s", setHostnameAsFQDN=True)
+    said = r"is too long \(64 characters is the max, 68 characters requested\)"
+    with pytest.raises(ScenarioError, match=said) as error, running(wrong):
+        pass
+    assert error.value.path.endswith("spec.setHostnameAsFQDN")
+
+
 def test_the_pods_of_a_stateful_set_are_in_its_domain() -> None:
     spec = {"serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
             "template": {"metadata": {"labels": {"app": "db"}}, "spec": pod("x")["spec"]}}  # fmt: skip

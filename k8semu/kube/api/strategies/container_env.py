@@ -1,4 +1,4 @@
-"""What is refused of a container's environment.
+"""What is refused of a container's environment, and of a Pod's host aliases.
 
 Kubernetes: pkg/apis/core/validation/validation.go ValidateEnv(), validateEnvVarValueFrom(), ValidateEnvFrom(),
             pkg/apis/core/pods/helpers.go ConvertDownwardAPIFieldLabel()
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from k8semu.kube.api import names
 from k8semu.kube.api.field import Errors, invalid, not_supported, required
 from k8semu.kube.api.shapes import Shape, wrong_shape
-from k8semu.kube.api.shapes.environment import EnvFrom, EnvSource
+from k8semu.kube.api.shapes.environment import EnvFrom, EnvSource, HostAlias
 from k8semu.kube.api.strategies.base import JSON
 
 FIELDS = (
@@ -48,6 +49,18 @@ def validate_env(path: str, container: JSON) -> Errors:
     for i, source in enumerate(container.get("envFrom") or []):
         here = f"{path}.envFrom[{i}]"
         errors += _typed(here, EnvFrom, source) or _env_from(here, source)
+    return errors
+
+
+def validate_aliases(path: str, aliases: list[JSON]) -> Errors:
+    """Of a Pod's `hostAliases`. Kubernetes: ValidateHostAliases()"""
+    errors: Errors = []
+    for i, alias in enumerate(aliases):
+        here = f"{path}[{i}]"
+        wrong = _typed(here, HostAlias, alias)
+        errors += wrong or names.ip_address(f"{here}.ip", alias.get("ip") or "")
+        for name in () if wrong else alias.get("hostnames") or ():
+            errors += [invalid(f"{here}.hostnames", name, said) for said in names.dns_subdomain(name)]
     return errors
 
 

@@ -81,6 +81,10 @@ def validate_spec(path: str, spec: JSON, claims: Collection[str] = ()) -> Errors
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             errors += [invalid(f"{path}.{key}", spec[key], said) for said in names.dns_label(spec[key])]
+    if spec.get("hostAliases"):
+        from k8semu.kube.api.strategies.container_env import validate_aliases  # late: few have any
+
+        errors += validate_aliases(f"{path}.hostAliases", spec["hostAliases"])
     node = spec.get("nodeName")
     if node:
         errors += [invalid(f"{path}.nodeName", node, said) for said in names.dns_subdomain(node)]

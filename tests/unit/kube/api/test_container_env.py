@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from k8semu.kube.api.strategies.container_env import NAME_SAID, validate_env
+from k8semu.kube.api.strategies.container_env import NAME_SAID, validate_aliases, validate_env
 
 JSON = dict[str, Any]
 ONE = {"name": "conf", "key": "level"}
@@ -54,6 +54,20 @@ def test_a_value_comes_from_one_source_that_is_whole(source: JSON, path: str, wh
 def test_a_value_and_a_source_exclude_each_other() -> None:
     both = {"name": "A", "value": "1", "valueFrom": {"secretKeyRef": ONE}}
     assert "may not be specified when `value` is not empty" in said(env=[both])[0][1]
+
+
+@pytest.mark.parametrize(
+    ("alias", "path", "what"),
+    [
+        ({}, ".ip", "must be a valid IP address"), ({"ip": "10.1.2"}, ".ip", "must be a valid IP address"),
+        ({"ip": "10.1.2.3", "hostnames": ["A b"]}, ".hostnames", "a lowercase RFC 1123 subdomain"),
+        ({"ip": 5}, "", "cannot unmarshal number"), ("foo", "", "cannot unmarshal string"),
+    ],
+)
+def test_an_alias_has_an_address_and_names(alias: Any, path: str, what: str) -> None:
+    [error] = validate_aliases("a", [{"ip": "10.1.2.3", "hostnames": ["foo.remote"]}, alias])
+    assert error.field == f"a[1]{path}"
+    assert what in error.body
 
 
 @pytest.mark.parametrize(
