@@ -111,24 +111,3 @@ def patch_transport_csum(frame: bytearray, old: int, new: int) -> None:
     if udp and check == 0:
         check = 0xFFFF
     write_u16(frame, at, check)
-
-
-def patch_addr(frame: bytearray, at: int, addr: bytes) -> None:
-    """Write `addr` at IP_SADDR or IP_DADDR; IP and transport checksums follow."""
-    (old,) = read_u32(frame, at)
-    new = int.from_bytes(addr, "big")
-    if old == new:
-        return
-    write_u32(frame, at, new)
-    (check,) = read_u16(frame, IP_CSUM)
-    write_u16(frame, IP_CSUM, csum_replace(check, old, new))
-    patch_transport_csum(frame, old, new)
-
-
-def patch_port(frame: bytearray, at: int, port: int) -> None:
-    """Write a TCP or UDP port at offset `at`; the transport checksum follows."""
-    (old,) = read_u16(frame, at)
-    if old == port:
-        return
-    write_u16(frame, at, port)
-    patch_transport_csum(frame, old, port)
