@@ -98,6 +98,8 @@ ip route add 5.0.0.0/8 via 10.0.1.9 mtu 1400 proto static src 10.0.1.1 metric 7
 ip route add 5.0.0.0/8 via 10.0.1.9 metric 7
 ip route replace 5.0.0.0/8 via 10.0.2.9 metric 7
 ip route
+cat /proc/net/route
+cat /proc/net/dev
 ip route show table local
 ip route get 20.0.0.1
 ip route get 20.0.0.1 oif e2
@@ -169,6 +171,7 @@ ip neigh del 10.0.2.53 dev e2
 ip neigh add 10.0.2.54
 ip neigh add 10.0.2.54 lladdr x dev e2
 ip neigh
+cat /proc/net/arp
 ip neigh flush
 ip neigh flush dev e2
 ip neigh
@@ -249,7 +252,7 @@ def emulated() -> list[str]:
 def normal(text: str) -> str:
     rows = [re.sub(r" promiscuity \d+ | numtxqueues.*", "", row.rstrip()) for row in text.splitlines()]
     rows = [re.sub(r"^\d+: ", "#: ", row) for row in rows]
-    return "\n".join(sorted(rows) if "lladdr" in text else rows)
+    return "\n".join(sorted(rows) if "lladdr" in text or "HW address" in text else rows)
 
 
 def test_every_line_says_and_does_what_it_does_on_linux() -> None:

@@ -12,7 +12,7 @@ from k8semu.linux.core.jiffies import jiffies
 from k8semu.linux.netns import NetNs
 from k8semu.wire.addr import ip_ntoa
 
-_SYS, _RECENT = "/proc/sys/", "/proc/net/xt_recent/"
+_SYS, _NET, _RECENT = "/proc/sys/", "/proc/net/", "/proc/net/xt_recent/"
 
 
 def cat(machine: Machine, args: list[str]) -> Output:
@@ -35,6 +35,11 @@ def _of_the_kernel(net: NetNs, name: str) -> str | None:
     """A file below /proc, or None."""
     if name.startswith(_RECENT):
         return _recent(net, name.removeprefix(_RECENT))
+    if name.startswith(_NET):
+        from k8semu.apps.shell.proc_net import FILES
+
+        writer = FILES.get(name.removeprefix(_NET))
+        return writer(net) if writer is not None else None
     if name.startswith(_SYS):
         key = name.removeprefix(_SYS)
         # A device may have a dot in its name, which sysctl writes as a slash.
