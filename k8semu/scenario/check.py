@@ -271,6 +271,12 @@ def _check_plugin(loaded: Loaded) -> None:
         raise loaded.error(what, "spec.podNetwork.bridge", "docker0 or cni0; at most 15 characters")
     if network.bridge.startswith(TAKEN):
         raise loaded.error(f"{network.bridge!r} is another device", "spec.podNetwork.bridge", "docker0 or cni0")
+    if network.plugin != "flannel" and network.backend != "vxlan":
+        what = f"{network.plugin} has no backends"
+        raise loaded.error(what, "spec.podNetwork.backend", f"plugin: flannel, which has {network.backend}")
+    if network.direct_routing and (network.plugin, network.backend) != ("flannel", "vxlan"):
+        what = "there is no tunnel to do without"
+        raise loaded.error(what, "spec.podNetwork.directRouting", "plugin: flannel, backend: vxlan")
     if network.plugin == "routed" and spec.router is False:
         raise loaded.error("routed needs a router", "spec.router", "leave it out, or true")
     lans = {_lan(node.address): node.name for node in spec.nodes}

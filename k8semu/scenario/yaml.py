@@ -210,7 +210,18 @@ def _yaml_error(error: yaml.YAMLError, file: str) -> ScenarioError:
         return ScenarioError(_TOO_DEEP[0], file=file, line=line, hint=_TOO_DEEP[1])
     if isinstance(error, yaml.reader.ReaderError):
         problem = "a character that does not belong in YAML"
-    return ScenarioError(f"not YAML: {problem}", file=file, line=line)
+    return ScenarioError(f"not YAML: {problem}", file=file, line=line, hint=_HINTS.get(problem, ""))
+
+
+_HINTS = {
+    "did not find expected key": "keys of one mapping begin in one column",
+    "did not find expected '-' indicator": "the items of a list begin in one column",
+    "mapping values are not allowed in this context": "quotes around a text with ': ' in it, and keys in one column",
+    "found a tab character that violates indentation": "spaces, no tabs",
+    "found character that cannot start any token": "spaces, no tabs, and quotes around what begins with @ ` or %",
+    "found unexpected end of stream": "a quote is open",
+}
+"""What is mostly meant by libyaml's words."""
 
 
 # --- where a value stands -----------------------------------------------------------------------
