@@ -46,7 +46,7 @@ class Underlay:
             self.cluster.tell(UNDERLAY, LinkSet(name=name, up=True))
         return name
 
-    def plug(self, machine: str, address: str, mtu: int = 1500, delay: int = LINK_DELAY) -> str:
+    def plug(self, machine: str, address: str, mtu: int = 1500) -> str:
         """Give `machine` a device with `address` (``10.100.0.2/24``) on the switch of that network; its name."""
         iface = Interface.parse(address)
         switch = self._switch(iface.network)
@@ -61,7 +61,7 @@ class Underlay:
         tell = self.cluster.tell
         tell(UNDERLAY, VethAdd(
             name=port, peer=dev, peer_netns=machine, address=port_mac(ip), peer_address=machine_mac(ip),
-            mtu=mtu, delay=delay, origin=f"{machine}'s cable",
+            mtu=mtu, delay=LINK_DELAY, origin=f"{machine}'s cable",
         ))  # fmt: skip
         tell(UNDERLAY, LinkSet(name=port, master=switch, up=True))
         tell(machine, LinkSet(name=dev, up=True))

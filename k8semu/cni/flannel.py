@@ -177,12 +177,12 @@ def _is_direct(conf: FlannelConf, same_network: bool) -> bool:
     return conf.backend == "host-gw" or (conf.backend == "vxlan" and conf.direct_routing and same_network)
 
 
-def peer_added(conf: FlannelConf, peer: Lease, same_network: bool, dev: str = "eth0") -> list[Command]:
+def peer_added(conf: FlannelConf, peer: Lease, same_network: bool) -> list[Command]:
     """What flanneld tells its node about another one, in flanneld's order."""
     why = f"flanneld: Node {peer.node} {peer.subnet}"
     if _is_direct(conf, same_network):
         again = conf.backend == "vxlan"
-        return [RouteAdd(dst=peer.subnet, via=peer.public_ip, dev=dev, replace=again, origin=why)]
+        return [RouteAdd(dst=peer.subnet, via=peer.public_ip, dev="eth0", replace=again, origin=why)]
     if conf.backend == "vxlan":
         name, gateway = f"flannel.{VNI}", base_address(peer.subnet)
         return [
@@ -193,14 +193,14 @@ def peer_added(conf: FlannelConf, peer: Lease, same_network: bool, dev: str = "e
     return []
 
 
-def peer_removed(conf: FlannelConf, peer: Lease, same_network: bool, dev: str = "eth0") -> list[Command]:
+def peer_removed(conf: FlannelConf, peer: Lease, same_network: bool) -> list[Command]:
     """What flanneld tells its node when another one is gone: as when it came, in the same order.
 
     Kubernetes: pkg/backend/vxlan/vxlan_network.go handleSubnetEvents(), pkg/backend/route_network.go
     """
     why = f"flanneld: Node {peer.node} is gone"
     if _is_direct(conf, same_network):
-        return [RouteDel(dst=peer.subnet, via=peer.public_ip, dev=dev, origin=why)]
+        return [RouteDel(dst=peer.subnet, via=peer.public_ip, dev="eth0", origin=why)]
     if conf.backend == "vxlan":
         name, gateway = f"flannel.{VNI}", base_address(peer.subnet)
         return [

@@ -25,8 +25,8 @@ HEAD = """\
 # for the switches between machines.
 #
 # In namespaces of their own, which are gone when the shell ends, as any user:
-#     unshare -Urnm bash -c 'bash {script}; exec bash'
-# On the machine itself, as root: bash {script}
+#     unshare -Urnm bash -c 'bash build.sh; exec bash'
+# On the machine itself, as root: bash build.sh
 # and to take it down again:      for ns in {names}; do ip netns del "$ns"; done
 set -e
 
@@ -35,11 +35,11 @@ set -e
 """
 
 
-def export(journal: Journal | Iterable[Entry], script: str = "build.sh") -> str:
+def export(journal: Journal | Iterable[Entry]) -> str:
     """The script, ending in a newline."""
     entries = journal.entries if isinstance(journal, Journal) else list(journal)
     names = " ".join(shlex.quote(entry.netns) for entry in entries if isinstance(entry, j.NetnsAdd))
-    text = [HEAD.format(script=script, underlay=UNDERLAY, names=names)]
+    text = [HEAD.format(underlay=UNDERLAY, names=names)]
     said = ""
     for entry in entries:
         if isinstance(entry, j.Tell) and entry.command.origin != said:

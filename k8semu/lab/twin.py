@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from msgspec.structs import replace
-
 from k8semu.capture.frame import Frame
 from k8semu.cluster.journal import Entry, NetnsAdd, Program, Tell
 from k8semu.cluster.underlay import UNDERLAY
@@ -43,16 +41,13 @@ def but_underlay(netns: str) -> bool:
 class Twin:
     """Real namespaces for one journal. Captures on every device of the namespaces that are `captured`.
 
-    `hosts` are names that resolve inside; `replace` runs another program function in place of one
-    that only the emulator can run.
+    `hosts` are names that resolve inside.
     """
 
     def __init__(
-        self, hosts: Mapping[str, str] | None = None, *, captured: Callable[[str], bool] = but_underlay,
-        replace: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self, hosts: Mapping[str, str] | None = None, *, captured: Callable[[str], bool] = but_underlay
+    ) -> None:
         self.hosts = dict(hosts or {})
-        self.replace = dict(replace or {})
         self._captured = captured
         self.lost = 0
         self.crashes: list[tuple[str, str]] = []
@@ -147,12 +142,9 @@ class Twin:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def _program(self, program: Program) -> Program:
-        return replace(program, function=self.replace.get(program.function, program.function))
-
     def start(self, netns: str, pid: str, program: Program) -> None:
         """Start a program; returns when its ports are bound."""
-        failed = self._channel.ask("start", netns, pid, self._program(program))
+        failed = self._channel.ask("start", netns, pid, program)
         if failed:
             self.crashes.append((pid, failed))
 
@@ -168,7 +160,7 @@ class Twin:
 
     def call(self, netns: str, program: Program, limit: float = CALL_LIMIT) -> Any:
         """Run a client program to its end; its result, or ProgramFailed."""
-        return self._channel.ask("call", netns, self._program(program), limit)
+        return self._channel.ask("call", netns, program, limit)
 
     # --- what was seen ------------------------------------------------------------------------
 

@@ -34,9 +34,9 @@ def status_of(code: int, said: str = "") -> bytes:
     })  # fmt: skip
 
 
-def failure(message: str, reason: str = "InternalError", code: int = 500) -> bytes:
+def failure(message: str) -> bytes:
     """Why there was no command that could have ended."""
-    return _json({"metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code})
+    return _json({"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500})
 
 
 def _json(status: dict[str, Any]) -> bytes:
