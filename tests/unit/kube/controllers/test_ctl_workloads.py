@@ -68,9 +68,16 @@ def test_a_pod_that_is_not_ready_goes_first(master: Master) -> None:
     assert master.names() == before[1:]
 
 
-def test_a_rolling_update_never_has_too_few_or_too_many(master: Master) -> None:
-    """4 Pods, 25 %: at most 5 at once, at least 3 that are ready."""
-    master.create("deployments", workload("Deployment", replicas=4))
+@pytest.mark.parametrize(("strategy", "at_most", "at_least"), [
+    ({}, 5, 3),                                       # 25 % of 4
+    ({"maxSurge": 1, "maxUnavailable": 0}, 5, 4),
+    ({"maxSurge": 0, "maxUnavailable": 2}, 4, 2),
+])  # fmt: skip
+def test_a_rolling_update_never_has_too_few_or_too_many(
+    master: Master, strategy: JSON, at_most: int, at_least: int
+) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": strategy}
+    master.create("deployments", workload("Deployment", replicas=4, strategy=rolling))
     most, least = [0], [99]
 
     def count(_: object) -> None:
@@ -82,7 +89,7 @@ def test_a_rolling_update_never_has_too_few_or_too_many(master: Master) -> None:
     master.registry.subscribe("pods", count)
     master.change("deployments", "account", template=template("nginx:2"))
     assert images(master) == ["nginx:2"] * 4
-    assert (most[0], least[0]) == (5, 3)
+    assert (most[0], least[0]) == (at_most, at_least)
 
 
 def test_a_rolling_update_waits_for_readiness(master: Master) -> None:

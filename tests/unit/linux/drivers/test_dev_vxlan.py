@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from netlab import Emulated, Lab, arp, framed, icmp_echo, mac, mac_bytes, two_nodes
+from netlab import Emulated, Lab, arp, framed, icmp_echo, mac, mac_bytes, two_nodes, udp
 
 from k8semu.linux.core.commands import FdbAdd, FdbDel, LinkSet, VxlanAdd
 from k8semu.linux.core.drop import Drop
@@ -127,6 +127,14 @@ def test_one_inner_flow_keeps_its_outer_port_and_others_have_others() -> None:
     assert ports[0] == ports[3]
     assert len(set(ports)) == 3
     assert all(32768 <= port < 61000 for port in ports)
+
+
+def test_two_inner_flows_between_the_same_addresses_have_two_outer_ports() -> None:
+    world = nodes()
+    for sport in (1000, 1001, 1000):
+        world._send("px", bytes(udp("172.17.0.2", "172.17.1.3", sport, 53)[14:]))
+    ports = [int.from_bytes(frame[34:36], "big") for frame in tunnelled(world)]
+    assert ports[0] == ports[2] != ports[1]
 
 
 def test_the_mtu_leaves_room_for_the_outer_headers_whatever_was_asked_for() -> None:

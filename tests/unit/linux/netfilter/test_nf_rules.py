@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from nf_fakes import FakeNet, drop_text, echo, tcp, udp
+from nf_fakes import FakeNet, checksums_hold, drop_text, echo, tcp, udp
 
 from k8semu.errors import CommandError
 from k8semu.linux.core.skb import Skb
@@ -273,6 +273,8 @@ def test_reject_answers_and_ends_the_packet() -> None:
     (reset,) = net.ipv4.sent
     assert bytes(reset.data[26:34]) == b"\x08\x08\x08\x08\xac\x11\x00\x02"
     assert reset.data[47] == 0x14
+    assert reset.data[23] == 6
+    assert checksums_hold(reset.data)
     assert int.from_bytes(reset.data[42:46], "big") == 42
 
 
