@@ -2,8 +2,9 @@
 
     bound                 Scheduled          nowhere to go         FailedScheduling
     containers run        Pulled, Created, Started, of each
-    containers cannot be  Failed             asked to go           Killing, of each
+    asked to go           Killing, of each
 
+What keeps a container from starting the kubelet itself says, in `kubelets`.
 It hears of the Pods of a control plane that is instant, and only where an API server could be asked.
 
 Kubernetes: pkg/scheduler/schedule_one.go, pkg/kubelet/kuberuntime/kuberuntime_container.go, pkg/kubelet/images
@@ -51,21 +52,17 @@ class Recorder:
         if (why := _unschedulable(pod)) and why != _unschedulable(old):
             self._say(pod, SCHEDULER, "Warning", "FailedScheduling", why)
         images = {each["name"]: each.get("image", "") for each in pod["spec"]["containers"]}
-        for name, image in images.items():
-            self._container(pod, old, name, image)
+        for name in [name for name in _running(pod) if name not in _running(old)]:
+            self._started(pod, name, images.get(name, ""))
         if "deletionTimestamp" in about and "deletionTimestamp" not in old.get("metadata", {}):
-            for name in _in_state(pod, "running"):
+            for name in _running(pod):
                 self._say(pod, KUBELET, "Normal", "Killing", f"Stopping container {name}", name)
 
-    def _container(self, pod: JSON, old: JSON, name: str, image: str) -> None:
-        if name in _in_state(pod, "running") and name not in _in_state(old, "running"):
-            pulled = f'Container image "{image}" already present on machine'
-            for reason, message in (("Pulled", pulled), ("Created", f"Created container: {name}"),
-                                    ("Started", f"Started container {name}")):  # fmt: skip
-                self._say(pod, KUBELET, "Normal", reason, message, name)
-        wrong = _in_state(pod, "waiting").get(name, {}).get("message", "")
-        if wrong and wrong != _in_state(old, "waiting").get(name, {}).get("message", ""):
-            self._say(pod, KUBELET, "Warning", "Failed", f"Error: {wrong}", name)
+    def _started(self, pod: JSON, name: str, image: str) -> None:
+        pulled = f'Container image "{image}" already present on machine'
+        for reason, message in (("Pulled", pulled), ("Created", f"Created container: {name}"),
+                                ("Started", f"Started container {name}")):  # fmt: skip
+            self._say(pod, KUBELET, "Normal", reason, message, name)
 
     def _say(self, pod: JSON, component: str, kind: str, reason: str, message: str, container: str = "") -> None:
         about, now = pod["metadata"], timestamp(self.clock.now // NS_PER_S)
@@ -96,7 +93,7 @@ def _unschedulable(pod: JSON) -> str:
     return ""
 
 
-def _in_state(pod: JSON, state: str) -> dict[str, JSON]:
-    """By name, the containers that are ``running`` or ``waiting``, and how."""
+def _running(pod: JSON) -> list[str]:
+    """The containers that run, in their order."""
     states = (pod.get("status") or {}).get("containerStatuses") or ()
-    return {each["name"]: each["state"][state] or {} for each in states if state in (each.get("state") or {})}
+    return [each["name"] for each in states if "running" in (each.get("state") or {})]

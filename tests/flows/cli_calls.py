@@ -23,12 +23,16 @@ class Said(NamedTuple):
 
 
 def k8semu(*words: str) -> Said:
-    """`k8semu WORDS…` in this process."""
+    """`k8semu WORDS…` in this process. Its standard input is empty."""
     from k8semu.cli.main import call
 
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = call(list(words))
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO())
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = call(list(words))
+    finally:
+        sys.stdin = before
     return Said(code, out.getvalue(), err.getvalue())
 
 

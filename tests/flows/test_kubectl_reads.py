@@ -120,6 +120,18 @@ def test_events_tell_how_a_pod_came_up_and_goes(tmp_path: Path) -> None:
     assert re.split(" {2,}", last)[1:] == ["Normal", "Killing", "pod/sleepy", "Stopping container main"]
 
 
+def test_what_keeps_a_container_from_starting_is_said_once(tmp_path: Path) -> None:
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nowhere", "key": "a"}}}]
+    web = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+           "spec": {"containers": [{"name": "main", "image": "nginx", "env": env}]}}  # fmt: skip
+    _, said = results(tmp_path, [{"apply": [web]}, kubectl("describe pod web")])
+    rows = events_of(said["output"])
+    assert [row[:3] for row in rows] == [
+        ("Normal", "Scheduled", "default-scheduler"), ("Warning", "Failed", "kubelet"),
+    ]  # fmt: skip
+    assert rows[1][3] == 'Error: configmap "nowhere" not found'
+
+
 def test_endpoints_are_watched_while_pods_go(tmp_path: Path) -> None:
     services = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
                 "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}  # fmt: skip
