@@ -24,6 +24,7 @@ def command(name: str, machine: str, argv: tuple[str, ...]) -> int:
     ip addr|link|route|neigh|rule    bridge fdb|link    ss -tln    sysctl    docker ps
     iptables-save    iptables -L -n -v    conntrack -L    ping    curl    traceroute
     iptables-restore < rules.txt          what a real node saved, read and put in force
+    env    printenv    hostname -f    uname -a    sh -c 'curl http://$WEB_SERVICE_HOST/'
     sh < commands.txt                     ip route add …, line by line; ip -batch -, ipset restore, nft -f -
     kubectl get|describe|logs|exec        curl http://master:6443/…: with a node `master` where there is none
     """
