@@ -54,11 +54,16 @@ def test_a_packet_that_was_never_sent_is_an_error_that_says_which_were() -> None
 
 def test_the_list_says_what_each_packet_is_and_who_sent_it() -> None:
     rows = k8semu("explain", "pod-same-node", "--list").out.splitlines()
-    assert rows[0].endswith("  0.000000000  client       arp who-has 172.17.0.2 tell 172.17.0.2  (ARP)")
+    first, dropped = rows[0].split("  host1: ")
+    assert first.endswith("  0.000000000  client       arp who-has 172.17.0.2 tell 172.17.0.2  (ARP)")
+    assert dropped.startswith("dropped: BRIDGE_INGRESS_STP_STATE (port veth"), "where it was lost, and why"
     assert any("icmp echo request" in row and row.endswith("(ping icmp id 40200)") for row in rows)
     assert any("172.17.0.2.39508 > 172.17.0.3.80: tcp S" in row and "(curl tcp" in row for row in rows)
     listed = json.loads(k8semu("explain", "pod-same-node", "--list", "--json").out)
     assert [row["packet"] for row in listed] == list(range(1, len(rows) + 1))
+    (end,) = listed[0].pop("ends")
+    assert (end["netns"], end["end"], end["reason"]) == ("host1", "dropped", "BRIDGE_INGRESS_STP_STATE")
+    assert len(listed[0].pop("seen")) == 2
     assert listed[0] == {
         "packet": 1, "time": 0, "netns": "client", "frame": "arp who-has 172.17.0.2 tell 172.17.0.2", "by": "ARP",
     }  # fmt: skip
