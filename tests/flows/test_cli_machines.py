@@ -51,6 +51,13 @@ def test_a_command_in_one_word_is_told_how_it_would_be_right() -> None:
     assert "'curl http://10.100.0.3/ | head -1': not found (the words of a command without quotes" in said.err
 
 
+@pytest.mark.parametrize(("words", "step"), [("delete pod web", "delete"), ("run x --image=nginx", "apply")])
+def test_a_kubectl_that_would_change_the_cluster_names_the_step_that_does(words: str, step: str) -> None:
+    said = k8semu("exec", "node-network", "host1", "--", "kubectl", *words.split())
+    assert (said.code, said.out) == (1, "")
+    assert said.err.endswith(f"is not modelled: what changes the cluster is a scenario's step, `{step}`\n")
+
+
 def test_there_is_no_docker_in_a_pod() -> None:
     assert k8semu("exec", HERE, "client", "--", "docker", "ps").code == 127
     assert "/pause" in k8semu("exec", HERE, "host1", "--", "docker", "ps").out

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from k8semu.apps.http_relay import why_not
-from k8semu.apps.kubectl.words import Line, Usage, read
+from k8semu.apps.kubectl.words import CHANGING, Line, Usage, read
 from k8semu.apps.terminal import Terminal, terminal
 from k8semu.kube.api.client import Client
 from k8semu.kube.api.status import ApiError
@@ -156,6 +156,9 @@ async def _run(argv: list[str], server: str, stdin: str, said: Terminal, random:
     while name.startswith("-") and words:       # global flags may stand before the command
         value = [] if "=" in name else [words.pop(0)]
         name, words = (words[0] if words else ""), [*words[1:], name, *value]
+    if name in CHANGING:
+        step = name if name in ("delete", "scale") else "apply"
+        raise Usage(f"error: kubectl {name} is not modelled: what changes the cluster is a scenario's step, `{step}`")
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)
         raise Usage(f'error: unknown command "{name}" for "kubectl"; there are: {known}')

@@ -33,6 +33,11 @@ class Line(msgspec.Struct):
         return self.flags.get("namespace", "default")
 
 
+CHANGING = frozenset(
+    ("annotate", "apply", "autoscale", "cordon", "create", "delete", "drain", "edit", "expose", "label", "patch",
+     "replace", "rollout", "run", "scale", "set", "taint", "uncordon")
+)  # fmt: skip
+"""Commands of a real kubectl that write."""
 LASTING = ("proxy", "port-forward")
 """Commands that go on until they are interrupted."""
 
