@@ -22,12 +22,12 @@ class Said(NamedTuple):
     err: str
 
 
-def k8semu(*words: str) -> Said:
-    """`k8semu WORDS…` in this process. Its standard input is empty."""
+def k8semu(*words: str, stdin: bytes = b"") -> Said:
+    """`k8semu WORDS…` in this process, with `stdin` as its standard input."""
     from k8semu.cli.main import call
 
     out, err, before = io.StringIO(), io.StringIO(), sys.stdin
-    sys.stdin = io.TextIOWrapper(io.BytesIO())
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = call(list(words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -238,11 +237,10 @@ def test_a_folder_is_no_scenario_but_its_files_are(tmp_path: Path, monkeypatch: 
     refused(k8semu("run", "mine"), "'mine' is a folder", "mine/*.yaml")
 
 
-def test_a_file_may_come_by_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_may_come_by_standard_input(tmp_path: Path) -> None:
     path = Path(scenario(tmp_path, "    - ping: {from: client, to: 172.17.0.3}\n      expect: {received: 1}\n"))
     for text, code in ((path.read_bytes(), 0), (b"a: [1", 2)):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
-        said = k8semu("run", "-", "-o", str(tmp_path / "out"))
+        said = k8semu("run", "-", "-o", str(tmp_path / "out"), stdin=text)
         assert said.code == code
     assert said.err.startswith("k8semu: stdin:2: not YAML")
     assert left(tmp_path / "out") == ["stdin.pcapng"]
