@@ -2,7 +2,7 @@
 
     ports   tcp, udp, sctp, multiport, icmp      ct      conntrack, state, connmark, ipvs
     meta    comment, mark, addrtype, physdev     memory  statistic, recent, limit, set
-    packet  iprange, mac, length, ttl, tos, dscp, tcpmss, owner, rpfilter
+    packet  iprange, mac, length, ttl, tos, dscp, tcpmss    sender  owner, rpfilter
 
 Linux: net/netfilter/xt_*.c; iptables' extensions/libxt_*.c for the text
 """
@@ -21,7 +21,7 @@ MATCHES: Extensions[type[Match]] = Extensions(__name__, {
     "set": "memory:SetMatch",
     "iprange": "packet:IprangeMatch", "mac": "packet:MacMatch", "length": "packet:LengthMatch",
     "ttl": "packet:TtlMatch", "tos": "packet:TosMatch", "dscp": "packet:DscpMatch", "tcpmss": "packet:TcpmssMatch",
-    "owner": "packet:OwnerMatch", "rpfilter": "packet:RpfilterMatch",
+    "owner": "sender:OwnerMatch", "rpfilter": "sender:RpfilterMatch",
 })  # fmt: skip
 
 __all__ = ["MATCHES"]

@@ -1,9 +1,8 @@
-"""Matches on a packet's headers and where it comes from: what dumps of real nodes name besides kube-proxy's.
+"""Matches on a packet's headers: what dumps of real nodes name besides kube-proxy's.
 
-    iprange, mac, length, ttl, tos, dscp, tcpmss    owner    rpfilter
+    iprange, mac, length, ttl, tos, dscp, tcpmss
 
-Linux: net/netfilter/xt_iprange.c, xt_mac.c, xt_length.c, xt_hl.c, xt_dscp.c, xt_tcpmss.c, xt_owner.c,
-       net/ipv4/netfilter/ipt_rpfilter.c
+Linux: net/netfilter/xt_iprange.c, xt_mac.c, xt_length.c, xt_hl.c, xt_dscp.c, xt_tcpmss.c
 """
 
 from __future__ import annotations
@@ -12,20 +11,18 @@ from typing import ClassVar
 
 from k8semu.linux.netfilter.matches.meta import parse_u32
 from k8semu.linux.netfilter.rule import Check, Given, Match, Pkt, UsageError, parse_ip
-from k8semu.wire.addr import ip_is_loopback, ip_is_multicast, ip_ntoa, mac_aton, mac_ntoa
+from k8semu.wire.addr import ip_ntoa, mac_aton, mac_ntoa
 from k8semu.wire.header import IP, IP_TTL
 
 TOS = IP + 1
-ECHO_REQUEST = 8
-ROOT = 0
-"""Whose all programs are."""
 DSCP_CLASSES = {
     "CS0": 0, "CS1": 8, "CS2": 16, "CS3": 24, "CS4": 32, "CS5": 40, "CS6": 48, "CS7": 56, "BE": 0, "EF": 46,
     **{f"AF{c}{d}": c * 8 + d * 2 for c in range(1, 5) for d in range(1, 4)},
 }  # fmt: skip
 
 
-def _not(invert: bool) -> str:
+def negation(invert: bool) -> str:
+    """What stands before an option that is inverted."""
     return "! " if invert else ""
 
 
@@ -64,14 +61,14 @@ class IprangeMatch(Match, frozen=True):
         words = ["-m iprange"]
         for option, side in (("--src-range", self.src), ("--dst-range", self.dst)):
             if side is not None:
-                words.append(f"{_not(side[2])}{option} {ip_ntoa(side[0])}-{ip_ntoa(side[1])}")
+                words.append(f"{negation(side[2])}{option} {ip_ntoa(side[0])}-{ip_ntoa(side[1])}")
         return " ".join(words)
 
     def listing(self) -> str:
         words = []
         for name, side in (("source", self.src), ("destination", self.dst)):
             if side is not None:
-                words.append(f"{name} IP range {_not(side[2])}{ip_ntoa(side[0])}-{ip_ntoa(side[1])}")
+                words.append(f"{name} IP range {negation(side[2])}{ip_ntoa(side[0])}-{ip_ntoa(side[1])}")
         return " ".join(words)
 
     def compile(self) -> Check | None:
@@ -105,10 +102,10 @@ class MacMatch(Match, frozen=True):
             raise UsageError("Invalid MAC address specified.") from None
 
     def text(self) -> str:
-        return f"-m mac {_not(self.invert)}--mac-source {mac_ntoa(self.addr)}"
+        return f"-m mac {negation(self.invert)}--mac-source {mac_ntoa(self.addr)}"
 
     def listing(self) -> str:
-        return f"MAC {_not(self.invert)}{mac_ntoa(self.addr)}"
+        return f"MAC {negation(self.invert)}{mac_ntoa(self.addr)}"
 
     def compile(self) -> Check | None:
         """Linux: mac_mt()."""
@@ -141,7 +138,7 @@ class LengthMatch(Match, frozen=True):
         return f"{self.least}" if self.least == self.most else f"{self.least}:{self.most}"
 
     def text(self) -> str:
-        return f"-m length {_not(self.invert)}--length {self._shown}"
+        return f"-m length {negation(self.invert)}--length {self._shown}"
 
     def listing(self) -> str:
         return f"length {'!' if self.invert else ''}{self._shown}"
@@ -216,7 +213,7 @@ class TosMatch(Match, frozen=True):
         return cls(*parse_tos(given.get("--tos")), given.inverted("--tos"))
 
     def text(self) -> str:
-        return f"-m tos {_not(self.invert)}--tos {self.value:#04x}/{self.mask:#04x}"
+        return f"-m tos {negation(self.invert)}--tos {self.value:#04x}/{self.mask:#04x}"
 
     def listing(self) -> str:
         return f"tos match{'!' if self.invert else ''}{self.value:#04x}/{self.mask:#04x}"
@@ -250,7 +247,7 @@ class DscpMatch(Match, frozen=True):
         return cls(value, given.inverted("--dscp") or given.inverted("--dscp-class"))
 
     def text(self) -> str:
-        return f"-m dscp {_not(self.invert)}--dscp {self.value:#04x}"
+        return f"-m dscp {negation(self.invert)}--dscp {self.value:#04x}"
 
     def listing(self) -> str:
         return f"DSCP match {'!' if self.invert else ''}{self.value:#04x}"
@@ -311,7 +308,7 @@ class TcpmssMatch(Match, frozen=True):
         return f"{self.least}" if self.least == self.most else f"{self.least}:{self.most}"
 
     def text(self) -> str:
-        return f"-m tcpmss {_not(self.invert)}--mss {self._shown}"
+        return f"-m tcpmss {negation(self.invert)}--mss {self._shown}"
 
     def listing(self) -> str:
         return f"tcpmss match {'!' if self.invert else ''}{self._shown}"
@@ -327,121 +324,3 @@ class TcpmssMatch(Match, frozen=True):
             return (least <= (p.data[at] << 8 | p.data[at + 1]) <= most) is not invert
 
         return check
-
-
-class OwnerMatch(Match, frozen=True):
-    """`-m owner`: whose program sent it. Each of `uid` and `gid` is (first, last, inverted), or None.
-
-    Differs: programs are root's here, and so is a reset that no socket sends. Not modelled: names but root's,
-    --suppl-groups.
-    """
-
-    name: ClassVar[str] = "owner"
-    options: ClassVar[dict[str, tuple[str, int]]] = {
-        "--uid-owner": ("--uid-owner", 1), "--gid-owner": ("--gid-owner", 1), "--socket-exists": ("--socket-exists", 0),
-    }  # fmt: skip
-    invertible: ClassVar[frozenset[str]] = frozenset({"--uid-owner", "--gid-owner", "--socket-exists"})
-
-    uid: tuple[int, int, bool] | None = None
-    gid: tuple[int, int, bool] | None = None
-    socket: bool | None = None
-
-    @classmethod
-    def build(cls, given: Given) -> OwnerMatch:
-        if not given.opts:
-            raise UsageError("owner: At least one of --uid-owner, --gid-owner or --socket-exists is required")
-        socket = not given.inverted("--socket-exists") if "--socket-exists" in given else None
-        return cls(cls._ids(given, "--uid-owner"), cls._ids(given, "--gid-owner"), socket)
-
-    @staticmethod
-    def _ids(given: Given, option: str) -> tuple[int, int, bool] | None:
-        if option not in given:
-            return None
-        text = given.get(option)
-        first, dash, last = ("0", "", "") if text == "root" else text.partition("-")
-        ends = parse_u32(first), parse_u32(last if dash else first)
-        if ends[0] is None or ends[1] is None:
-            raise UsageError(f'owner: Bad value for "{option}" option: "{text}"')
-        return ends[0], ends[1], given.inverted(option)
-
-    def _words(self, uid: str, gid: str, socket: str) -> str:
-        words = []
-        if self.socket is not None:
-            words.append(f"{_not(not self.socket)}{socket}")
-        for word, ids in ((uid, self.uid), (gid, self.gid)):
-            if ids is not None:
-                shown = f"{ids[0]}" if ids[0] == ids[1] else f"{ids[0]}-{ids[1]}"
-                words.append(f"{_not(ids[2])}{word} {shown}")
-        return " ".join(words)
-
-    def text(self) -> str:
-        return f"-m owner {self._words('--uid-owner', '--gid-owner', '--socket-exists')}"
-
-    def listing(self) -> str:
-        return self._words("owner UID match", "owner GID match", "owner socket exists")
-
-    def compile(self) -> Check | None:
-        """A packet that is forwarded is nobody's: only what is inverted holds for it. Linux: owner_mt().
-
-        What the kernel sends by ICMP has a socket, but no program.
-        """
-        sides = [ids for ids in (self.uid, self.gid) if ids is not None]
-        nobody = all(ids[2] for ids in sides)
-        root = all((first <= ROOT <= last) is not inverted for first, last, inverted in sides)
-        forwarded, kernel, program = (
-            holds and self.socket is not unwanted
-            for holds, unwanted in ((nobody, True), (nobody, False), (root, False))
-        )
-
-        def check(p: Pkt) -> bool:
-            if p.skb.iif is not None:
-                return forwarded
-            return kernel if p.proto == 1 and p.data[p.th] != ECHO_REQUEST else program
-
-        return check
-
-
-class RpfilterMatch(Match, frozen=True):
-    """`-m rpfilter`: would an answer to the packet leave by the device it came in by? What Calico's raw rules ask."""
-
-    name: ClassVar[str] = "rpfilter"
-    options: ClassVar[dict[str, tuple[str, int]]] = {
-        f"--{word}": (f"--{word}", 0) for word in ("loose", "validmark", "accept-local", "invert")
-    }
-
-    loose: bool = False
-    validmark: bool = False
-    accept_local: bool = False
-    invert: bool = False
-
-    @classmethod
-    def build(cls, given: Given) -> RpfilterMatch:
-        return cls("--loose" in given, "--validmark" in given, "--accept-local" in given, "--invert" in given)
-
-    def _words(self, dashes: str) -> str:
-        said = (("loose", self.loose), ("validmark", self.validmark), ("accept-local", self.accept_local),
-                ("invert", self.invert))  # fmt: skip
-        return "".join(f" {dashes}{word}" for word, yes in said if yes)
-
-    def text(self) -> str:
-        return f"-m rpfilter{self._words('--')}"
-
-    def listing(self) -> str:
-        return f"rpfilter{self._words('')}"
-
-    def compile(self) -> Check | None:
-        return lambda p: self._holds(p) is not self.invert
-
-    def _holds(self, p: Pkt) -> bool:
-        """Linux: rpfilter_mt(), rpfilter_lookup_reverse()."""
-        dev = p.indev
-        if dev is None or dev.name == "lo":
-            return True
-        group = ip_is_multicast(p.daddr)
-        if group and p.saddr[0] == 0:
-            return p.daddr[:3] == b"\xe0\0\0"
-        back = None if group or p.daddr == b"\xff" * 4 or ip_is_loopback(p.daddr) else p.daddr
-        route = p.nf.net.ipv4.fib.lookup(p.saddr, back, None, p.skb.mark if self.validmark else 0)
-        if route is None or (route.type != "unicast" and (route.type != "local" or not self.accept_local)):
-            return False
-        return route.dev is dev or self.loose
