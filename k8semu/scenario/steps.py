@@ -173,10 +173,16 @@ async def command_output(built: Built, machine: str, argv: list[str], stdin: str
         return _restore(built, where, argv[1:], stdin)
     fed_output = _fed(where, argv, stdin)
     output = answer(where, argv) if fed_output is None else fed_output
-    if argv and (argv[0] in REAL_COMMANDS or fed_output is not None):
+    if argv and (argv[0] in REAL_COMMANDS or fed_output is not None or _changes_sets(argv)):
         result = {"output": output.shown, "code": output.code}
         built.cluster.journal.add(Exec(netns=where.netns_name, argv=tuple(argv), stdin=stdin, result=result))
     return output
+
+
+def _changes_sets(argv: list[str]) -> bool:
+    """Does `ipset` or `nft` change something? What they list is in the order of hash tables, and stays here."""
+    program, words = argv[0].rpartition("/")[2], [word for word in argv[1:] if not word.startswith("-")]
+    return program in ("ipset", "nft") and words[:1] not in ([], ["list"], ["save"], ["version"], ["help"])
 
 
 def _fed(where: Machine, argv: list[str], stdin: str) -> Output | None:

@@ -16,6 +16,7 @@ from k8semu.apps.shell.fed import fed
 from k8semu.apps.shell.output import Output
 from k8semu.linux.netns import NetNs
 from k8semu.scenario.load import parse
+from k8semu.scenario.run import Run
 from k8semu.scenario.verify import verify_scenario
 from k8semu.sim.world import World
 
@@ -301,4 +302,51 @@ spec: {nodeName: host1, containers: [{name: c, image: nginx}]}
 
 def test_packets_obey_routes_and_rules_that_a_step_brings_in_both_worlds() -> None:
     report = verify_scenario(parse(SCENARIO, "routes.yaml", "routes"))
+    assert report.same, report.text
+
+
+SETS = """
+apiVersion: k8semu/v1
+kind: Scenario
+spec:
+  nodes:
+    - {name: host1, address: 10.100.0.2/24, podCIDR: 172.17.0.0/24}
+    - {name: host2, address: 10.100.0.3/24, podCIDR: 172.17.1.0/24}
+  steps:
+    - exec: {on: host2, command: ipset create denied hash:ip}
+    - exec: {on: host2, command: ipset restore, stdin: "add denied 10.100.0.2\\n"}
+    - exec:
+        on: host2
+        command: iptables -A INPUT -p udp -m set --match-set denied src -j REJECT --reject-with icmp-host-prohibited
+    - udp: {from: host1, to: "10.100.0.3:9", send: x, timeout: 1}
+      expect: {error: EHOSTUNREACH}
+    - exec: {on: host2, command: ipset del denied 10.100.0.2}
+    - udp: {from: host1, to: "10.100.0.3:9", send: x, timeout: 1}
+      expect: {error: ECONNREFUSED}
+    - exec:
+        on: host2
+        command: nft -f -
+        stdin: |
+          table ip own {
+            chain in {
+              type filter hook input priority 0; policy accept;
+              meta l4proto udp reject with icmp host-prohibited
+            }
+          }
+    - udp: {from: host1, to: "10.100.0.3:9", send: x, timeout: 1}
+      expect: {error: EHOSTUNREACH}
+    - exec: {on: host2, command: nft delete table ip own}
+    - udp: {from: host1, to: "10.100.0.3:9", send: x, timeout: 1}
+      expect: {error: ECONNREFUSED}
+"""
+
+
+def test_sets_and_tables_of_nft_that_steps_change_are_changed_in_both_worlds() -> None:
+    this = Run(parse(SETS, "sets.yaml", "sets"))
+    try:
+        this.build()
+        assert [step.failures for step in this.steps()] == [[]] * 10
+    finally:
+        this.close()
+    report = verify_scenario(parse(SETS, "sets.yaml", "sets"))
     assert report.same, report.text

@@ -112,6 +112,8 @@ def changes(argv: Sequence[str]) -> bool:
         return is_change([word for word in words if not word.startswith("-")][1:])
     if program == "iptables":
         return not any(word in ("-L", "-S", "-C", "-V", "--list", "--list-rules", "--check") for word in words)
+    if program in ("ipset", "nft"):
+        return not {"list", "save", "test", "-L", "-S", "-T"} & set(words)
     if program == "conntrack":
         return any(word in ("-D", "-F", "--delete", "--flush") for word in words)
     return program == "sysctl" and any("=" in word for word in words)
