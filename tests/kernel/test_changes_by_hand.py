@@ -226,8 +226,13 @@ class Machine:
         self.files: dict[str, str] = {}
 
 
+def _settled(line: str) -> str:
+    """A device's state follows its link a moment later. Linux: net/core/link_watch.c"""
+    return "sleep 0.1; " if line.startswith("ip link sh") else ""
+
+
 def real() -> list[str]:
-    script = "".join(f"{line} 2>&1; echo \"[$?]@@\"\n" for line in LINES)
+    script = "".join(f"{_settled(line)}{line} 2>&1; echo \"[$?]@@\"\n" for line in LINES)
     script += "".join(
         f"printf %s {shlex.quote(text)} | ip {force}-batch - 2>&1; echo \"[$?]@@\"\n"
         for text in BATCHES for force in ("", "-force ")
