@@ -28,13 +28,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livelab import LiveCluster
 
-from k8semu.apps.kubectl.describe.quantity import parse
 from k8semu.apps.kubectl.describe.writer import aligned
 from k8semu.apps.kubectl.main import main
 from k8semu.kube.api.meta import EPOCH
 from k8semu.kube.api.registry import Registry
 from k8semu.kube.api.resources import BY_KIND, RESOURCES
 from k8semu.kube.controllers.plane import ControlPlane
+from k8semu.kube.quantity import parse
 from k8semu.sim.streams import Streams
 
 MANIFESTS = Path(__file__).with_name("describe.yaml")

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
 
 from k8semu.errors import ContainerConfigError
 from k8semu.kube.images import expand
 from k8semu.kube.kubelet.envvars import from_services
+from k8semu.kube.quantity import read
 
 JSON = dict[str, Any]
 Find = Callable[[str, str], JSON | None]
@@ -35,11 +36,6 @@ HOME = "/root"
 REFERENCES = {
     "configMapKeyRef": ("configmaps", "ConfigMap"), "secretKeyRef": ("secrets", "Secret"),
     "configMapRef": ("configmaps", "ConfigMap"), "secretRef": ("secrets", "Secret"),
-}  # fmt: skip
-_SUFFIXES = {
-    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
-    **{letter: Decimal(1000) ** (power + 1) for power, letter in enumerate("kMGTPE")},
-    **{f"{letter}i": Decimal(1024) ** (power + 1) for power, letter in enumerate("KMGTPE")},
 }  # fmt: skip
 
 
@@ -159,14 +155,9 @@ def _resource_value(source: JSON, pod: JSON, container: JSON) -> str:
     return str(ceil(quantity(str(said)) / (quantity(str(source.get("divisor") or "1")) or 1)))
 
 
-def quantity(text: str) -> Decimal:
-    """``500m``, ``64Mi``, ``1e3``. Kubernetes: apimachinery/pkg/api/resource/quantity.go ParseQuantity()"""
-    digits = text.rstrip("niumkKMGTPE")
-    if digits.endswith(("e", "E")) or text[len(digits) :] not in _SUFFIXES:
-        digits, suffix = text, ""
-    else:
-        suffix = text[len(digits) :]
-    try:
-        return Decimal(digits) * _SUFFIXES[suffix]
-    except ArithmeticError:
-        raise ContainerConfigError(f"{text!r} is no quantity", hint="such as 500m or 64Mi") from None
+def quantity(text: str) -> Fraction:
+    """An amount; ContainerConfigError if it is none."""
+    found = read(text)
+    if found is None:
+        raise ContainerConfigError(f"{text!r} is no quantity", hint="such as 500m or 64Mi")
+    return found.value

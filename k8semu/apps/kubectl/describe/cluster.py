@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from k8semu.apps.kubectl.describe import parts
 from k8semu.apps.kubectl.describe.parts import UNSET
-from k8semu.apps.kubectl.describe.quantity import Quantity, parse, share
 from k8semu.apps.kubectl.describe.writer import Writer
 from k8semu.apps.kubectl.main import Session
 from k8semu.kube.api.client import path_of
 from k8semu.kube.api.status import ApiError
 from k8semu.kube.api.table import NONE
+from k8semu.kube.quantity import Quantity, parse, share
 
 JSON = dict[str, Any]
 ROLE = "node-role.kubernetes.io/"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from k8semu.apps.kubectl.describe import parts
-from k8semu.apps.kubectl.describe.quantity import parse
 from k8semu.apps.kubectl.describe.writer import Writer
 from k8semu.kube.api.table import NONE
+from k8semu.kube.quantity import parse
 
 JSON = dict[str, Any]
 

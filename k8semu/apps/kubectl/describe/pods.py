@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from k8semu.apps.kubectl.describe import parts
 from k8semu.apps.kubectl.describe.containers import containers, spread, template, volumes
-from k8semu.apps.kubectl.describe.quantity import parse
 from k8semu.apps.kubectl.describe.writer import Writer
 from k8semu.apps.kubectl.main import Session
 from k8semu.kube.api.client import path_of
 from k8semu.kube.api.table import NONE
+from k8semu.kube.quantity import parse
 
 JSON = dict[str, Any]
 HASH = "pod-template-hash"

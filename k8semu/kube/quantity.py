@@ -39,15 +39,20 @@ class Quantity(NamedTuple):
         return Quantity(self.value + other.value, self.binary if self.value else other.binary)
 
 
-def parse(text: Any) -> Quantity:
-    """What is none is nothing."""
+def read(text: Any) -> Quantity | None:
+    """``500m``, ``64Mi``, ``1e3``; None of what is no amount. Kubernetes: ParseQuantity()"""
     found = re.fullmatch(r"([+-]?\d*\.?\d*)(?:[eE]([+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]?))", str(text).strip())
     if found is None or not any(map(str.isdigit, found[1])):
-        return Quantity()
+        return None
     number, exponent, unit = Fraction(found[1]), found[2], found[3] or ""
     if unit in BINARY:
         return Quantity(number * (1 << BINARY[unit]), binary=True)
     return Quantity(number * Fraction(10) ** (int(exponent) if exponent else DECIMAL[unit]))
+
+
+def parse(text: Any) -> Quantity:
+    """The same; what is no amount is nothing."""
+    return read(text) or Quantity()
 
 
 def share(part: Quantity, whole: Quantity) -> int:
