@@ -48,6 +48,7 @@ class Real:
         self.errors: list[str] = []
         self.shown: list[str] = []
         self.raw: dict[tuple[str, int], socket.socket] = {}
+        self.senders: dict[tuple[str, str], socket.socket] = {}
         for name in names:
             assert not shell(f"ip netns add {name}")
             self.fds[name] = os.open(f"/run/netns/{name}", os.O_RDONLY)
@@ -83,10 +84,17 @@ class Real:
         self.frames[f"{netns}/{dev}"] = []
 
     def inject(self, netns: str, dev: str, frame: str) -> None:
-        self.enter(netns)
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
+        out = self.senders.get((netns, dev))
+        if out is None:
+            self.enter(netns)
+            out = self.senders[netns, dev] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             out.bind((dev, 0))
+        try:
             out.send(bytes.fromhex(frame))
+        except OSError:     # the device went, or was down for a while: as a program begins anew
+            out.close()
+            del self.senders[netns, dev]
+            raise
 
     def send(self, netns: str, packet: str) -> None:
         self.enter(netns)

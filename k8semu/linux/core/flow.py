@@ -77,6 +77,11 @@ tcp_key: Callable[[bytearray, int], tuple[bytes]] = Struct("12s").unpack_from   
 _KEYS: Callable[[bytearray, int], tuple[bytes, bytes]] = Struct("12s38x12s").unpack_from    # … and those inside
 
 
+Within = Callable[[bytearray, int, Any, int], bool]
+"""(frame, where its TCP header begins, connection, direction): is it within the window? If so, the window has moved."""
+_NO_WINDOW = (None, None, 0, None)
+
+
 class Aged(Protocol):
     """An FDB entry or neighbour: remembers when it was last of use."""
 
@@ -170,7 +175,7 @@ def flow_key(dev: NetDevice, data: bytearray) -> bytes | None:
 class Told:
     """What the parts of the way said of one packet. Lengths are how much more there was of it than at first."""
 
-    __slots__ = ("chains", "connections", "deadlines", "grown", "hits", "lives", "stats", "updated", "used")
+    __slots__ = ("chains", "connections", "deadlines", "grown", "hits", "lives", "stats", "updated", "used", "window")
 
     def __init__(self) -> None:
         self.lives = self.grown = 0
@@ -178,6 +183,7 @@ class Told:
         self.hits: list[tuple[list[int], int]] = []                # a rule's counters, length
         self.chains: list[tuple[Any, int]] = []                    # whose policy counted it, length
         self.connections: list[tuple[Any, int, int, int, int, int]] = []   # status, state, timeout, last index and dir
+        self.window: tuple[Within, Any, int, Callable[[], int]] | None = None   # TCP's: asked of each frame
         self.updated: list[Any] = []                               # FDB entries confirmed
         self.used: list[Aged] = []
         self.deadlines: list[Callable[[], int]] = []
@@ -189,6 +195,7 @@ class Flow:
     __slots__ = (
         "_actions", "_chains", "_connections", "_deadlines", "_epoch", "_grown", "_hits", "_lives", "_longest",
         "_net", "_out", "_received", "_sent", "_shape", "_statuses", "_steps", "_until", "_updated", "_used",
+        "_window",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +210,7 @@ class Flow:
         self._hits, self._chains = tuple(told.hits), tuple(told.chains)
         self._statuses = tuple(connection[:3] for connection in told.connections)
         self._connections = tuple((ct, *after) for ct, _, _, *after in told.connections)
+        self._window = told.window
         self._updated, self._used = tuple(told.updated), tuple(told.used)
         self._deadlines = tuple(told.deadlines)
         self._until = -1
@@ -232,10 +240,14 @@ class Flow:
         longest = min(self._longest, peer.mtu + 18 - self._grown)
         actions, lives = self._actions, self._lives + 1
         fits: Callable[[bytearray, int], bool] | None = self._shape.fits
+        within, ct, direction, _ = self._window or _NO_WINDOW
+        tcp_at = self._shape.flags_at - 13
         count = octets = 0
         for data, packet_id, life in train:
             size = len(data)
             if size > longest or life[0] + lives > MAX_LIFE or (fits is not None and not fits(data, size)):
+                break
+            if within is not None and not within(data, tcp_at, ct, direction):
                 break
             life[0] += lives
             for action in actions:
@@ -260,6 +272,9 @@ class Flow:
             ct.expires = now + timeout
             ct.last_index = last_index
             ct.last_dir = last_dir
+        if self._window is not None:
+            _, ct, _, renew = self._window
+            ct.expires = now + renew()
         for entry in self._updated:
             entry.updated = now
         for entry in self._used:

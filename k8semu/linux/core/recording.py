@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from k8semu.linux.core.dev import Direction
-from k8semu.linux.core.flow import FLOWS, INNER, TCP, UDP, Action, Aged, Flow, Shape, Told
+from k8semu.linux.core.flow import FLOWS, INNER, TCP, UDP, Action, Aged, Flow, Shape, Told, Within
 from k8semu.linux.core.skb import Skb
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class Recording:
         """A connection was found, and lives `timeout` ns from now; its status and state must stay."""
         self._told.connections.append((ct, ct.status, ct.state, timeout, ct.last_index, ct.last_dir))
         self._told.deadlines.append(lambda: ct.expires - 1)
+
+    def window(self, within: Within, ct: Any, direction: int, renew: Callable[[], int]) -> None:
+        """A TCP connection's window is asked of each frame; `renew` says how long (ns) the connection lives then."""
+        if self._told.window is not None:
+            self._refused = True
+        self._told.window = within, ct, direction, renew
 
     def refreshed(self, entry: object) -> None:
         """An FDB entry was confirmed: `entry.updated` is now."""

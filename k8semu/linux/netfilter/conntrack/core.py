@@ -32,6 +32,7 @@ from k8semu.linux.netfilter.conntrack.tuples import (
     get_tuple,
     invert,
 )
+from k8semu.linux.netfilter.conntrack.window import Segment, Window, within
 from k8semu.sim.clock import NS_PER_S
 from k8semu.trace.steps import CtChange, CtStep
 
@@ -43,11 +44,9 @@ STREAM_AFTER = 2 * NS_PER_S
 ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 _ESTABLISHED, _ESTABLISHED_REPLY = CtInfo.ESTABLISHED, CtInfo.ESTABLISHED_REPLY
 _NEW, _RELATED, _RELATED_REPLY, _UNTRACKED = CtInfo.NEW, CtInfo.RELATED, CtInfo.RELATED_REPLY, CtInfo.UNTRACKED
-_TCP_UNREPLIED = tcp.UNACKNOWLEDGED * NS_PER_S
 _PROTO_TCP, _PROTO_UDP = PROTO_BYTE[6], PROTO_BYTE[17]
 _SWEEP = 256
 _TCP_ESTABLISHED = tcp.ESTABLISHED
-_TCP_ESTABLISHED_TIMEOUT = tcp.TIMEOUTS[tcp.ESTABLISHED]
 
 _steps: dict[str, CtStep] = {}
 
@@ -164,13 +163,16 @@ class Conntrack:
         before = ct.status << 8 | ct.state
         if ct.proto == 6:
             flags = skb.data[th + 13]
-            if ct.state == _TCP_ESTABLISHED and flags & 0x37 == 0x10 and ct.status & ASSURED:
-                ct.expires = now + self.values[_TCP_ESTABLISHED_TIMEOUT] * NS_PER_S  # type: ignore[operator]
-                ct.last_index, ct.last_dir = tcp.ACK_SET, direction
+            if (
+                ct.state == _TCP_ESTABLISHED and flags & 0x37 == 0x10 and ct.status & ASSURED
+                and within(skb.data, th, ct, direction)
+            ):  # fmt: skip
+                ct.expires = now + tcp.lifetime(ct, _TCP_ESTABLISHED, self.values)
                 skb.ct = ct
                 skb.ctinfo = info
                 if skb.rec is not None:
                     skb.rec.connection(ct, ct.expires - now)
+                    skb.rec.window(within, ct, direction, tcp.renewal(ct, self.values))
                 return True
             if skb.rec is not None:
                 skb.rec.refuse()
@@ -178,12 +180,13 @@ class Conntrack:
                 skb.steps.append(ct_step("INVALID: TCP flags"))
                 return True
             try:
-                state = tcp.follow(ct, direction, flags)
+                state = tcp.follow(ct, direction, Segment(skb.data, th), now, self.values)
             except tcp.Reopen:
                 self.destroy(ct, "reopened")
                 return self._track(skb, key, th, False) if may_reopen else True
-            if state is None:
-                skb.steps.append(ct_step(f"INVALID: not expected in {tcp.STATE_NAMES[ct.state]}"))
+            if state >= tcp.INVALID:
+                why = "outside the window" if state == tcp.OUTSIDE else f"not expected in {tcp.STATE_NAMES[ct.state]}"
+                skb.steps.append(ct_step(f"INVALID: {why}"))
                 return True
             if state != tcp.IGNORE:
                 self._tcp_refresh(skb, ct, state, flags, now)
@@ -212,16 +215,19 @@ class Conntrack:
 
     def _tcp_refresh(self, skb: Skb, ct: CtEntry, state: int, flags: int, now: int) -> None:
         """New state and timeout. Linux: nf_conntrack_tcp_packet()."""
+        before = ct.state
         if state != ct.state:
             skb.steps.append(ct_step(f"tcp {tcp.STATE_NAMES[ct.state]} -> {tcp.STATE_NAMES[state]}"))
             ct.state = state
-        timeout = int(self.values[tcp.TIMEOUTS[state]]) * NS_PER_S
+        timeout = tcp.lifetime(ct, state, self.values, tcp.INDEX[flags] == tcp.RST_SET)
         if not ct.status & SEEN_REPLY:
             if flags & 0x04:  # a RST is the only answer: the packet is translated, the entry is gone
                 self.destroy(ct, "reset")
                 return
+            if tcp.INDEX[flags] == tcp.SYN_SET and before == tcp.SYN_SENT:
+                return           # sent again and again, it would keep the entry for ever
             if state == tcp.ESTABLISHED:
-                timeout = min(timeout, _TCP_UNREPLIED)
+                timeout = min(timeout, int(self.values[tcp.UNACKNOWLEDGED]) * NS_PER_S)
         ct.expires = now + timeout
 
     def _udp_refresh(self, ct: CtEntry, direction: int, now: int) -> None:
@@ -253,11 +259,14 @@ class Conntrack:
             if state is None:
                 skb.steps.append(ct_step("INVALID: no connection begins so"))
                 return True
+            segment = Segment(skb.data, th)
+            ct.window = Window(segment, state != tcp.SYN_SENT)
+            ct.window.judge(ORIGINAL, segment, tcp.NONE, tcp.INDEX[flags] == tcp.ACK_SET, False, True)
             ct.state = state
             ct.last_index = tcp.INDEX[flags]
-            ct.expires = int(self.values[tcp.TIMEOUTS[state]]) * NS_PER_S
+            ct.expires = tcp.lifetime(ct, state, self.values)
             if state == tcp.ESTABLISHED:
-                ct.expires = min(ct.expires, _TCP_UNREPLIED)
+                ct.expires = min(ct.expires, int(self.values[tcp.UNACKNOWLEDGED]) * NS_PER_S)
         else:
             ct.expires = self._timeout(proto)
         if not self._room(skb):

@@ -11,6 +11,7 @@ from k8semu.linux.netfilter.conntrack.tuples import PROTO_NAME, tuple_text
 from k8semu.sim.clock import NS_PER_S
 
 if TYPE_CHECKING:
+    from k8semu.linux.netfilter.conntrack.window import Window
     from k8semu.linux.netfilter.manip import Manip
 
 EXPECTED = 1 << 0
@@ -33,7 +34,7 @@ class CtEntry:
 
     __slots__ = (
         "close_init", "expires", "last_dir", "last_index", "manips", "mark", "masq_index", "orig", "origins",
-        "proto", "reply", "state", "status", "stream_after",
+        "proto", "reply", "state", "status", "stream_after", "window",
     )  # fmt: skip
 
     def __init__(self, orig: bytes, reply: bytes) -> None:
@@ -48,6 +49,7 @@ class CtEntry:
         self.state = 0           # TCP
         self.last_index = self.last_dir = 0
         self.close_init = 0      # bit per direction: has sent FIN first
+        self.window: Window | None = None
         self.stream_after = 0    # UDP: traffic both ways after this time makes a stream
 
     @property

@@ -3,6 +3,8 @@
 # ruff: noqa: E501 - a rule is one line
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from nf_fakes import FakeNet, drop_text, echo, icmp_error, tcp, udp
 
@@ -21,10 +23,13 @@ def state(skb: Skb) -> str:
 
 
 def talk(net: FakeNet, *segments: str) -> None:
-    """``>S <SA >A``: segments by A and B."""
+    """``>S <SA >A``: segments by A and B, numbered as they should be."""
+    sent = net.__dict__.setdefault("sent", {">": 1, "<": 1})
     for segment in segments:
-        ends = (A, B) if segment[0] == ">" else (B, A)
-        net.forward(tcp(*ends, segment[1:]))
+        by, flags = segment[0], segment[1:]
+        ends, other = ((A, B), "<") if by == ">" else ((B, A), ">")
+        net.forward(tcp(*ends, flags, seq=sent[by], ack=sent[other] if "A" in flags else 0))
+        sent[by] += ("S" in flags) + ("F" in flags)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,58 @@ def test_tcp_states_follow_the_segments(segments: str, name: str, seconds: int) 
     talk(net, *segments.split())
     words = net.netfilter.conntrack.list().split()
     assert words[:4] == ["tcp", "6", str(seconds), name]
+
+
+def established(net: FakeNet) -> None:
+    """A has sent up to 2, B up to 2, windows of 65535."""
+    talk(net, ">S", "<SA", ">A")
+
+
+@pytest.mark.parametrize(
+    ("segment", "verdict"),
+    [
+        ({"flags": "PA", "seq": 2, "ack": 2}, "ESTABLISHED"),
+        ({"flags": "PA", "seq": 2 + 65_535, "ack": 2}, "ESTABLISHED"),
+        ({"flags": "PA", "seq": 200_000, "ack": 2}, "INVALID"),
+        ({"flags": "A", "seq": 2, "ack": 3}, "INVALID"),
+        ({"flags": "A", "seq": 2, "ack": 2 - 66_001 & 0xFFFFFFFF}, "ESTABLISHED"),
+        ({"flags": "R", "seq": 1}, "INVALID"),
+        ({"flags": "R", "seq": 2}, "ESTABLISHED"),
+    ],
+    ids=["next", "last in the window", "beyond it", "acknowledges what was not sent", "old", "old reset", "reset"],
+)
+def test_what_is_outside_the_window_is_invalid_and_what_is_old_passes(segment: dict[str, Any], verdict: str) -> None:
+    net = FakeNet(TRACK)
+    established(net)
+    assert state(net.forward(tcp(A, B, **segment))) == verdict
+
+
+def test_a_reset_that_is_not_due_closes_nothing_and_one_that_is_does() -> None:
+    net = FakeNet(TRACK)
+    established(net)
+    net.forward(tcp(A, B, "R", seq=1000))
+    assert " ESTABLISHED " in net.netfilter.conntrack.list()
+    net.forward(tcp(A, B, "R", seq=2))
+    assert " CLOSE " in net.netfilter.conntrack.list()
+
+
+def test_a_liberal_kernel_takes_what_is_outside_the_window() -> None:
+    net = FakeNet(TRACK)
+    net.sysctl.set("net.netfilter.nf_conntrack_tcp_be_liberal", 1)
+    established(net)
+    assert state(net.forward(tcp(A, B, "PA", seq=200_000, ack=2))) == "ESTABLISHED"
+
+
+def test_what_is_not_acknowledged_or_sent_again_and_again_is_remembered_for_five_minutes() -> None:
+    net = FakeNet(TRACK)
+    established(net)
+    net.forward(tcp(A, B, "PA", b"hello", seq=2, ack=2))
+    assert net.netfilter.conntrack.list().split()[2] == "300"
+    net.forward(tcp(B, A, "A", seq=2, ack=7))
+    assert net.netfilter.conntrack.list().split()[2] == "432000"
+    for _ in range(3):
+        net.forward(tcp(B, A, "A", seq=2, ack=7))
+    assert net.netfilter.conntrack.list().split()[2] == "300"
 
 
 def test_a_refused_connection_leaves_no_entry() -> None:
