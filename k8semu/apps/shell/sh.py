@@ -18,6 +18,9 @@ Command = Callable[[list[str], bytes], Awaitable[Output]]
 """Runs one command with what it reads; 127 if there is none of that name."""
 _PIECE = re.compile(r"""'[^']*'|\\.|"|\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})|(\$[\w{(?$!#@*]+|`)""", re.DOTALL)
 """What is passed over, a double quote, a variable, or another expansion."""
+_QUOTED = {ord(char): 0xE000 + ord(char) for char in ";&|<>"}
+"""What is quoted is no operator: until words are made it is written otherwise."""
+_PLAIN = {hidden: char for char, hidden in _QUOTED.items()}
 _IN_QUOTES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
@@ -60,7 +63,8 @@ def _with_variables(line: str, env: Mapping[str, str]) -> str:
     """Variables become words, which are read as they are: several where one stands bare and has blanks. POSIX: 2.6"""
     double, text, at = False, "", 0
     while (found := _PIECE.search(line, at)) is not None:
-        text, at, piece = text + line[at : found.start()], found.end(), found[0]
+        between = line[at : found.start()]
+        text, at, piece = text + (between.translate(_QUOTED) if double else between), found.end(), found[0]
         name = found[1] or found[2]
         if piece[0] == "'" and double:      # an apostrophe
             piece, at = "'", found.start() + 1
@@ -71,11 +75,13 @@ def _with_variables(line: str, env: Mapping[str, str]) -> str:
         elif found[3]:
             raise UsageError(f"sh: {piece} is not modelled", 2)
         elif name and double:
-            piece = env.get(name, "").translate(_IN_QUOTES)
+            piece = env.get(name, "").translate(_IN_QUOTES).translate(_QUOTED)
         elif name:
             value = env.get(name, "")
-            words = " ".join(map(shlex.quote, value.split()))
+            words = " ".join(map(shlex.quote, value.translate(_QUOTED).split()))
             piece = f"{' ' if value[:1].isspace() else ''}{words}{' ' if value[-1:].isspace() else ''}"
+        elif piece[0] in "'\\":
+            piece = piece.translate(_QUOTED)
         text += piece
     return text + line[at:]
 
@@ -98,7 +104,7 @@ async def _simple(words: list[str], stdin: bytes, command: Command) -> Output:
     unknown = next((word for word in words if word and not set(word) - set("|&<>")), "")
     if unknown or re.match(r"\w+=", words[0]):
         return Output("", 2, f"sh: {unknown or words[0]} is not modelled\n")
-    return await command(words, stdin)
+    return await command([word.translate(_PLAIN) for word in words], stdin)
 
 
 def _status(words: list[str], last: int) -> int:

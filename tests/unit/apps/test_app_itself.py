@@ -8,7 +8,7 @@ import subprocess
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from k8semu.apps.shell import itself
@@ -92,6 +92,7 @@ def words_of(line: str, env: dict[str, str]) -> list[str] | str:
 CASES = [
     "e $A", "e ${A}x", 'e "$A"', "e '$A'", r"e \$A", r'e "\$A"', "e $NONE", 'e "$NONE"', "e x$B", 'e "x$B"',
     'e "it\'s $A"',
+    r"""e ';' "&&" \; 'a|b' "<" '||' x""", """e "a;b" '>'""",
     "e $Q", 'e "$Q"', "e $B$B", "e $A'$A'\"$A\"", "e $S", 'e "$S"', "e x${S}y", "e $O",
 ]  # fmt: skip
 ENV = {"A": "1", "B": "b c", "Q": "a\"b'c\\d", "S": " s ", "O": "a;b|c$A"}
@@ -106,6 +107,8 @@ def test_a_shell_makes_the_same_words_of_variables_as_dash(line: str) -> None:
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=12))
+@example(";")
+@example("a && b")
 def test_a_quoted_variable_is_one_word_whatever_is_in_it(value: str) -> None:
     assert words_of('e "$X"', {"X": value}) == ["e", value]
 
