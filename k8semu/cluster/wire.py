@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from k8semu.cluster.cluster import Cluster
     from k8semu.cluster.kubelet import PodMachine
     from k8semu.cluster.node import Machine, Node
+    from k8semu.cluster.policy_network import PolicyNetwork
 
 JSON = dict[str, Any]
 Write = tuple[str, str, JSON, str]
@@ -193,22 +194,7 @@ async def kube_proxy(node: str) -> None:
     nodes = Reflector(client, "nodes", own_node, fieldSelector=f"metadata.name={node}")
     services = Reflector(client, "services", told)
     slices = Reflector(client, "endpointslices", told)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(nodes.run())
-            tasks.create_task(services.run())
-            tasks.create_task(slices.run())
-            await nodes.synced.wait()
-            await services.synced.wait()
-            await slices.synced.wait()
-            changed.clear()
-            network.start()
-            while True:
-                await changed.wait()
-                changed.clear()
-                network.sync()
-    finally:
-        client.close()
+    await _keep_in_step(client, [nodes, services, slices], changed, network)
 
 
 # --- kube-router --------------------------------------------------------------------------------
@@ -227,7 +213,13 @@ async def kube_router(node: str) -> None:
         network.take(event)
         changed.set()
 
-    watches = [Reflector(client, plural, told) for plural in WATCHED]
+    await _keep_in_step(client, [Reflector(client, plural, told) for plural in WATCHED], changed, network)
+
+
+async def _keep_in_step(
+    client: Client, watches: list[Reflector], changed: asyncio.Event, network: ServiceNetwork | PolicyNetwork
+) -> None:
+    """Program the node once all is known, and again whenever it has `changed`, until cancelled."""
     try:
         async with asyncio.TaskGroup() as tasks:
             for watch in watches:
