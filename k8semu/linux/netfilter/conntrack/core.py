@@ -167,6 +167,7 @@ class Conntrack:
                 ct.state == _TCP_ESTABLISHED and flags & 0x37 == 0x10 and ct.status & ASSURED
                 and within(skb.data, th, ct, direction)
             ):  # fmt: skip
+                ct.last_index = tcp.ACK_SET
                 ct.expires = now + tcp.lifetime(ct, _TCP_ESTABLISHED, self.values)
                 skb.ct = ct
                 skb.ctinfo = info

@@ -29,6 +29,7 @@ TIMEOUTS = tuple(
                  "time_wait", "close", "syn_sent")
 )  # fmt: skip
 RETRANS, UNACKNOWLEDGED = _PREFIX + "max_retrans", _PREFIX + "unacknowledged"
+_MOST_RETRANS = "net.netfilter.nf_conntrack_tcp_max_retrans"
 _LIBERAL, _BELIEVE = "net.netfilter.nf_conntrack_tcp_be_liberal", "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst"
 _OVER = frozenset({FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT, CLOSE})
 _SOON_OVER = 120 * NS_PER_S
@@ -206,20 +207,11 @@ def renewal(ct: CtEntry, values: Mapping[str, int | str]) -> Callable[[], int]:
     """`lifetime` of an ESTABLISHED connection, again and again, for as long as no setting changes."""
     window = ct.window
     assert window is not None
-    (one, other), most = window.seen, int(values["net.netfilter.nf_conntrack_tcp_max_retrans"])
+    most = int(values[_MOST_RETRANS])
     long = int(values[TIMEOUTS[ESTABLISHED]])
-    again = min(long, int(values[RETRANS])) * NS_PER_S
-    unacknowledged = min(long, int(values[UNACKNOWLEDGED])) * NS_PER_S
-    long *= NS_PER_S
-
-    def renew() -> int:
-        if window.retrans >= most:
-            return again
-        if (one.flags | other.flags) & w.UNACKNOWLEDGED:
-            return unacknowledged
-        return long if window.last_win else again
-
-    return renew
+    by_limit = {name: min(long, int(values[name])) * NS_PER_S for name in (RETRANS, UNACKNOWLEDGED)}
+    by_limit[""] = long * NS_PER_S
+    return lambda: by_limit[_limit(window, most)]
 
 
 def lifetime(ct: CtEntry, state: int, values: Mapping[str, int | str], reset: bool = False) -> int:
@@ -227,12 +219,19 @@ def lifetime(ct: CtEntry, state: int, values: Mapping[str, int | str], reset: bo
     window = ct.window
     assert window is not None
     timeout = int(values[TIMEOUTS[state]])
-    if window.retrans >= int(values["net.netfilter.nf_conntrack_tcp_max_retrans"]):
-        timeout = min(timeout, int(values[RETRANS]))
-    elif reset:
+    limit = _limit(window, int(values[_MOST_RETRANS]))
+    if reset and window.retrans < int(values[_MOST_RETRANS]):
         timeout = int(values[TIMEOUTS[CLOSE]])
-    elif window.unacknowledged:
-        timeout = min(timeout, int(values[UNACKNOWLEDGED]))
-    elif not window.last_win:
-        timeout = min(timeout, int(values[RETRANS]))
+    elif limit:
+        timeout = min(timeout, int(values[limit]))
     return timeout * NS_PER_S
+
+
+def _limit(window: Window, most: int) -> str:
+    """The setting that bounds how long it is remembered: sent again and again, not acknowledged, or no room; or ''."""
+    if window.retrans >= most:
+        return RETRANS
+    one, other = window.seen
+    if (one.flags | other.flags) & w.UNACKNOWLEDGED:
+        return UNACKNOWLEDGED
+    return "" if window.last_win else RETRANS

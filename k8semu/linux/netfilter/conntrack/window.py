@@ -26,8 +26,6 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 SACK_PERM, WINDOW_SCALE, LIBERAL, UNACKNOWLEDGED, MAXACK = 1, 2, 4, 8, 16
 """Flags of a `Side`. Linux: IP_CT_TCP_FLAG_SACK_PERM, …, IP_CT_TCP_FLAG_DATA_UNACKNOWLEDGED."""
 ACCEPT, IGNORE, INVALID = range(3)
-ACK_SET = 3
-"""Linux: enum tcp_bit_set TCP_ACK_SET."""
 CHALLENGE, SIMULTANEOUS = 32, 64
 """Flags of a `Window`: an ACK may be a challenge (RFC 5961); both sides opened at once."""
 _MASK, _HALF = 0xFFFFFFFF, 0x80000000
@@ -36,7 +34,7 @@ _MOST_SCALE = 14
 _HEADER = Struct("!IIBBH").unpack_from      # at sequence number: that, acknowledgement, offset, flags, window
 _USUAL = Struct("!H20xIIBxH4xI").unpack_from    # at the length in IP: that, …, and four bytes of TCP's options
 _TIMESTAMP = 0x0101080A
-_ONLY_TIMESTAMP = b"\x01\x01\x08\x0a"
+_ONLY_TIMESTAMP = _TIMESTAMP.to_bytes(4, "big")
 
 
 def before(a: int, b: int) -> bool:
@@ -132,11 +130,6 @@ class Window:
             mine.flags = theirs.flags = SACK_PERM | LIBERAL
         else:
             mine.read_options(segment)
-
-    @property
-    def unacknowledged(self) -> bool:
-        """Has either side sent what the other has not acknowledged?"""
-        return bool((self.seen[0].flags | self.seen[1].flags) & UNACKNOWLEDGED)
 
     def judge(self, direction: int, segment: Segment, state: int, is_ack: bool, again: bool, liberal: bool) -> int:
         """ACCEPT, IGNORE or INVALID. `state` before it: 1 and 2 are SYN_SENT and SYN_RECV. Linux: tcp_in_window()."""
@@ -250,8 +243,9 @@ class Window:
 def within(data: bytearray, th: int, ct: CtEntry, direction: int) -> bool:
     """`Window.judge`, quickly, for a frame whose segment has ACK alone, timestamps alone, and is well within.
 
-    Then it is the last one of `ct`. False, and nothing has changed, where it is not, or where numbers wrap: for the
-    sake of speed they are compared as they are. All is written out here, since this is done to most frames.
+    Then it is the last one of `ct` (whose `last_index` is the caller's to say). False, and nothing has changed, where
+    it is not, or where numbers wrap: for the sake of speed they are compared as they are. All is written out here,
+    since this is done to most frames; a test holds it to `judge`.
     """
     if len(data) < th + 32:
         return False
@@ -270,7 +264,6 @@ def within(data: bytearray, th: int, ct: CtEntry, direction: int) -> bool:
         mine.flags |= UNACKNOWLEDGED
         window.last_seq = seq
         window.retrans = 0
-        ct.last_index = ACK_SET
         return True
     maxwin, room, acked = mine.maxwin, theirs.maxwin, theirs.end
     if (
@@ -299,5 +292,5 @@ def within(data: bytearray, th: int, ct: CtEntry, direction: int) -> bool:
     else:
         window.last_seq, window.last_ack, window.last_end, window.last_win = seq, ack, end, win
         window.retrans = 0
-    ct.last_index, ct.last_dir = ACK_SET, direction
+    ct.last_dir = direction
     return True
